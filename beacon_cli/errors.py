@@ -1,0 +1,29 @@
+"""What can go wrong for a person at the terminal; `app` turns each of these into one line and exit code 1."""
+
+from activation_beacon.errors import BeaconError, CheckpointError, ConfigError
+
+__all__ = [
+    "BeaconError",
+    "CacheError",
+    "CheckpointError",
+    "ConfigError",
+    "DocumentError",
+    "ModelError",
+    "SettingsError",
+]
+
+
+class DocumentError(BeaconError):
+    """A document that cannot be read: missing, empty, encrypted, damaged, without text."""
+
+
+class CacheError(BeaconError):
+    """A cache that cannot be written, read or trusted."""
+
+
+class ModelError(BeaconError):
+    """A model that cannot be found, loaded or paired with the given beacon."""
+
+
+class SettingsError(BeaconError):
+    """An option, environment variable or configuration file with an unusable value."""

@@ -1,0 +1,111 @@
+"""A beacon checkpoint: `beacon_config.json` and `beacon.safetensors` in one folder, tied to its base model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from activation_beacon.config import BeaconConfig
+from activation_beacon.errors import CheckpointError, ConfigError
+from activation_beacon.plugin import Beacon
+
+CONFIG_FILE = "beacon_config.json"
+WEIGHTS_FILE = "beacon.safetensors"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BeaconInfo:
+    """What `beacon_config.json` holds.
+
+    Attributes:
+        config: the method's settings.
+        base_name: the base model's name, for messages.
+        base_fingerprint: the base model's fingerprint; the beacon belongs to no other.
+    """
+
+    config: BeaconConfig
+    base_name: str
+    base_fingerprint: str
+
+
+def save_beacon(folder: Path, beacon: Beacon, *, base_name: str, base_fingerprint: str) -> None:
+    """Write both files into `folder`, creating it; weights keep their dtype."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "format_version": FORMAT_VERSION,
+        "base_name": base_name,
+        "base_fingerprint": base_fingerprint,
+        "settings": beacon.config.to_dict(),
+    }
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in beacon.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> BeaconInfo:
+    """Read `beacon_config.json`.
+
+    Raises:
+        CheckpointError: if it is missing, malformed, of another format version, or has unknown or missing keys.
+    """
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        raise CheckpointError(f"no beacon folder {folder}: give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} holds no {CONFIG_FILE}: it is not a beacon checkpoint") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): restore or convert the checkpoint again") from None
+    keys = {"format_version", "base_name", "base_fingerprint", "settings"}
+    if not isinstance(document, dict) or set(document) != keys:
+        found = ", ".join(sorted(document)) if isinstance(document, dict) else type(document).__name__
+        raise CheckpointError(f"{path} must hold exactly the keys {', '.join(sorted(keys))}; found {found}")
+    if document["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {document['format_version']!r}; this tool reads {FORMAT_VERSION}"
+        )
+    if not isinstance(document["settings"], dict):
+        raise CheckpointError(f"{path}: settings must be a mapping")
+    try:
+        config = BeaconConfig.from_dict(document["settings"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return BeaconInfo(config, str(document["base_name"]), str(document["base_fingerprint"]))
+
+
+def load_beacon(folder: Path, model: nn.Module, *, dtype: torch.dtype, device: torch.device) -> Beacon:
+    """The beacon of `folder`, fitted to `model` (names and shapes exactly), frozen.
+
+    Raises:
+        CheckpointError: if its weights are missing, damaged, not finite, or do not fit the model.
+    """
+    info = read_info(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {WEIGHTS_FILE}: it is not a whole beacon checkpoint")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): download or train the beacon again") from None
+    beacon = Beacon.like(info.config, model)
+    expected = {name: tuple(tensor.shape) for name, tensor in beacon.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != found:
+        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        name = wrong[0]
+        raise CheckpointError(
+            f"{path} does not fit the base model: {len(wrong)} tensors differ, the first is {name} "
+            f"(model needs {expected.get(name, 'none')}, checkpoint has {found.get(name, 'none')})"
+        )
+    broken = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise CheckpointError(f"{path}: {broken} holds values that are not finite; download or train the beacon again")
+    beacon.load_state_dict(state)
+    return beacon.to(device=device, dtype=dtype).requires_grad_(False).eval()

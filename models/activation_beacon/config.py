@@ -1,0 +1,119 @@
+"""How a beacon condenses: one frozen record, validated once, that travels with every beacon checkpoint."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from activation_beacon.errors import ConfigError
+
+BeaconPos = Literal["interleave", "append"]
+BeaconAttn = Literal["full-coverage", "step-expansion", "segmentation"]
+PROJECTIONS = ("q", "k", "v", "o")
+RATIO_MIXES = ("step-random", "instance-random", "sequence")
+ADAPT = re.compile(r"adapt-(\d+)")
+
+
+@dataclass(frozen=True)
+class BeaconConfig:
+    """The settings that a beacon was trained with (`FORMAT.md` 1 and 4; paper, section 3).
+
+    Attributes:
+        window: ordinary tokens in an interval.
+        stride: how many of them are condensed at its end; the others open the next interval.
+        ratios: condensing ratios that may be used; 0 keeps an interval's raw activations.
+        ratio_mix: how one of several ratios is drawn (`FORMAT.md` 5).
+        pos: beacons stand after every `ratio`-th token, or all behind the interval.
+        attn: what a beacon sees of its interval (`FORMAT.md` 4.6).
+        attend_prev: whether a beacon sees the earlier beacons of its interval.
+        sink_size: entries of the first interval that stay in memory uncondensed.
+        param: projections of which beacons have their own: letters of "q", "k", "v", "o".
+
+    Raises:
+        ConfigError: for values that are malformed or cannot work together.
+    """
+
+    window: int
+    stride: int
+    ratios: tuple[int, ...]
+    ratio_mix: str = "step-random"
+    pos: BeaconPos = "interleave"
+    attn: BeaconAttn = "full-coverage"
+    attend_prev: bool = True
+    sink_size: int = 0
+    param: tuple[str, ...] = ("q", "k", "v")
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride", "sink_size"):
+            value = getattr(self, name)
+            if type(value) is not int or value < (0 if name == "sink_size" else 1):
+                raise ConfigError(f"beacon setting {name} is {value!r}; it must be a positive whole number")
+        for name, known in (("pos", get_args(BeaconPos)), ("attn", get_args(BeaconAttn))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"beacon setting {name} is {getattr(self, name)!r}; known: {', '.join(known)}")
+        if type(self.attend_prev) is not bool:
+            raise ConfigError(f"beacon setting attend_prev is {self.attend_prev!r}; it must be true or false")
+        if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(self.ratio_mix):
+            raise ConfigError(
+                f"beacon setting ratio_mix is {self.ratio_mix!r}; known: {', '.join(RATIO_MIXES)}, adapt-N"
+            )
+        if not set(self.param) <= set(PROJECTIONS) or len(set(self.param)) != len(self.param):
+            raise ConfigError(f"beacon setting param is {self.param!r}; it takes letters of {PROJECTIONS}")
+        if self.stride > self.window:
+            raise ConfigError(f"stride {self.stride} is longer than the window {self.window}")
+        self._check_ratios()
+        if self.pos == "interleave":
+            if self.window != self.stride:
+                raise ConfigError(
+                    f"interleaved beacons need stride == window, not stride {self.stride} of {self.window}"
+                )
+            if self.attn == "segmentation":
+                raise ConfigError("interleaved beacons cannot be combined with attn 'segmentation'")
+            if self.attn == "step-expansion" and self.attend_prev:
+                raise ConfigError("interleaved beacons with attn 'step-expansion' need attend_prev false")
+
+    def _check_ratios(self) -> None:
+        if not self.ratios or any(type(ratio) is not int or ratio < 0 for ratio in self.ratios):
+            raise ConfigError(f"beacon setting ratios is {self.ratios!r}; it must list whole numbers from 0 up")
+        if len(self.ratios) == 1:
+            self.check_ratio(self.ratios[0])
+        elif not self.usable_ratios:
+            raise ConfigError(f"none of the ratios {self.ratios} divides the stride {self.stride}")
+
+    @property
+    def usable_ratios(self) -> tuple[int, ...]:
+        """The ratios that divide the stride (`FORMAT.md` 5: of a list, the others are dropped)."""
+        return tuple(r for r in self.ratios if r == 0 or (r <= self.stride and self.stride % r == 0))
+
+    def check_ratio(self, ratio: int) -> None:
+        """Refuse a ratio that would leave tokens of an interval uncovered (a defect of the reference).
+
+        Raises:
+            ConfigError: if `ratio` does not divide the stride.
+        """
+        if ratio and self.stride % ratio:
+            raise ConfigError(f"ratio {ratio} does not divide the stride {self.stride}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able mapping that `from_dict` reads back."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "BeaconConfig":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: for unknown or missing keys, and for values that `BeaconConfig` refuses.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ConfigError(f"unknown beacon settings: {', '.join(unknown)}")
+        missing = sorted({"window", "stride", "ratios"} - set(data))
+        if missing:
+            raise ConfigError(f"missing beacon settings: {', '.join(missing)}")
+        for name in ("ratios", "param"):
+            if name in data and not isinstance(data[name], list | tuple):
+                raise ConfigError(f"beacon setting {name} is {data[name]!r}; it must be a list")
+        lists = {name: tuple(data[name]) for name in ("ratios", "param") if name in data}
+        return cls(**{**data, **lists})

@@ -1,0 +1,38 @@
+"""A projection that treats beacon rows with weights of their own and leaves all other rows to the base layer."""
+
+import torch
+from torch import Tensor, nn
+
+
+class BeaconRows:
+    """Which rows of the current pass are beacons; shared by all `BeaconLinear` of a model."""
+
+    def __init__(self) -> None:
+        self.rows: Tensor | None = None
+
+
+class BeaconLinear(nn.Module):
+    """Wraps a projection of whatever kind (4-bit included): beacon rows get `beacon_layer`'s output instead.
+
+    Args:
+        base_layer: the projection that the model came with, untouched.
+        beacon_layer: the beacons' own projection, of the same shape.
+        rows: the rows (of the length axis) that are beacons, as the running pass says.
+    """
+
+    def __init__(self, base_layer: nn.Module, beacon_layer: nn.Linear, rows: BeaconRows) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.beacon_layer = beacon_layer
+        self._rows = rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, in) -> (batch, length, out)."""
+        out: Tensor = self.base_layer(x)
+        rows = self._rows.rows
+        if rows is None:
+            return out
+        beacons = self.beacon_layer(x[:, rows].to(self.beacon_layer.weight.dtype)).to(out.dtype)
+        if torch.is_grad_enabled():
+            return out.index_copy(1, rows, beacons)
+        return out.index_copy_(1, rows, beacons)

@@ -1,0 +1,35 @@
+"""Boolean attention masks of planned passes."""
+
+import torch
+from torch import Tensor
+
+from activation_beacon.planner import Pass
+
+
+def pass_mask(plan: Pass, device: torch.device) -> Tensor | None:
+    """(1, 1, new, memory + interval) mask of a pass, True where an entry may attend (`FORMAT.md` 4.6).
+
+    None where transformers' own causal mask is the same: a single entry, or a pass without anything before it.
+    """
+    before = plan.memory + len(plan.cached)
+    new = len(plan.entries)
+    if plan.causal and (new == 1 or before == 0):
+        return None
+    if plan.causal:
+        mask = torch.ones(new, before + new, dtype=torch.bool, device=device).tril(before)
+    else:
+        mask = torch.ones(new, before + new, dtype=torch.bool, device=device)
+        mask[:, plan.memory :] = window_mask(plan, device)
+    return mask[None, None]
+
+
+def window_mask(plan: Pass, device: torch.device) -> Tensor:
+    """(new, interval) mask among the entries of the interval; each entry sees itself."""
+    window = (*plan.cached, *plan.entries)
+    raw = torch.tensor([entry.raw for entry in window], device=device)
+    beacon = torch.tensor([entry.beacon for entry in window], device=device)
+    ranges = torch.tensor([(*e.sees_raw, *e.sees_beacons) for e in plan.entries], device=device)
+    first_raw, end_raw, first_beacon, end_beacon = ranges.T[..., None]  # each (new, 1)
+    # An entry that is not of a kind has index -1 there, which no range contains.
+    mask: Tensor = ((raw >= first_raw) & (raw < end_raw)) | ((beacon >= first_beacon) & (beacon < end_beacon))
+    return mask

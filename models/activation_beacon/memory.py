@@ -1,0 +1,168 @@
+"""The memory of one sequence: `[sink | beacons | interval in progress]` in one buffer a layer.
+
+A transformers `Cache`: decoder layers hand it their new keys (already rotated) and attend to what it returns. Buffers
+grow by doubling; when an interval ends its condensed rows are moved behind the older memory, which stays as it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from activation_beacon.rotary import Rotary, position_tensor
+
+FIRST_CAPACITY = 256
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Keys (position-free) and values of some rows, each (layers, kv_heads, rows, head_dim)."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.keys.shape[2]
+
+
+class _Layer(CacheLayerMixin):
+    """One layer's buffers; rows at and beyond the memory's `size` are free."""
+
+    is_sliding = False
+
+    def __init__(self, memory: "Memory") -> None:
+        super().__init__()
+        self._memory = memory
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys = key_states.new_empty(*key_states.shape[:2], 0, key_states.shape[3])
+        self.values = value_states.new_empty(*value_states.shape[:2], 0, value_states.shape[3])
+        self.is_initialized = True
+
+    def reserve(self, rows: int) -> None:
+        """Make room for `rows` rows in all. Capacities are powers of two, whatever way the memory was filled."""
+        if self.keys.shape[2] >= rows:
+            return
+        capacity = max(FIRST_CAPACITY, 1 << (rows - 1).bit_length())
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            grown = old.new_empty(*old.shape[:2], capacity, old.shape[3])
+            grown[:, :, : self._memory.size] = old[:, :, : self._memory.size]
+            setattr(self, name, grown)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write (batch, kv_heads, new, head_dim) behind the memory; return all rows that the pass may see."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        size = self._memory.size
+        end = size + key_states.shape[2]
+        self.reserve(end)
+        self.keys[:, :, size:end] = key_states
+        self.values[:, :, size:end] = value_states
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self._memory.size
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._memory.size + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    # transformers before 5.20 asks by this name.
+    get_max_cache_shape = get_max_length
+
+
+class Memory(Cache):
+    """Activations of one sequence (batch 1), keys rotated at their present positions.
+
+    Attributes:
+        size: rows that hold something; the running pass writes behind them.
+        positions: the rotary position of each of those rows.
+    """
+
+    def __init__(self, layers: int, rotary: Rotary) -> None:
+        self.size = 0
+        self.positions: list[int] = []
+        self.rotary = rotary
+        super().__init__(layers=[_Layer(self) for _ in range(layers)])
+
+    def commit(self, positions: Sequence[int]) -> None:
+        """Keep the rows that a pass has just written, at `positions`."""
+        self.size += len(positions)
+        self.positions += positions
+
+    def finish_interval(
+        self, memory: int, sink: Sequence[int], condensed: Sequence[int], kept: Sequence[int]
+    ) -> Activations:
+        """Drop the interval behind the first `memory` rows but for the named rows (counted from the interval's first).
+
+        Args:
+            sink, condensed: rows that become memory, in this order.
+            kept: rows that open the next interval.
+
+        Returns:
+            What became memory: sink rows, then condensed ones.
+        """
+        rows = [memory + row for row in (*sink, *condensed, *kept)]
+        old = position_tensor([self.positions[row] for row in rows], self._device)
+        new = position_tensor(range(memory, memory + len(rows)), self._device)
+        source = position_tensor(rows, self._device)
+        remembered = len(sink) + len(condensed)
+        free_keys, values = [], []
+        for layer in self.layers:
+            # Going through the position-free keys, rounded as they are stored, makes a memory that was loaded from disk
+            # equal to this one bit for bit.
+            free = self.rotary.unrotate(layer.keys[:, :, source], old)  # (1, kv_heads, rows, head_dim)
+            value = layer.values[:, :, source]
+            layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
+            layer.values[:, :, memory : memory + len(rows)] = value
+            free_keys.append(free[0, :, :remembered])
+            values.append(value[0, :, :remembered])
+        self.size = memory + len(rows)
+        self.positions[memory:] = range(memory, self.size)
+        return Activations(torch.stack(free_keys), torch.stack(values))
+
+    def append(self, activations: Activations) -> None:
+        """Place stored activations behind the present rows, at the positions that follow."""
+        end = self.size + activations.rows
+        positions = position_tensor(range(self.size, end), activations.keys.device)
+        for index, layer in enumerate(self.layers):
+            keys, values = activations.keys[index, None], activations.values[index, None]
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys, values)
+            layer.reserve(end)
+            layer.keys[:, :, self.size : end] = self.rotary.rotate(keys, positions)
+            layer.values[:, :, self.size : end] = values
+        self.commit(range(self.size, end))
+
+    def activations(self, first: int, end: int) -> Activations:
+        """Rows `first` to `end`, position-free."""
+        positions = position_tensor(self.positions[first:end], self._device)
+        keys = [self.rotary.unrotate(layer.keys[0, :, first:end], positions) for layer in self.layers]
+        return Activations(torch.stack(keys), torch.stack([layer.values[0, :, first:end] for layer in self.layers]))
+
+    def truncate(self, size: int) -> None:
+        """Forget the rows from `size` on."""
+        self.size = size
+        del self.positions[size:]
+
+    def extend_positions(self, length: int) -> None:
+        """Let the rotary embedding grow to `length` positions, and bring all keys to its new frequencies."""
+        positions = position_tensor(self.positions, self._device) if self.size else None
+        before = self.rotary.inv_freq, self.rotary.scaling
+        if not self.rotary.extend(length) or positions is None:
+            return
+        old = Rotary(*before)
+        for layer in self.layers:
+            free = old.unrotate(layer.keys[:, :, : self.size], positions)
+            layer.keys[:, :, : self.size] = self.rotary.rotate(free, positions)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.rotary.inv_freq.device

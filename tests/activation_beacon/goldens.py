@@ -1,0 +1,97 @@
+"""Loading the golden set, numbers computed with the authors' code: `BEACON_GOLDENS` or `../shared/goldens`."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from activation_beacon.authors import authors_config, split_parameters
+from activation_beacon.config import BeaconConfig
+from activation_beacon.planner import Planner
+from activation_beacon.plugin import Beacon
+from activation_beacon.ratios import ratio_chooser
+from activation_beacon.reader import Reader
+from activation_beacon.rotary import Rotary, scaled_rotary
+
+FOLDER = Path(os.environ.get("BEACON_GOLDENS", Path(__file__).parents[3] / "shared" / "goldens"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One golden case: its description and its tensors."""
+
+    id: str
+    data: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+def case_ids(kind: str) -> list[str]:
+    """Ids of all cases of a kind; empty if there is no golden set here."""
+    if not (FOLDER / "index.json").exists():
+        return []
+    cases = json.loads((FOLDER / "index.json").read_text())["cases"]
+    return [case["id"] for case in cases if case["kind"] == kind]
+
+
+def load_case(case_id: str) -> Case:
+    path = FOLDER / "cases" / case_id
+    return Case(
+        case_id,
+        json.loads(path.with_suffix(".json").read_text()),
+        load_file(path.with_suffix(".safetensors")),
+    )
+
+
+@lru_cache
+def load_folder(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    folder = FOLDER / "models" / name
+    state: dict[str, torch.Tensor] = {}
+    for shard in sorted(folder.glob("*.safetensors")):
+        state |= load_file(shard)
+    return json.loads((folder / "config.json").read_text()), state
+
+
+def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, dict[str, Any]]:
+    """A fresh stock model with the case's settings, its beacon (not installed), and its rotary embedding (in place)."""
+    raw, state = load_folder(case.data["model"])
+    settings = raw | case.data["settings"]
+    config = authors_config(settings)
+    base_state, beacon_state = split_parameters(state, config)
+    stock = {k: v for k, v in settings.items() if not k.startswith(("beacon_", "retrieval_"))}
+    for key in ("auto_map", "architectures", "transformers_version", "torch_dtype", "rope_scaling"):
+        stock.pop(key, None)
+    model_config = AutoConfig.for_model(**stock)
+    model = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32).eval()
+    missing, unexpected = model.load_state_dict(base_state, strict=False)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}
+    beacon = Beacon.like(config, model)
+    beacon.load_state_dict(beacon_state)
+    rotary = scaled_rotary(
+        settings.get("rope_scaling"),
+        base=settings["rope_theta"],
+        dim=settings["hidden_size"] // settings["num_attention_heads"],
+        positions=settings["max_position_embeddings"],
+    )
+    model.model.rotary_emb = rotary
+    return model, beacon, rotary, config, settings
+
+
+def reader_for(case: Case, rows: Any, parts: tuple[Any, ...]) -> Reader:
+    model, beacon, rotary, config, settings = parts
+    factor = (settings.get("rope_scaling") or {}).get("factor", 1)
+    seed = case.data["rng_seed"]
+    chooser = ratio_chooser(
+        config,
+        positions=int(settings["max_position_embeddings"] * factor),
+        rng=np.random.default_rng(42 if seed is None else seed),
+    )
+    planner = Planner(config, chooser, case.data["skip_first"] or 0, case.data["skip_last"])
+    return Reader(model, beacon, rows, rotary, planner)
