@@ -97,9 +97,10 @@ class Planner:
     _intervals: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        plain = self.config.sink_size == 0 and self.config.window == self.config.stride
-        if (self.skip_first or self.skip_last is not None) and not plain:
-            raise ConfigError("skip_first and skip_last need sink_size 0 and stride == window")
+        if self.skip_first and self.config.sink_size:
+            raise ConfigError("skip_first makes a sink of its own: it needs sink_size 0")
+        if (self.skip_first or self.skip_last is not None) and self.config.window != self.config.stride:
+            raise ConfigError("skip_first and skip_last need stride == window")
         if self.skip_last is not None and (self.skip_last - self.skip_first) % self.config.window:
             raise ConfigError(
                 f"skip_last {self.skip_last} - skip_first {self.skip_first} is not a multiple of the window"

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
 from activation_beacon.onepass import read_in_one_pass
+from activation_beacon.planner import Pass, Planner
 from activation_beacon.plugin import installed
+from activation_beacon.ratios import RatioChooser, ratio_chooser
 from activation_beacon.reader import Reader, Step
 from tests.activation_beacon.goldens import FOLDER, Case, build, case_ids, load_case, reader_for
 
@@ -19,6 +23,7 @@ DEFECTS = {
 }
 V1 = "v1 settings (other key names, a list of strides) are not read yet"
 CASES = case_ids("generate")
+TRAIN_CASES = case_ids("train")
 
 pytestmark = pytest.mark.skipif(not CASES, reason=f"no golden set in {FOLDER} (set BEACON_GOLDENS)")
 
@@ -134,3 +139,46 @@ def test_a_ratio_that_does_not_divide_the_window_is_refused() -> None:
         pytest.skip("this golden set has no such case")
     with pytest.raises(ConfigError, match="ratio 3 does not divide the stride 32"):
         build(load_case("q-odd-ratio3"))
+
+
+def training_plans(length: int, config: BeaconConfig, chooser: RatioChooser) -> list[Pass]:
+    """The passes over a training text: the one that reaches its end brings no beacons (`FORMAT.md` 6)."""
+    planner = Planner(config, chooser, skip_last=(length - 1) // config.window * config.window)
+    plans = []
+    while planner.consumed < length:
+        plans.append(planner.take(length - planner.consumed))
+    return plans
+
+
+def reference_name(name: str) -> str:
+    if name == "embedding":
+        return "model.beacon_embed_tokens.weight"
+    _, layer, projection, kind = name.split(".")
+    return f"model.layers.{layer}.self_attn.beacon_{projection}_proj.{kind}"
+
+
+@pytest.mark.parametrize("case_id", TRAIN_CASES)
+def test_one_pass_has_the_references_loss_and_gradients(case_id: str) -> None:
+    case = load_case(case_id)
+    if 0 in case.data["settings"]["beacon_ratio"]:
+        pytest.skip("training drops ratio 0 from some draws; drawing for training is not here yet")
+    parts: Any = build(case)
+    model, beacon, rotary, config, settings = parts
+    model.requires_grad_(False)
+    rng = np.random.default_rng(case.data["rng_seed"] or 42)
+    with installed(model, beacon) as rows:
+        for index, expected in enumerate(case.data["expected"]["instances"]):
+            ids = case.tensors[f"inst{index}.input_ids"][None].long()
+            labels = case.tensors[f"inst{index}.labels"].long()[1:]
+            if (config.pos, config.attn) != ("interleave", "full-coverage"):
+                labels[: config.window] = -100
+            chooser = ratio_chooser(config, positions=settings["max_position_embeddings"], rng=rng)
+            beacon.zero_grad()
+            done = read_in_one_pass(model, beacon, rows, rotary, training_plans(ids.shape[1], config, chooser), ids)
+            loss = torch.nn.functional.cross_entropy(model.lm_head(done.hidden[0, :-1]), labels, ignore_index=-100)
+            loss.backward()
+            assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
+            for name, parameter in beacon.named_parameters():
+                norm = 0.0 if parameter.grad is None else parameter.grad.double().norm().item()
+                reference = expected["grad_norm"][reference_name(name)] or 0.0
+                assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name

@@ -1,0 +1,291 @@
+"""Writing the cache of one document, so that a build killed at any instant goes on where it was."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock, Timeout
+
+from beacon_cli.errors import CacheError
+from beacon_cli.store.files import make_private_folder, sync_folder, what_is_wrong, write_durably, write_error
+from beacon_cli.store.identity import Subject
+from beacon_cli.store.manifest import (
+    MANIFEST,
+    MAX_INTERVALS_PER_SHARD,
+    Interval,
+    Manifest,
+    PagesFile,
+    Shard,
+    chain_tokens,
+    read_manifest,
+)
+from beacon_cli.store.pages import Pages, PageText
+from beacon_cli.store.records import check_token_ids, to_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from beacon_cli.store.shards import Rows, StoredMemory
+
+SHARD_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """An interval that is not durable yet."""
+
+    interval: Interval
+    tokens: tuple[int, ...]
+    rows: "Rows"
+
+
+class Builder:
+    """The one writer of one cache: a context that holds its lock.
+
+    On entry, files that no durable state names are removed, and every file that one names is checked; shards from the
+    first damaged one on are dropped. On exit without `finish`, intervals behind the last full shard are dropped.
+
+    With `refresh`, nothing of before is used. A complete cache then stays whole until the new one is: the new files
+    take their place beside it; an interrupted refresh leaves the old cache, and starts over next time.
+
+        builder = entry.builder(subject)
+        if not builder.try_lock():
+            ...  # tell the user that another process is at it
+        with builder:  # waits
+            if not builder.manifest.complete:
+                ...  # check_token_prefix, memory, then add and finish
+
+    Attributes:
+        manifest: what is durable; within a refresh, what will be once it is finished.
+    """
+
+    def __init__(self, folder: Path, lock: Path, subject: Subject, refresh: bool) -> None:
+        self.manifest = Manifest.begin(subject)
+        self._folder = folder
+        self._lock = FileLock(lock, mode=0o600, thread_local=False)
+        self._refresh = refresh
+        self._keep_old = False
+        self._pending: list[_Pending] = []
+        self._sink: Rows | None = None
+
+    def try_lock(self) -> bool:
+        """Take the lock unless another process has it; say whether it is ours."""
+        return self._acquire(timeout=0)
+
+    def __enter__(self) -> Self:
+        """Wait for the lock and find out what is durable.
+
+        Raises:
+            CacheError: if the folder cannot be read or written, or (unless refreshing) its manifest is malformed.
+        """
+        self._acquire(timeout=-1)
+        try:
+            self._recover()
+        except BaseException:
+            self._lock.release(force=True)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            # What cannot be tidied now is tidied by the next build; it must not hide the reason for leaving.
+            with suppress(CacheError):
+                self._tidy()
+        finally:
+            self._lock.release(force=True)
+
+    def memory(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
+        """The memory of the intervals to go on from.
+
+        Raises:
+            CacheError: if it is damaged.
+        """
+        from beacon_cli.store.shards import StoredMemory  # noqa: PLC0415  imports torch
+
+        return StoredMemory(self._folder, self.manifest, device)
+
+    def check_token_prefix(self, tokens: Sequence[int]) -> bool:
+        """Whether the document, read again, begins with the tokens of the durable intervals.
+
+        If not, what is durable is discarded: the build starts over.
+
+        Args:
+            tokens: of the stream (prompt prefix included), at least `manifest.condensed_tokens` if it has so many.
+
+        Raises:
+            CacheError: if it cannot be discarded.
+        """
+        chain = ""
+        for interval in self.manifest.intervals:
+            chain = chain_tokens(chain, tokens[interval.start : interval.end])
+            if chain != interval.chain:
+                self._discard()
+                return False
+        return True
+
+    def add(
+        self,
+        tokens: Sequence[int],
+        ratio: int,
+        keys: "torch.Tensor",
+        values: "torch.Tensor",
+        sink: "tuple[torch.Tensor, torch.Tensor] | None" = None,
+    ) -> None:
+        """Take the next interval; it is durable once its shard is full. After an error, leave the context.
+
+        Args:
+            tokens: its token ids.
+            ratio: the condensing ratio it was condensed at.
+            keys, values: (layers, kv_heads, beacons, head_dim) of its beacons, keys position-free; copied.
+            sink: keys and values (layers, kv_heads, sink_rows, head_dim) of the sink, with the first interval only.
+
+        Raises:
+            CacheError: if a shard cannot be written; what was durable stays so.
+            ValueError: for other shapes, impossible token ids, a late sink, or a cache that is complete.
+        """
+        from beacon_cli.store.shards import copied  # noqa: PLC0415  imports torch
+
+        last = self._last_interval()
+        if self.manifest.complete or (sink is not None and last is not None):
+            raise ValueError("a complete cache takes no interval, and only the first interval brings a sink")
+        check_token_ids("tokens", tuple(tokens))
+        rows = copied(keys, values)
+        if last is None:
+            self._sink = None if sink is None else copied(*sink)
+            fitting = SHARD_BYTES // (rows.keys.nbytes + rows.values.nbytes)
+            per_shard = max(1, min(MAX_INTERVALS_PER_SHARD, fitting))
+            self.manifest = replace(self.manifest, intervals_per_shard=per_shard)
+        interval = Interval(
+            start=last.end if last else 0,
+            tokens=len(tokens),
+            beacons=rows.count,
+            ratio=ratio,
+            shard=len(self.manifest.shards),
+            offset=last.offset + last.beacons if last and self._pending else 0,
+            chain=chain_tokens(last.chain if last else "", tokens),
+        )
+        self._pending.append(_Pending(interval, tuple(tokens), rows))
+        if len(self._pending) == self.manifest.intervals_per_shard:
+            self._advance(self._write_shard(), publish=not self._keep_old)
+
+    def finish(self, tail: Sequence[int], pages: Sequence[PageText]) -> None:
+        """Make the cache complete.
+
+        Args:
+            tail: token ids of the last, unfinished interval.
+            pages: the text that was condensed.
+
+        Raises:
+            CacheError: if a file cannot be written; what was durable stays so.
+            ValueError: if a page reaches beyond the tokens.
+        """
+        last = self._last_interval()
+        content = Pages(tuple(pages))
+        content.check_span((last.end if last else 0) + len(tail))
+        data = to_json(content)
+        file = PagesFile(len(data), hashlib.sha256(data).hexdigest())
+        self._write(file.file_name, data)
+        end: dict[str, Any] = {"complete": True, "tail": tuple(tail), "pages": file}
+        manifest = self._write_shard(**end) if self._pending else replace(self.manifest, **end)
+        self._advance(manifest, publish=True)
+
+    def _acquire(self, timeout: float) -> bool:
+        if self._lock.is_locked:
+            return True
+        try:
+            self._lock.acquire(timeout=timeout)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise write_error(Path(self._lock.lock_file), error) from error
+        return True
+
+    def _recover(self) -> None:
+        try:
+            found = read_manifest(self._folder)
+        except CacheError:
+            if not self._refresh:
+                raise
+            found = None
+        if self._refresh:
+            self._keep_old = found is not None and found.complete
+            if not self._keep_old:
+                self._discard()
+        elif found is not None:
+            trusted = self._trustworthy(found)
+            self._advance(trusted, publish=trusted is not found)
+        self._tidy()
+
+    def _trustworthy(self, found: Manifest) -> Manifest:
+        """`found` itself if all its files are whole, else what remains without the damaged one and what follows it."""
+        for index, (name, file) in enumerate(found.files.items()):
+            if what_is_wrong(self._folder / name, file.size, file.sha256):
+                return found.truncated(index)
+        return found
+
+    def _discard(self) -> None:
+        self.manifest = Manifest.begin(self.manifest.subject)
+        try:
+            if self._folder.exists():
+                (self._folder / MANIFEST).unlink(missing_ok=True)
+                sync_folder(self._folder)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+
+    def _tidy(self) -> None:
+        """Remove files that the manifest on disk does not name, and the folder if there is no manifest."""
+        found = read_manifest(self._folder)
+        named = set() if found is None else {MANIFEST, *found.files}
+        try:
+            if not self._folder.exists():
+                return
+            for path in self._folder.iterdir():
+                if path.name not in named:
+                    path.unlink()
+            if found is None:
+                self._folder.rmdir()
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+
+    def _last_interval(self) -> Interval | None:
+        if self._pending:
+            return self._pending[-1].interval
+        return self.manifest.intervals[-1] if self.manifest.intervals else None
+
+    def _write_shard(self, **changes: Any) -> Manifest:
+        """Write the pending intervals; return the manifest that names them, with `changes`."""
+        from beacon_cli.store.shards import pack  # noqa: PLC0415  imports torch
+
+        before = self.manifest
+        sink = None if before.shards else self._sink
+        tokens = [token for pending in self._pending for token in pending.tokens]
+        data = pack([pending.rows for pending in self._pending], tokens, sink)
+        rows = sum(pending.interval.beacons for pending in self._pending)
+        shard = Shard(rows, len(data), hashlib.sha256(data).hexdigest())
+        self._write(shard.file_name(len(before.shards)), data)
+        return replace(
+            before,
+            intervals=(*before.intervals, *(pending.interval for pending in self._pending)),
+            shards=(*before.shards, shard),
+            sink_rows=sink.count if sink else before.sink_rows,
+            **changes,
+        )
+
+    def _advance(self, manifest: Manifest, publish: bool) -> None:
+        if publish:
+            self._write(MANIFEST, to_json(manifest))
+        self.manifest = manifest
+        self._pending.clear()
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            make_private_folder(self._folder)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+        write_durably(self._folder / name, data)

@@ -1,0 +1,96 @@
+"""The cache of one document as a person sees it: what is in it, its memory, its pages, the right to write it."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from beacon_cli.errors import CacheError
+from beacon_cli.store.builder import Builder
+from beacon_cli.store.files import damaged
+from beacon_cli.store.identity import Subject
+from beacon_cli.store.manifest import MANIFEST, Manifest, read_manifest
+from beacon_cli.store.pages import PageText, read_pages
+
+if TYPE_CHECKING:
+    import torch
+
+    from beacon_cli.store.shards import StoredMemory
+
+Read = TypeVar("Read")
+
+
+class Entry:
+    """The cache of some pages of one document under one identity, whether there is anything in it yet or not.
+
+    Reading takes no lock. A reader sees what is durable, and a refresh that replaces it meanwhile is noticed.
+
+    Attributes:
+        key: its name, see `cache_key`.
+        folder: where it is.
+        lock: the lock file of its builders. It stands outside of the folder and is never deleted, so that removing the
+            folder cannot leave two processes with two locks.
+    """
+
+    def __init__(self, folder: Path, lock: Path) -> None:
+        self.key = folder.name
+        self.folder = folder
+        self.lock = lock
+
+    def manifest(self) -> Manifest | None:
+        """What is durable at this moment; None if nothing is.
+
+        Raises:
+            CacheError: if it cannot be read or is malformed.
+        """
+        return read_manifest(self.folder)
+
+    def open(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
+        """The condensed memory, complete or as far as it goes, checked against its checksums; counts as a use.
+
+        Raises:
+            CacheError: if there is none, or it is damaged.
+        """
+        from beacon_cli.store.shards import StoredMemory  # noqa: PLC0415  imports torch
+
+        memory = self._read(lambda manifest: StoredMemory(self.folder, manifest, device))
+        with suppress(OSError):
+            os.utime(self.folder / MANIFEST)
+        return memory
+
+    def pages(self) -> tuple[PageText, ...]:
+        """The texts of the pages.
+
+        Raises:
+            CacheError: if the cache is not complete, or damaged.
+        """
+        return self._read(lambda manifest: read_pages(self.folder, manifest))
+
+    def builder(self, subject: Subject, *, refresh: bool = False) -> Builder:
+        """The writer of this cache, to be used as a context; see there.
+
+        Args:
+            subject: what is to be condensed; its key is this entry's.
+            refresh: use nothing of what is there.
+        """
+        if subject.key != self.key:
+            raise ValueError(f"cache {self.key} is not that of the subject, {subject.key}")
+        return Builder(self.folder, self.lock, subject, refresh)
+
+    def _read(self, read: Callable[[Manifest], Read]) -> Read:
+        """`read` what is durable; once more if that failed because another process replaced it."""
+        before = self._durable()
+        try:
+            return read(before)
+        except CacheError:
+            after = self._durable()
+            if after.files == before.files:
+                raise
+        return read(after)
+
+    def _durable(self) -> Manifest:
+        manifest = self.manifest()
+        if manifest is None:
+            raise damaged(self.folder, "nothing of the document is condensed yet")
+        return manifest

@@ -1,0 +1,143 @@
+"""The folder with all caches: `documents/KEY/` and `locks/KEY`."""
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from beacon_cli.errors import CacheError
+from beacon_cli.store.entry import Entry
+from beacon_cli.store.files import make_private_folder
+from beacon_cli.store.identity import KEY_DIGITS, Identity, cache_key
+from beacon_cli.store.manifest import MANIFEST, Manifest
+
+SHORTEST_PREFIX = 4
+REMOVED_SUFFIX = ".removed"
+_KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One cache in a list.
+
+    Attributes:
+        manifest: what is durable; None if nothing is yet, or if it cannot be used.
+        problem: why it cannot be used; None if it can.
+        size: bytes on disk.
+        last_used: when it was last built or opened, in seconds since 1970.
+    """
+
+    entry: Entry
+    manifest: Manifest | None
+    problem: str | None
+    size: int
+    last_used: float
+
+
+def default_root() -> Path:
+    """`BEACON_CACHE_DIR`, else the user's cache folder of this platform. Nothing is created."""
+    named = os.environ.get("BEACON_CACHE_DIR")
+    return Path(named).expanduser().absolute() if named else platformdirs.user_cache_path("beacon", appauthor=False)
+
+
+class Store:
+    """All caches below `root`.
+
+    Raises:
+        CacheError: if `root` cannot be created or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.path = root
+        self._documents = root / "documents"
+        self._locks = root / "locks"
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (root, self._documents, self._locks):
+                make_private_folder(folder)
+                if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise CacheError(
+                f"cannot keep caches in {root}: {error.strerror}; name another folder in BEACON_CACHE_DIR"
+            ) from error
+
+    @classmethod
+    def default(cls) -> "Store":
+        """The store at `default_root()`."""
+        return cls(default_root())
+
+    def entry(self, identity: Identity, document_sha256: str, selection: str) -> Entry:
+        """The cache of some pages of a document under `identity`, there or not."""
+        return self._entry(cache_key(identity, document_sha256, selection))
+
+    def entries(self) -> list[Summary]:
+        """All caches, the last used first; those that cannot be used are among them and say why."""
+        keys = [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
+        summaries = [summary for key in keys if (summary := _summary(self._entry(key)))]
+        return sorted(summaries, key=lambda summary: summary.last_used, reverse=True)
+
+    def find(self, text: str) -> list[Summary]:
+        """The caches whose key begins with `text` (4 digits at least), or whose document has that name or path."""
+        path = os.path.abspath(text)
+        return [summary for summary in self.entries() if _is_meant(summary, text, path)]
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a cache, all or (if this is interrupted) nothing of it that could be mistaken for a cache.
+
+        Raises:
+            CacheError: if it is being built, or cannot be deleted.
+        """
+        removed = entry.folder.with_name(entry.key + REMOVED_SUFFIX)
+        try:
+            with FileLock(entry.lock, mode=0o600, thread_local=False).acquire(timeout=0):
+                self._delete_removed()
+                if entry.folder.exists():
+                    entry.folder.rename(removed)
+                    self._delete_removed()
+        except Timeout as error:
+            raise CacheError(
+                f"cache {entry.key} is being built; wait until that is done, or stop it, then remove the cache"
+            ) from error
+        except OSError as error:
+            raise CacheError(f"cannot remove {entry.folder}: {error.strerror}; check its permissions") from error
+        if removed.exists():
+            raise CacheError(f"cannot delete all of {removed}; check its permissions and delete it yourself")
+
+    def _delete_removed(self) -> None:
+        """Delete what is renamed for removal, leftovers of interrupted removals included."""
+        for folder in self._documents.glob(f"*{REMOVED_SUFFIX}"):
+            # Another process may be deleting the same files.
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _entry(self, key: str) -> Entry:
+        return Entry(self._documents / key, self._locks / key)
+
+
+def _is_meant(summary: Summary, text: str, path: str) -> bool:
+    if len(text) >= SHORTEST_PREFIX and summary.entry.key.startswith(text):
+        return True
+    if summary.manifest is None:
+        return False
+    document = summary.manifest.subject.document
+    return text == document.name or path == document.path
+
+
+def _summary(entry: Entry) -> Summary | None:
+    """None if the cache is being removed at this moment."""
+    manifest, problem = None, None
+    try:
+        manifest = entry.manifest()
+    except CacheError as error:
+        problem = str(error)
+    try:
+        sizes = {file.name: file.stat() for file in os.scandir(entry.folder)}
+        used = sizes.get(MANIFEST) or entry.folder.stat()
+    except FileNotFoundError:
+        return None
+    return Summary(entry, manifest, problem, sum(stat.st_size for stat in sizes.values()), used.st_mtime)

@@ -1,0 +1,57 @@
+"""Tiny random models of every supported architecture, with a random beacon, for laws that need no training."""
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from activation_beacon.config import BeaconConfig
+from activation_beacon.linear import BeaconRows
+from activation_beacon.planner import Planner
+from activation_beacon.plugin import Beacon
+from activation_beacon.ratios import Fixed
+from activation_beacon.reader import Reader
+from activation_beacon.rotary import model_rotary
+
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
+VOCABULARY = 97
+CONFIG = BeaconConfig(window=16, stride=16, ratios=(0, 2, 4, 8))
+
+
+def tiny_model(architecture: str = "llama", **settings: Any) -> Any:
+    """A random decoder in eval mode: 2 layers, 32 wide, 4 heads, 2 of them for keys and values."""
+    torch.manual_seed(7)
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+        **settings,
+    )
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+def random_beacon(model: Any, config: BeaconConfig = CONFIG) -> Beacon:
+    """A beacon unlike the base projections."""
+    torch.manual_seed(11)
+    beacon = Beacon.like(config, model)
+    for parameter in beacon.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return beacon.requires_grad_(False)
+
+
+def reader(model: Any, beacon: Beacon, rows: BeaconRows, ratio: int) -> Reader:
+    """A fresh reader at a fixed ratio."""
+    rotary = model_rotary(model.model, model.config)
+    return Reader(model, beacon, rows, rotary, Planner(beacon.config, Fixed(ratio)))
+
+
+def random_ids(count: int, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, VOCABULARY, (count,), generator=generator).tolist()
