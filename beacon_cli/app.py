@@ -1,0 +1,79 @@
+"""The command line's root, and the only place where an error becomes an exit code."""
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from beacon_cli import __version__
+from beacon_cli.commands import ask, cache, summarize
+from beacon_cli.console import Console
+from beacon_cli.errors import BeaconError
+
+INTERRUPTED = 130
+
+
+class Group(TyperGroup):
+    """Lets Ctrl-C through to `main`, which has an exit code for it."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedByUserError from None
+
+
+class InterruptedByUserError(Exception):
+    """Ctrl-C."""
+
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Read a whole book once, keep it condensed, and ask about it.",
+)
+app.command("ask")(ask.ask)
+app.command("summarize")(summarize.summarize)
+app.add_typer(cache.app, name="cache")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().print_line(f"beacon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Read a whole book once, keep it condensed, and ask about it."""
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
+    try:
+        app(prog_name="beacon")
+    except InterruptedByUserError:
+        Console().error("interrupted; what is condensed already is kept, and the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    except BeaconError as error:
+        if os.environ.get("BEACON_DEBUG") == "1":
+            raise
+        Console().error(" ".join(str(error).split()))
+        sys.exit(1)
+    except Exception as error:  # a defect of this tool; its user gets one line and a way to a report
+        if os.environ.get("BEACON_DEBUG") == "1":
+            raise
+        Console().error(
+            f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+            "run it again with BEACON_DEBUG=1 and report what it prints"
+        )
+        sys.exit(1)

@@ -1,0 +1,63 @@
+"""Whether a document fits into a model's context, and at which condensing ratio."""
+
+from collections.abc import Sequence
+
+from beacon_cli.errors import DocumentError
+from beacon_cli.model_source import ModelSource
+from beacon_cli.store import PageText
+
+# This share of the context is kept for the question and its answer, so that a longer question about the same document
+# does not ask for another ratio, hence for another cache.
+RESERVED_SHARE = 8
+
+
+def reserve(source: ModelSource, needed: int) -> int:
+    """Positions kept free behind the document, of which a question and its answer need `needed`."""
+    return max(source.context // RESERVED_SHARE, needed)
+
+
+def rows_needed(source: ModelSource, tokens: int, ratio: int) -> int:
+    """Rows of memory of `tokens` tokens at `ratio`, the unfinished interval included (with all its beacons)."""
+    config = source.info.config
+    intervals, rest = divmod(tokens, config.window)
+    per_interval = config.window // ratio if ratio else config.window
+    return config.sink_size + intervals * per_interval + rest + (rest // ratio if ratio else 0)
+
+
+def fits(source: ModelSource, tokens: int, ratio: int, needed: int) -> bool:
+    """Whether `tokens` tokens condensed at `ratio` leave room for `needed` positions."""
+    return rows_needed(source, tokens, ratio) + reserve(source, needed) <= source.context
+
+
+def smallest_ratio(source: ModelSource, tokens: int, needed: int) -> int | None:
+    """The smallest trained ratio at which `tokens` tokens fit; None if there is none."""
+    return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed)), None)
+
+
+def too_long(
+    source: ModelSource, name: str, tokens: int, ratio: int | None, needed: int, pages: Sequence[PageText]
+) -> DocumentError:
+    """The error for a document that does not fit at `ratio` (None: at any), naming the limit and what would fit."""
+    highest = ratio if ratio is not None else max(source.ratios)
+    limit = _most_tokens(source, highest, needed)
+    fitting = [page.number for page in pages if page.end_token <= limit]
+    hint = (
+        f"read a part of it (--pages {pages[0].number}-{fitting[-1]} fits)"
+        if fitting
+        else "read a part of it (--pages)"
+    )
+    if ratio is not None and smallest_ratio(source, tokens, needed) is not None:
+        hint += ", use --ratio auto"
+    return DocumentError(
+        f"{name} has {'at least ' if ratio is not None else ''}{tokens:,} tokens, but at ratio {highest} "
+        f"{source.name} holds at most {limit:,} with a question and its answer: {hint}, "
+        "or choose a model with a longer context (--model)"
+    )
+
+
+def _most_tokens(source: ModelSource, ratio: int, needed: int) -> int:
+    low, high = 0, source.context * max(ratio, 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(source, middle, ratio, needed) else (low, middle - 1)
+    return low

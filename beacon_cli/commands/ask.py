@@ -1,0 +1,41 @@
+"""`beacon ask`."""
+
+from typing import Annotated
+
+import typer
+
+from beacon_cli.commands import options
+from beacon_cli.commands.answers import show_answer
+from beacon_cli.console import Console
+
+
+def ask(
+    document: options.Document,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
+    model: options.Model = None,
+    beacon: options.Beacon = None,
+    device: options.DeviceFlag = None,
+    ratio: options.Ratio = None,
+    pages: options.Pages = None,
+    password: options.Password = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    temperature: options.Temperature = None,
+    passages: options.Passages = None,
+    no_cache: options.NoCache = False,
+    refresh: options.Refresh = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Answer a question about a document.
+
+    The document is condensed once and kept; the next question about it is answered at once.
+    """
+    flags = {
+        "model": model, "beacon": beacon, "device": device, "ratio": ratio,
+        "max_new_tokens": max_new_tokens, "temperature": temperature, "passages": passages,
+    }  # fmt: skip
+    chosen = options.gather(flags, pages=pages, password=password, no_cache=no_cache, refresh=refresh)
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli import workflows  # noqa: PLC0415
+
+    show_answer(Console(quiet=quiet, as_json=as_json), workflows.ask(document, question, chosen), chosen.model)

@@ -1,0 +1,166 @@
+"""`beacon cache …`: build, list, show, remove; where it is."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from beacon_cli.commands import options
+from beacon_cli.console import Console
+from beacon_cli.errors import CacheError
+from beacon_cli.events import Condensed
+from beacon_cli.store import Store, Summary, default_root
+
+app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
+
+Which = Annotated[
+    str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
+]
+
+
+@app.command("build")
+def build(
+    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="PDF, .txt or .md files, or -.")],
+    model: options.Model = None,
+    beacon: options.Beacon = None,
+    device: options.DeviceFlag = None,
+    ratio: options.Ratio = None,
+    pages: options.Pages = None,
+    password: options.Password = None,
+    refresh: options.Refresh = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Condense documents, so that questions about them are answered at once.
+
+    Interrupted at any moment, the same command goes on where it was.
+    """
+    flags = {"model": model, "beacon": beacon, "device": device, "ratio": ratio}
+    chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli import workflows  # noqa: PLC0415
+
+    console = Console(quiet=quiet, as_json=as_json)
+    results = [r for r in console.run(workflows.build_cache(documents, chosen)) if isinstance(r, Condensed)]
+    if as_json:
+        console.print_json([_built(result) for result in results])
+
+
+@app.command("list")
+def list_caches(as_json: options.Json = False) -> None:
+    """List what is condensed, the last used first."""
+    console, summaries = Console(), Store.default().entries()
+    if as_json:
+        console.print_json([_entry(summary) for summary in summaries])
+        return
+    columns = ["key", "document", "pages", "tokens", "ratio", "model", "size", "last used", "state"]
+    console.print_table(columns, [_row(summary) for summary in summaries])
+
+
+@app.command("show")
+def show(which: Which, as_json: options.Json = False) -> None:
+    """Show one condensed document."""
+    console = Console()
+    for summary in _find(which):
+        entry = _entry(summary)
+        if as_json:
+            console.print_json(entry)
+            continue
+        for name, value in entry.items():
+            console.print_line(f"{name}: {'' if value is None else value}")
+
+
+@app.command("rm")
+def remove(
+    which: Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove every condensed document.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove condensed documents from the cache; the documents themselves are never touched."""
+    if everything == bool(which):
+        raise typer.BadParameter("name what to remove, or give --all")
+    console, store = Console(quiet=quiet), Store.default()
+    chosen = store.entries() if everything else [summary for each in which or [] for summary in _find(each)]
+    for key, summary in {summary.entry.key: summary for summary in chosen}.items():
+        store.remove(summary.entry)
+        console.note(f"removed {key} ({_name(summary)})")
+
+
+@app.command("path")
+def path() -> None:
+    """Print the cache's folder."""
+    Console().print_line(str(default_root()))
+
+
+def _find(which: str) -> list[Summary]:
+    found = Store.default().find(which)
+    if not found:
+        raise CacheError(f"the cache holds nothing called {which}; `beacon cache list` shows what it holds")
+    return found
+
+
+def _built(result: Condensed) -> dict[str, Any]:
+    return {
+        "document": result.name,
+        "pages": result.pages,
+        "tokens_read": result.tokens,
+        "tokens_condensed": result.condensed_now,
+        "tokens_condensed_to": result.rows,
+        "ratio": result.ratio,
+        "seconds": {stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
+        "cache_path": result.cache_path,
+    }
+
+
+def _entry(summary: Summary) -> dict[str, Any]:
+    used = datetime.fromtimestamp(summary.last_used).astimezone().isoformat(timespec="seconds")
+    known: dict[str, Any] = {
+        "key": summary.entry.key,
+        "path": str(summary.entry.folder),
+        "size": summary.size,
+        "last_used": used,
+    }
+    manifest = summary.manifest
+    if manifest is None:
+        return known | {"state": "unusable", "problem": summary.problem}
+    subject = manifest.subject
+    return known | {
+        "state": "complete" if manifest.complete else "unfinished",
+        "document": subject.document.name,
+        "document_path": subject.document.path,
+        "title": subject.document.title,
+        "pages": subject.document.page_count,
+        "selection": subject.document.selection,
+        "tokens": manifest.tokens if manifest.complete else manifest.condensed_tokens,
+        "rows": sum(shard.rows for shard in manifest.shards) + manifest.sink_rows + len(manifest.tail),
+        "ratio": subject.identity.ratio,
+        "window": subject.identity.window,
+        "model": subject.models.base,
+        "beacon": subject.models.beacon,
+        "computed": f"{subject.compute.device}, {subject.compute.dtype}",
+        "created": manifest.created,
+        "tool_version": manifest.tool_version,
+    }
+
+
+def _name(summary: Summary) -> str:
+    return summary.manifest.subject.document.name if summary.manifest else "unusable"
+
+
+def _row(summary: Summary) -> list[str]:
+    entry = _entry(summary)
+    return [
+        entry["key"][:12],
+        str(entry.get("document", "?")),
+        str(entry.get("selection", "?")),
+        f"{entry['tokens']:,}" if "tokens" in entry else "?",
+        str(entry.get("ratio", "?")),
+        str(entry.get("model", "?")),
+        _size(entry["size"]),
+        entry["last_used"][:16].replace("T", " "),
+        entry["state"],
+    ]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

@@ -1,0 +1,156 @@
+"""The only user of rich: progress and notes to stderr, answers to stdout."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from beacon_cli.events import (
+    Answered,
+    AnswerPiece,
+    Condensed,
+    Event,
+    IntervalDone,
+    Note,
+    PageRead,
+    Reading,
+    Stage,
+)
+
+
+class Console:
+    """Draws events.
+
+    Args:
+        quiet: say nothing on stderr but errors.
+        as_json: answers are printed by `print_json` at the end, not as they come.
+    """
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        self.quiet, self.as_json = quiet, as_json
+        self._err = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._out = RichConsole(highlight=False, soft_wrap=True)
+        self._progress: _ReadingProgress | None = None
+
+    def run(self, events: Iterable[Event]) -> Iterator[Condensed | Answered]:
+        """Draw events as they come, passing on those that carry results."""
+        try:
+            for event in events:
+                self._draw(event)
+                if isinstance(event, Condensed | Answered):
+                    yield event
+        finally:
+            self._end_progress()
+
+    def note(self, text: str) -> None:
+        """A remark on stderr."""
+        self._err.print(Text(text, style="dim"))
+
+    def error(self, text: str) -> None:
+        """The one line that says what went wrong; shown even when quiet."""
+        RichConsole(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), text))
+
+    def print_json(self, value: Any) -> None:
+        """One JSON value on stdout."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.flush()
+
+    def print_line(self, text: str) -> None:
+        """One plain line on stdout."""
+        sys.stdout.write(text + "\n")
+
+    def print_table(self, columns: list[str], rows: list[list[str]]) -> None:
+        """A table on stdout; tab-separated where that is no terminal."""
+        if not self._out.is_terminal:
+            for row in [columns, *rows]:
+                self.print_line("\t".join(row))
+            return
+        table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._out.print(table)
+
+    def _draw(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            if self._err.is_terminal:
+                self.note(f"{event.text} …")
+        elif isinstance(event, Note):
+            self._end_progress()
+            self._err.print(Text(f"note: {event.text}", style="yellow"))
+        elif isinstance(event, Reading):
+            self._end_progress()
+            self._progress = _ReadingProgress(self._err, event)
+        elif isinstance(event, PageRead | IntervalDone):
+            if self._progress is not None:
+                self._progress.update(event)
+        elif isinstance(event, Condensed):
+            self._end_progress()
+            self.note(_condensed_line(event))
+        elif isinstance(event, AnswerPiece):
+            if not self.as_json:
+                sys.stdout.write(event.text)
+                sys.stdout.flush()
+        elif isinstance(event, Answered) and not self.as_json:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            for citation in event.citations:
+                self.note(f"p. {citation.label or citation.page}: “{citation.quote}”")
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _condensed_line(event: Condensed) -> str:
+    if not event.condensed_now and event.cache_path:
+        how = "from the cache"
+    else:
+        seconds = event.seconds.get("condense", 0.0)
+        how = f"{event.condensed_now:,} of them now, {event.condensed_now / max(seconds, 1e-9):,.0f} tokens/s"
+    return f"{event.name}: {event.tokens:,} tokens condensed to {event.rows:,} (ratio {event.ratio}; {how})"
+
+
+class _ReadingProgress:
+    """Pages read, tokens condensed, tokens/s, time left."""
+
+    def __init__(self, console: RichConsole, event: Reading) -> None:
+        self._pages, self._tokens, self._condensed = 0, 0, event.tokens
+        self._total_pages = event.pages
+        self._first, self._began = event.tokens, time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._progress.add_task(Text(event.name).plain, total=None, figures="")
+        self._progress.start()
+
+    def update(self, event: PageRead | IntervalDone) -> None:
+        if isinstance(event, PageRead):
+            self._pages, self._tokens = event.pages, event.tokens
+        else:
+            self._condensed = event.tokens
+        # The tokens of pages that are still to come are guessed from those that are there.
+        expected = self._tokens * self._total_pages / max(self._pages, 1)
+        speed = (self._condensed - self._first) / max(time.monotonic() - self._began, 1e-3)
+        self._progress.update(
+            self._task,
+            completed=self._condensed,
+            total=max(expected, self._condensed, 1),
+            figures=f"page {self._pages}/{self._total_pages}  {self._condensed:,} tokens  {speed:,.0f} tokens/s",
+        )
+
+    def stop(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,64 @@
+"""From a path on the command line to an open document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beacon_cli.documents.document import Document, Kind
+from beacon_cli.documents.magic import looks_like
+from beacon_cli.documents.pages import PageSelection
+from beacon_cli.documents.pdf import PdfDocument
+from beacon_cli.documents.raw import RawFile, open_raw
+from beacon_cli.documents.text import TextDocument
+
+_KINDS: dict[str, Kind] = {
+    ".pdf": "pdf",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    "": "text",
+}
+# Readers of PDF accept junk before the header, but no further in than this.
+_PDF_HEADER_WITHIN = 1024
+
+
+def open_document(
+    path: str, *, password: str | None = None, pages: PageSelection | None = None, workers: int | None = None
+) -> Document:
+    """Open the PDF, text or Markdown file at `path`, or standard input for `-`.
+
+    What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
+    one (like standard input) is plain text. `pages` selects pages (default: all). `workers` is the number
+    of processes that extract a PDF's pages: None chooses by the number of pages, 0 extracts in this process.
+
+    Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
+    kind that cannot be read, encrypted (no or a wrong `password`), damaged, without text, without the pages asked
+    for. `PdfDocument` and `TextDocument` say more about each.
+    """
+    raw = open_raw(path)
+    try:
+        kind = _kind(raw)
+        selection = pages or PageSelection.all()
+        if kind == "pdf":
+            return PdfDocument(raw, selection, password=password, workers=workers)
+        return TextDocument(raw, selection, kind)
+    except OSError as error:
+        raw.file.close()
+        raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error
+    except BaseException:
+        raw.file.close()
+        raise
+
+
+def _kind(raw: RawFile) -> Kind:
+    if raw.head.startswith(b"%PDF-"):
+        return "pdf"
+    suffix = "" if raw.path is None else Path(raw.path).suffix.lower()
+    kind = _KINDS.get(suffix)
+    if kind is None:
+        raise raw.error(f"{suffix} is not supported, only PDF, .txt and .md: convert it, or pipe its text into `-`")
+    if kind == "pdf" and b"%PDF-" not in raw.head[:_PDF_HEADER_WITHIN]:
+        seen = looks_like(raw.head)
+        raise raw.error(f"is called a PDF but {f'is {seen}' if seen else 'is none'}: download it again")
+    return kind

@@ -1,0 +1,191 @@
+"""A loaded model: the 4-bit LLM with its beacon installed. The only user of bitsandbytes."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
+
+from activation_beacon.checkpoint import load_beacon
+from activation_beacon.linear import BeaconRows
+from activation_beacon.planner import Planner
+from activation_beacon.plugin import Beacon, decoder_of, install
+from activation_beacon.ratios import Fixed
+from activation_beacon.reader import Reader
+from activation_beacon.rotary import Rotary, model_rotary
+from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.model_source import ModelSource
+
+Device = Literal["auto", "cpu", "cuda"]
+# Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
+WEIGHTS_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything that reading and answering need.
+
+    Attributes:
+        source: which model this is.
+        device: where it runs.
+        dtype: its compute type.
+        note: what its user should know about how it runs; empty if nothing.
+    """
+
+    source: ModelSource
+    model: nn.Module
+    beacon: Beacon
+    rows: BeaconRows
+    rotary: Rotary
+    device: torch.device
+    dtype: torch.dtype
+    note: str = ""
+
+    def reader(self, ratio: int) -> Reader:
+        """A reader with an empty memory that condenses every interval at `ratio`."""
+        return Reader(self.model, self.beacon, self.rows, self.rotary, Planner(self.source.info.config, Fixed(ratio)))
+
+
+def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
+    """Load the weights: 4-bit on CUDA (bf16 compute); on the CPU dequantized once to float32 where that fits.
+
+    Weights that are not 4-bit yet are quantized on the way (NF4, double quantization), so that a model means the same
+    on every device.
+
+    Raises:
+        ModelError: if the weights are missing, damaged or of an architecture that cannot carry a beacon.
+        SettingsError: if CUDA is asked for and not there.
+    """
+    place = pick_device(device)
+    # What transformers and bitsandbytes say while loading is about them, not about the user's document.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    model = _load_four_bit(source, place, dtype)
+    note = ""
+    if place.type == "cpu":
+        model, note = _dequantize_if_it_fits(model)
+    model.requires_grad_(False).eval()
+    beacon = load_beacon(source.beacon_folder, model, dtype=dtype, device=place)
+    rotary = model_rotary(decoder_of(model), model.config).to(place)
+    decoder_of(model).rotary_emb = rotary
+    return Engine(source, model, beacon, install(model, beacon), rotary, place, dtype, note)
+
+
+def pick_device(device: Device) -> torch.device:
+    """The device that a `--device` value means here.
+
+    Raises:
+        SettingsError: if it is not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("no CUDA device is available here; use --device cpu or --device auto")
+    return torch.device(device)
+
+
+def _load_four_bit(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Any:
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    try:
+        config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+        stored = getattr(config, "quantization_config", None)
+        if stored is not None:
+            # Weights keep their stored form; only the type they are computed in is this machine's.
+            config.quantization_config = {
+                **_as_dict(stored),
+                "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch."),
+            }
+        model = AutoModelForCausalLM.from_pretrained(
+            source.folder,
+            config=config,
+            dtype=dtype,
+            device_map={"": device},
+            quantization_config=None if stored is not None else quantization,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        # The libraries below raise all of these for damaged or unsuitable checkpoints.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"the model in {source.folder} cannot be loaded ({reason}): download or convert it again"
+        ) from error
+    return model
+
+
+def _as_dict(quantization: Any) -> dict[str, Any]:
+    return dict(quantization) if isinstance(quantization, dict) else dict(quantization.to_dict())
+
+
+def _dequantize_if_it_fits(model: Any) -> tuple[Any, str]:
+    parameters = sum(_elements(parameter) for parameter in model.parameters())
+    needed = 4 * parameters
+    if needed > WEIGHTS_SHARE * free_memory():
+        return model, (
+            f"computing in 4-bit on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not fit "
+            f"into the {free_memory() / 2**30:.1f} GiB that are free"
+        )
+    return model.dequantize(dtype=torch.float32).float(), ""
+
+
+def _elements(parameter: Any) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return int(torch.Size(state.shape).numel()) if state is not None else int(parameter.numel())
+
+
+def free_memory() -> int:
+    """Bytes of main memory that are available, within the limits of the control group this process is in."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
+        available = min(available, int(text) - int(used.read_text()))
+    return max(available, 0)
+
+
+def generate(
+    engine: Engine, reader: Reader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
+) -> Iterator[int | None]:
+    """Yield the tokens that follow what the reader has read, up to and without an end token.
+
+    What is generated is condensed like anything that is read.
+
+    Args:
+        logits: (vocabulary) of the first token.
+        temperature: 0 takes the likeliest token, always.
+
+    Yields:
+        Token ids; at last None if it was `max_new_tokens` or the model's context that ended it.
+    """
+    for index in range(max_new_tokens):
+        if temperature > 0:
+            token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
+        else:
+            token = int(logits.argmax())
+        if token in engine.source.tokenizer.eos_ids:
+            return
+        yield token
+        # The next pass may bring the token and a beacon.
+        if index + 1 == max_new_tokens or reader.memory.size + 2 > engine.source.context:
+            yield None
+            return
+        logits = reader.read([token])

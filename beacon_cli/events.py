@@ -1,0 +1,110 @@
+"""What the workflows say while they work; `console` draws it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage without measurable progress has begun: "loading beacon-pocket"."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark for the user, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reading has begun, or goes on behind `tokens` tokens in `intervals` intervals that are condensed already."""
+
+    name: str
+    pages: int
+    intervals: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class PageRead:
+    """One more page's text is there: `pages` so far, `tokens` in all of them."""
+
+    pages: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class IntervalDone:
+    """One more interval is condensed: `tokens` so far, to `rows` of memory."""
+
+    tokens: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """The whole document is in memory.
+
+    Attributes:
+        name: of the document.
+        tokens: it has.
+        rows: of memory that they take, the raw tokens of the unfinished interval included.
+        ratio: condensing ratio.
+        condensed_now: tokens that were condensed by this run; 0 if the cache had them all.
+        pages: that were read.
+        cache_path: where the cache is; None without one.
+        seconds: spent, by stage.
+    """
+
+    name: str
+    tokens: int
+    rows: int
+    ratio: int
+    condensed_now: int
+    pages: int
+    cache_path: str | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AnswerPiece:
+    """Some more text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A place where an answer stands: the page, and the words on it."""
+
+    page: int
+    label: str | None
+    quote: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer is complete.
+
+    Attributes:
+        text: all of it.
+        citations: where it stands in the document, the best place first; empty if nowhere literally.
+        passages: how many passages were re-read for it.
+        generated: its tokens.
+        finished: "stop" at an end token, "length" at `max_new_tokens` or the end of the model's context.
+        condensed: what was read.
+        seconds: spent, by stage.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    passages: int
+    generated: int
+    finished: str
+    condensed: Condensed
+    seconds: dict[str, float]
+
+
+Event = Stage | Note | Reading | PageRead | IntervalDone | Condensed | AnswerPiece | Answered

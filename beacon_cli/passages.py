@@ -1,0 +1,137 @@
+"""Finding again: which passages of a document a question is about, and where in it an answer stands.
+
+Condensing blurs names and numbers. The authors put such intervals back uncondensed, found by BM25 (v1's
+`retrieval_method`); here the passages are re-read in front of the question.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+import numpy as np
+from numpy.typing import NDArray
+
+from beacon_cli.events import Citation
+from beacon_cli.store import PageText
+
+PASSAGE_WORDS = 100
+QUOTE_CHARACTERS = 240
+# A passage may not repeat the name that its page is about (in its running head, say), so the page counts a little too.
+PAGE_WEIGHT = 0.5
+SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
+WORD = re.compile(r"\w+")
+# Words that questions are made of and that say nothing about where their answer stands.
+QUESTION_WORDS = frozenset(
+    """
+    a an and are as at be by did do does for from had has have how in is it its many much of on or that the their
+    there this to was were what when where which who whom whose why will with
+    """.split()  # noqa: SIM905  a list of fifty quoted words is harder to read
+)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some consecutive sentences of one page."""
+
+    page: int
+    label: str | None
+    text: str
+
+
+def split_passages(pages: Sequence[PageText]) -> list[Passage]:
+    """Cut every page at sentence ends into passages of up to `PASSAGE_WORDS` words."""
+    passages = []
+    for page in pages:
+        lines: list[str] = []
+        words = 0
+        for sentence in _sentences(page.text):
+            length = len(sentence.split())
+            if lines and words + length > PASSAGE_WORDS:
+                passages.append(Passage(page.number, page.label, " ".join(lines)))
+                lines, words = [], 0
+            lines.append(sentence)
+            words += length
+        if lines:
+            passages.append(Passage(page.number, page.label, " ".join(lines)))
+    return passages
+
+
+def find_passages(passages: Sequence[Passage], question: str, count: int) -> list[Passage]:
+    """The passages that share most with the question by BM25, best last: nearest to the question when re-read."""
+    terms = _terms(question)
+    if not passages or not terms or count < 1:
+        return []
+    scores = _scores(passages, terms)
+    best = [index for index in np.argsort(-scores, kind="stable")[:count] if scores[index] > 0]
+    return [passages[index] for index in reversed(best)]
+
+
+def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citation]:
+    """Where the answer stands literally, the place that fits the question best first; one citation a page, at most 3.
+
+    Empty if it stands nowhere: then no page is claimed.
+    """
+    wanted = _normal(answer)
+    if not wanted:
+        return []
+    pattern = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+    holding = [index for index, passage in enumerate(passages) if pattern.search(_normal(passage.text))]
+    if not holding:
+        return []
+    scores = _scores(passages, _terms(question))
+    citations: dict[int, Citation] = {}
+    for index in sorted(holding, key=lambda index: -scores[index]):
+        passage = passages[index]
+        citations.setdefault(passage.page, Citation(passage.page, passage.label, _quote(passage.text, pattern)))
+    return list(citations.values())[:3]
+
+
+def _scores(passages: Sequence[Passage], terms: Sequence[str]) -> NDArray[np.float32]:
+    """BM25 of each passage, plus a share of its page's."""
+    pages: dict[int, list[str]] = {}
+    for passage in passages:
+        pages.setdefault(passage.page, []).extend(_terms(passage.text))
+    own = _bm25([_terms(passage.text) for passage in passages], terms)
+    of_page = dict(zip(pages, _bm25(list(pages.values()), terms), strict=True))
+    return own + PAGE_WEIGHT * np.array([of_page[passage.page] for passage in passages], dtype=np.float32)
+
+
+def _bm25(texts: list[list[str]], terms: Sequence[str]) -> NDArray[np.float32]:
+    vocabulary = {term for text in texts for term in text}
+    known = [term for term in terms if term in vocabulary]
+    if not known:
+        return np.zeros(len(texts), dtype=np.float32)
+    index = bm25s.BM25()
+    index.index(texts, show_progress=False)
+    scores: NDArray[np.float32] = index.get_scores(known)
+    return scores
+
+
+def _terms(text: str) -> list[str]:
+    return [stem(word) for word in WORD.findall(text.casefold()) if word not in QUESTION_WORDS]
+
+
+def stem(word: str) -> str:
+    """A word without a plural or possessive s, so that "captains" finds "captain"."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def _sentences(text: str) -> list[str]:
+    return [sentence.strip() for sentence in SENTENCE_END.split(text) if sentence.strip()]
+
+
+def _normal(text: str) -> str:
+    """For literal comparison: case, runs of spaces and a final full stop do not count."""
+    return " ".join(text.casefold().split()).strip(" .")
+
+
+def _quote(text: str, pattern: re.Pattern[str]) -> str:
+    """The sentence of `text` that holds the match, shortened around it if it is long."""
+    sentence = next((s for s in _sentences(text) if pattern.search(_normal(s))), text)
+    if len(sentence) <= QUOTE_CHARACTERS:
+        return sentence
+    found = pattern.search(_normal(sentence))
+    middle = found.start() if found else 0
+    first = max(0, min(middle - QUOTE_CHARACTERS // 3, len(sentence) - QUOTE_CHARACTERS))
+    return f"{'…' if first else ''}{sentence[first : first + QUOTE_CHARACTERS].strip()}…"

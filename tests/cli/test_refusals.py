@@ -1,0 +1,145 @@
+"""Bad input: one clear line on stderr, exit code 1, and a cache that is as it was."""
+
+import json
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import pypdf
+import pytest
+
+import beacon_pocket
+from tests.cli.runner import Result, assert_refused, run, run_process
+
+
+@pytest.fixture
+def pdf(tmp_path: Path) -> Path:
+    """Three blank pages."""
+    writer = pypdf.PdfWriter()
+    for _ in range(3):
+        writer.add_blank_page(200, 200)
+    path = tmp_path / "blank.pdf"
+    writer.write(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_document_is_cached(cache_dir: Path) -> object:
+    yield
+    documents = cache_dir / "documents"
+    assert not documents.exists() or not list(documents.iterdir())
+
+
+def ask(document: Path | str, *flags: str) -> Result:
+    return run("ask", str(document), "Who?", *flags)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert_refused(ask(tmp_path / "nowhere.pdf"), "nowhere.pdf")
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    assert_refused(ask(tmp_path), "directory")
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    assert_refused(ask(tmp_path / "empty.txt"), "empty")
+
+
+def test_a_pdf_without_text(pdf: Path) -> None:
+    assert_refused(ask(pdf), "scanned", "OCR")
+
+
+def test_an_encrypted_pdf(pdf: Path, tmp_path: Path) -> None:
+    writer = pypdf.PdfWriter(pdf)
+    writer.encrypt("secret", algorithm="AES-256")
+    locked = tmp_path / "locked.pdf"
+    writer.write(locked)
+    assert_refused(ask(locked), "--password")
+    assert_refused(ask(locked, "--password", "wrong"), "password")
+
+
+def test_a_truncated_pdf(tmp_path: Path) -> None:
+    whole = Path("examples/world-factbook.pdf").read_bytes()
+    cut = tmp_path / "cut.pdf"
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert_refused(ask(cut), "truncated")
+
+
+def test_a_binary_called_txt(tmp_path: Path) -> None:
+    path = tmp_path / "program.txt"
+    path.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(200))
+    assert_refused(ask(path), "program.txt")
+
+
+def test_an_unwritable_cache_folder(book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("BEACON_CACHE_DIR", str(blocked / "cache"))
+    assert_refused(ask(book), "cache", "BEACON_CACHE_DIR")
+
+
+def test_a_full_disk(book: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    result = run_process("cache", "build", str(book), preexec_fn=limit)
+    assert_refused(result, "cannot write")
+
+
+def test_a_model_folder_without_weights(book: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(beacon_pocket.FOLDER, model)
+    (model / "model.safetensors").unlink()
+    assert_refused(ask(book, "--model", str(model)), "safetensors")
+
+
+def test_no_such_model(book: Path) -> None:
+    assert_refused(ask(book, "--model", "./nowhere"), "nowhere")
+
+
+def test_a_beacon_of_another_base_model(book: Path, tmp_path: Path) -> None:
+    beacon = tmp_path / "beacon"
+    shutil.copytree(beacon_pocket.FOLDER / "beacon", beacon)
+    path = beacon / "beacon_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_fingerprint": "0" * 64, "base_name": "other"}))
+    assert_refused(ask(book, "--beacon", str(beacon)), "another base model", "other")
+
+
+def test_a_ratio_it_was_not_trained_for(book: Path) -> None:
+    assert_refused(ask(book, "--ratio", "64"), "not trained for ratio 64", "2, 4, 8, 16, 32")
+    assert_refused(ask(book, "--ratio", "some"), "ratio", "some")
+
+
+def test_an_empty_question(book: Path) -> None:
+    assert_refused(run("ask", str(book), "  "), "question is empty")
+
+
+def test_pages_that_are_not_there(book: Path) -> None:
+    assert_refused(ask(book, "--pages", "9"), "--pages 9")
+    assert_refused(ask(book, "--pages", "x"), "--pages", "x")
+
+
+def test_a_document_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("All the king's horses and all the king's men came that day. " * 30_000)
+    assert_refused(ask(path), "tokens", "--pages", "--model")
+    assert_refused(ask(path, "--ratio", "2"), "ratio 2", "--pages")
+
+
+def test_settings_that_are_wrong(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(os.environ["BEACON_CONFIG"]).write_text("colour = 1\n")
+    assert_refused(ask(book), "unknown setting 'colour'")
+    Path(os.environ["BEACON_CONFIG"]).write_text("ratio = \n")
+    assert_refused(ask(book), "cannot be read")
+    Path(os.environ["BEACON_CONFIG"]).unlink()
+    monkeypatch.setenv("BEACON_MAX_NEW_TOKENS", "many")
+    assert_refused(ask(book), "max_new_tokens", "many")
+
+
+def test_usage_errors_are_2(book: Path) -> None:
+    assert run("ask", str(book)).code == 2
+    assert run("ask", str(book), "Who?", "--shout").code == 2
+    assert run("cache", "rm").code == 2

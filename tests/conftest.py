@@ -1,0 +1,21 @@
+"""No test touches the user's own cache, configuration or network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("BEACON_") and name != "BEACON_GOLDENS"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
+    monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def cache_dir() -> Path:
+    return Path(os.environ["BEACON_CACHE_DIR"])

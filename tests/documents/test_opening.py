@@ -1,0 +1,118 @@
+import errno
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from beacon_cli.documents import open_document
+from beacon_cli.documents.raw import RawFile
+from beacon_cli.errors import DocumentError
+from tests.documents.pdf_samples import pdf
+
+
+def _refusal(path: str) -> str:
+    with pytest.raises(DocumentError) as caught:
+        open_document(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    message.encode("utf-8")
+    return message
+
+
+def _stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_what_is_no_readable_file(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pdf"
+    empty.touch()
+    assert _refusal(str(tmp_path / "none.pdf")) == f"{tmp_path}/none.pdf: no such file: check the path"
+    assert "is a directory" in _refusal(str(tmp_path))
+    assert "is empty" in _refusal(str(empty))
+    assert "neither a file nor a pipe" in _refusal("/dev/null")
+    assert "cannot be opened" in _refusal("a\0b")
+    assert "cannot be opened" in _refusal("x" * 300)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+    path.chmod(0)
+    if os.geteuid() == 0:  # root may read everything
+
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr("builtins.open", refuse)
+    assert "may not be read: check the permissions" in _refusal(str(path))
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+
+    def fail(_: RawFile) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(RawFile, "read", fail)
+    assert "cannot be read (Input/output error)" in _refusal(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.epub", "a.PNG"])
+def test_unsupported_kinds_are_refused_with_what_is_supported(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04")
+    assert f"{path.suffix.lower()} is not supported, only PDF, .txt and .md" in _refusal(str(path))
+
+
+def test_a_name_without_suffix_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "README"
+    path.write_text("text")
+    with open_document(str(path)) as document:
+        assert document.source.kind == "text"
+
+
+def test_any_file_name_can_be_shown(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff\nname.txt")
+    Path(name).write_text("text")
+    with open_document(name) as document:
+        assert document.source.name == "bad\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}name.txt"
+        assert [page.text for page in document.pages()] == ["text"]
+    assert "no such file" in _refusal(name + "\n")
+
+
+def test_standard_input_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    _stdin(monkeypatch, b"# text")
+    with open_document("-") as document:
+        assert (document.source.name, document.source.path, document.source.kind) == ("stdin", None, "text")
+        assert [page.text for page in document.pages()] == ["# text"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_standard_input_may_be_a_pdf(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    _stdin(monkeypatch, pdf(["one", "two"]))
+    with open_document("-", workers=workers) as document:
+        assert (document.source.path, document.source.kind) == (None, "pdf")
+        assert [page.text for page in document.pages()] == ["one", "two"]
+
+
+def test_standard_input_may_be_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    _stdin(monkeypatch, b"")
+    assert _refusal("-") == "stdin: is empty: there is nothing to read"
+    _stdin(monkeypatch, b"\x89PNG\r\n\x1a\n\0")
+    assert "stdin: is not text but a PNG image" in _refusal("-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "stdin: is closed" in _refusal("-")
+
+
+def test_a_named_pipe_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    writer = threading.Thread(target=Path(path).write_bytes, args=(b"text",))
+    writer.start()
+    with open_document(path) as document:
+        assert [page.text for page in document.pages()] == ["text"]
+    writer.join()

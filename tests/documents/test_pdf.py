@@ -1,0 +1,201 @@
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from beacon_cli.documents import Page, PageSelection, open_document
+from beacon_cli.errors import DocumentError
+from tests.documents.pdf_samples import assemble, encrypted, pdf
+
+BODY = "The first line\nand the second"
+
+
+def _write(folder: Path, data: bytes, name: str = "a.pdf") -> str:
+    path = folder / name
+    path.write_bytes(data)
+    return str(path)
+
+
+def _read(path: str, selection: str = "1-", password: str | None = None) -> list[str]:
+    with open_document(path, password=password, pages=PageSelection.parse(selection)) as document:
+        return [page.text for page in document.pages()]
+
+
+def _refusal(path: str, selection: str = "1-", password: str | None = None) -> str:
+    with pytest.raises(DocumentError) as caught:
+        _read(path, selection, password)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(path)
+    return message
+
+
+def test_the_source_describes_the_bytes(tmp_path: Path) -> None:
+    data = pdf(["one", "two"], info=b"/Title(A  Book)")
+    path = _write(tmp_path, data)
+    with open_document(path) as document:
+        source = document.source
+    assert (source.name, source.path, source.kind, source.page_count) == ("a.pdf", path, "pdf", 2)
+    assert (source.size, source.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert source.title == "A Book"
+
+
+@pytest.mark.parametrize(
+    "title", [b"", b"untitled", b"Microsoft Word - report.doc", b"thesis_final.tex", b"---", b"12"]
+)
+def test_titles_that_nobody_gave_are_none(tmp_path: Path, title: bytes) -> None:
+    with open_document(_write(tmp_path, pdf(["one"], info=b"/Title(%s)" % title))) as document:
+        assert document.source.title is None
+
+
+def test_pages_come_in_order_with_their_numbers(tmp_path: Path) -> None:
+    path = _write(tmp_path, pdf([f"page {n}" for n in range(1, 10)]))
+    with open_document(path, pages=PageSelection.parse("7-,2")) as document:
+        assert document.selection.canonical == "2,7-9"
+        assert list(document.pages()) == [Page(n, None, f"page {n}") for n in (2, 7, 8, 9)]
+
+
+def test_labels_are_told_where_they_differ_from_the_number(tmp_path: Path) -> None:
+    catalog = b"/PageLabels<</Nums[0<</S/r>>2<</S/D/St 3>>]>>"
+    with open_document(_write(tmp_path, pdf(["a", "b", "c", "d"], catalog=catalog))) as document:
+        assert [page.label for page in document.pages()] == ["i", "ii", None, None]
+
+
+def test_missing_pages_are_refused_with_the_page_count(tmp_path: Path) -> None:
+    assert "has 1 page, and --pages 7-9" in _refusal(_write(tmp_path, pdf(["one"])), "7-9")
+
+
+def test_a_pdf_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    assert _read(_write(tmp_path, pdf(["text"]), "a.txt")) == ["text"]
+    assert _read(_write(tmp_path, pdf(["text"]), "a.docx")) == ["text"]
+
+
+def test_junk_before_the_header_is_let_pass(tmp_path: Path) -> None:
+    assert _read(_write(tmp_path, b"HTTP/1.1 200 OK\n\n" + pdf(["text"]))) == ["text"]
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])
+def test_encrypted(tmp_path: Path, algorithm: str) -> None:
+    path = _write(tmp_path, encrypted(pdf([BODY]), "söcret", algorithm, owner="owner"))
+    assert _read(path, password="söcret") == _read(path, password="owner") == [BODY]
+    assert "needs a password: give it with --password" in _refusal(path)
+    assert "does not open it" in _refusal(path, password="wrong")
+
+
+def test_a_password_that_is_not_needed_is_ignored(tmp_path: Path) -> None:
+    open_to_all = encrypted(pdf([BODY]), "", "AES-256", owner="owner")
+    assert _read(_write(tmp_path, open_to_all), password="any") == [BODY]
+    assert _read(_write(tmp_path, pdf([BODY])), password="any") == [BODY]
+
+
+def test_encryption_without_a_password_is_named(tmp_path: Path) -> None:
+    data = pdf([BODY]).replace(b"/Info 4 0 R", b"/Info 4 0 R/Encrypt<</Filter/Adobe.PubSec/V 4>>")
+    assert "feature that cannot be read" in _refusal(_write(tmp_path, data))
+
+
+def test_no_truncation_is_read_in_half(tmp_path: Path) -> None:
+    data = pdf([f"page {n}" for n in range(5)])
+    end = data.rindex(b"%%EOF")
+    for length in range(len(b"%PDF-1.7"), end + len(b"%%EOF"), 37):
+        assert "truncated or damaged" in _refusal(_write(tmp_path, data[:length]))
+    assert "truncated or damaged" in _refusal(_write(tmp_path, data[:end]))
+
+
+def test_padding_behind_the_end_is_let_pass(tmp_path: Path) -> None:
+    assert _read(_write(tmp_path, pdf(["text"]) + b"\n" + bytes(10_000))) == ["text"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pdf(["a", "b"], count=3),
+        pdf([]),
+        pdf(["a"]).replace(b"/Pages 2 0 R", b"/Pages 9 0 R"),
+        pdf(["a"]).replace(b"/Root 1 0 R", b"/Root 9 0 R").replace(b"/Catalog", b"/Cabinet"),
+        assemble([b"<</Type/Catalog/Pages 1 0 R/Kids[1 0 R]>>"]),
+    ],
+    ids=["pages missing", "no pages", "no page tree", "no catalog", "tree in a circle"],
+)
+def test_damage_is_refused(tmp_path: Path, data: bytes) -> None:
+    assert "truncated or damaged" in _refusal(_write(tmp_path, data))
+
+
+def test_a_wrong_offset_is_repaired(tmp_path: Path) -> None:
+    data = pdf(["a", "b"])
+    start = data.rindex(b"startxref")
+    assert _read(_write(tmp_path, data[:start] + b"startxref\n7\n%%EOF")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"), [(b"<!DOCTYPE html><html>", "a web page"), (b"GIF89a...", "a GIF image"), (b"text", "is none")]
+)
+def test_what_is_called_a_pdf_but_is_none(tmp_path: Path, data: bytes, seen: str) -> None:
+    assert seen in _refusal(_write(tmp_path, data))
+
+
+def test_a_scan_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    path = _write(tmp_path, pdf([None] * 3 + ["text"]))
+    with pytest.raises(DocumentError, match="on pages 1-3: it looks scanned and needs OCR first"):
+        open_document(path, pages=PageSelection.parse("1-3"))
+    with pytest.raises(DocumentError, match="holds no text: it looks scanned"):
+        open_document(_write(tmp_path, pdf([None])))
+
+
+def test_fonts_without_text_are_refused_at_the_end(tmp_path: Path) -> None:
+    with open_document(_write(tmp_path, pdf(["", " "]))) as document:
+        pages = document.pages()
+        assert [next(pages).text, next(pages).text] == ["", ""]
+        with pytest.raises(DocumentError, match="looks scanned"):
+            next(pages)
+
+
+def test_pages_without_text_and_unreadable_ones_are_named(tmp_path: Path) -> None:
+    path = _write(tmp_path, pdf(["text", None, "", b"BT (unbalanced Tj ET", "more", None]))
+    with open_document(path) as document:
+        assert [page.text for page in document.pages()] == ["text", "", "", "", "more", ""]
+        assert document.warnings == ["pages 2-3, 6: without text (blank or scanned)", "page 4: unreadable (damaged)"]
+
+
+def test_a_pdf_of_unreadable_pages_is_refused(tmp_path: Path) -> None:
+    assert "none of its pages can be read" in _refusal(_write(tmp_path, pdf([b"BT (unbalanced Tj ET"])))
+
+
+def test_lines_of_a_paragraph_are_joined_and_blocks_kept_apart(tmp_path: Path) -> None:
+    lines = [
+        "Running head",
+        "",
+        "A paragraph has lines that are about as long as the column is",
+        "wide, and a word that does not fit goes on the next line, as hy-",
+        "phenated ones do in part. Its last line is short.",
+        "",
+        "Area. total: 103,000 sq km",
+        "land: 100,250 sq km",
+    ]
+    assert _read(_write(tmp_path, pdf(["\n".join(lines)]))) == [
+        "Running head\n\nA paragraph has lines that are about as long as the column is wide, and a word that does "
+        "not fit goes on the next line, as hyphenated ones do in part. Its last line is short.\n\n"
+        "Area. total: 103,000 sq km\nland: 100,250 sq km"
+    ]
+
+
+def test_an_indented_line_starts_a_paragraph(tmp_path: Path) -> None:
+    full = b"(A line of the book that is as long as any other line of it) Tj 14 TL T* "
+    content = b"BT /F1 12 Tf 50 750 Td 14 TL " + full + b"20 0 Td " + full + b"-20 0 Td " + full + b"ET"
+    assert len(_read(_write(tmp_path, pdf([content])))[0].split("\n\n")) == 2
+
+
+def test_what_is_drawn_on_one_line_is_one_line(tmp_path: Path) -> None:
+    content = b"BT /F1 12 Tf 14 TL 50 750 Td (Chapter) Tj T* ET BT /F1 12 Tf 300 750 Td (7) Tj ET"
+    assert _read(_write(tmp_path, pdf([content]))) == ["Chapter 7"]
+
+
+def test_pypdf_is_not_heard(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    level = logging.getLogger("pypdf").level
+    start = (data := pdf(["a"])).rindex(b"startxref")
+    assert _read(_write(tmp_path, data[:start] + b"startxref\n7\n%%EOF")) == ["a"]
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("pypdf").level == level

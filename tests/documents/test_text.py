@@ -1,0 +1,108 @@
+import hashlib
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beacon_cli.documents import PageSelection, open_document
+from beacon_cli.documents.text import PAGE_CHARS, _slices
+from beacon_cli.errors import DocumentError
+
+
+def _write(folder: Path, content: str | bytes, name: str = "a.txt") -> str:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def _read(path: str, selection: str = "1-") -> list[str]:
+    with open_document(path, pages=PageSelection.parse(selection)) as document:
+        return [page.text for page in document.pages()]
+
+
+def _refusal(path: str, selection: str = "1-") -> str:
+    with pytest.raises(DocumentError) as caught:
+        _read(path, selection)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(path)
+    return message
+
+
+def test_the_source_describes_the_bytes(tmp_path: Path) -> None:
+    data = "\ufeff# A *title* #\n\ntext".encode()
+    path = _write(tmp_path, data, "notes.MD")
+    with open_document(path) as document:
+        source = document.source
+    assert (source.name, source.path, source.kind, source.page_count) == ("notes.MD", path, "markdown", 1)
+    assert (source.size, source.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert source.title == "A *title*"
+
+
+def test_plain_text_has_no_title(tmp_path: Path) -> None:
+    with open_document(_write(tmp_path, "# not a heading")) as document:
+        assert document.source.title is None
+
+
+def test_form_feeds_separate_pages(tmp_path: Path) -> None:
+    path = _write(tmp_path, "one\n\f\ftwo\n\n\nmore\n\f")
+    assert _read(path) == ["one", "", "two\n\n\nmore"]
+    assert _read(path, "2-3") == ["", "two\n\n\nmore"]
+
+
+def test_pages_without_text_cannot_be_all_that_is_read(tmp_path: Path) -> None:
+    assert "pages 2 hold no text" in _refusal(_write(tmp_path, "one\f \ftwo"), "2")
+
+
+def test_missing_pages_are_refused_with_the_page_count(tmp_path: Path) -> None:
+    assert "has 2 pages" in _refusal(_write(tmp_path, "one\ftwo"), "3-")
+
+
+def test_pages_end_with_paragraphs(tmp_path: Path) -> None:
+    paragraphs = [f"{number} " + "word " * 60 + "end." for number in range(40)]
+    pages = _read(_write(tmp_path, "\n\n".join(paragraphs)))
+    assert "\n\n".join(pages).split("\n\n") == paragraphs
+    assert all(PAGE_CHARS / 2 <= len(page) <= PAGE_CHARS for page in pages[:-1])
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["word", "a. ", "\n", "\n\n", " ", "x" * 3000]), max_size=3000).map("".join))
+def test_cutting_loses_nothing(text: str) -> None:
+    slices = list(_slices(text))
+    assert "".join(slices) == text
+    assert all(PAGE_CHARS / 2 < len(part) <= PAGE_CHARS for part in slices[:-1])
+
+
+def test_wrapped_text_is_unwrapped_and_markdown_is_not(tmp_path: Path) -> None:
+    paragraph = "A paragraph of a book with some more words in it than go on a line. " * 8
+    wrapped = textwrap.fill(paragraph, 70)
+    assert _read(_write(tmp_path, f"{wrapped}\f{wrapped}")) == [paragraph.strip()] * 2
+    assert _read(_write(tmp_path, wrapped.replace("\n", "\r\n"), "a.md")) == [wrapped]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    text = "Ünïcödé – “quoted” text"
+    assert _read(_write(tmp_path, text.encode(encoding))) == [text]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG image"),
+        (b"PK\x03\x04\x14\0\0\0", "zip archive"),
+        (b"\x7fELF\x02\x01\x01\0", "an executable"),
+        (b"abc\0def", "(byte 3)"),
+        (b"caf\xe9 \x8d", "(byte 3)"),
+        (b"caf\xe9 \x01", "(byte 3)"),
+        (b"\xff\xfeA\0B", "(byte 4)"),
+    ],
+)
+def test_binary_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    assert reason in _refusal(_write(tmp_path, data))
+
+
+def test_white_space_is_not_text(tmp_path: Path) -> None:
+    assert "white space" in _refusal(_write(tmp_path, " \n\t\ufeff\xa0\f\n"))
