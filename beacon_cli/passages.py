@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import bm25s
 import numpy as np
+import Stemmer
 from numpy.typing import NDArray
 
 from beacon_cli.events import Citation
@@ -17,17 +18,7 @@ from beacon_cli.store import PageText
 
 PASSAGE_WORDS = 100
 QUOTE_CHARACTERS = 240
-# A passage may not repeat the name that its page is about (in its running head, say), so the page counts a little too.
-PAGE_WEIGHT = 0.5
 SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
-WORD = re.compile(r"\w+")
-# Words that questions are made of and that say nothing about where their answer stands.
-QUESTION_WORDS = frozenset(
-    """
-    a an and are as at be by did do does for from had has have how in is it its many much of on or that the their
-    there this to was were what when where which who whom whose why will with
-    """.split()  # noqa: SIM905  a list of fifty quoted words is harder to read
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ def split_passages(pages: Sequence[PageText]) -> list[Passage]:
 
 def find_passages(passages: Sequence[Passage], question: str, count: int) -> list[Passage]:
     """The passages that share most with the question by BM25, best last: nearest to the question when re-read."""
-    terms = _terms(question)
+    (terms,) = _terms([question])
     if not passages or not terms or count < 1:
         return []
     scores = _scores(passages, terms)
@@ -79,7 +70,7 @@ def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citati
     holding = [index for index, passage in enumerate(passages) if pattern.search(_normal(passage.text))]
     if not holding:
         return []
-    scores = _scores(passages, _terms(question))
+    scores = _scores(passages, _terms([question])[0])
     citations: dict[int, Citation] = {}
     for index in sorted(holding, key=lambda index: -scores[index]):
         passage = passages[index]
@@ -88,33 +79,33 @@ def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citati
 
 
 def _scores(passages: Sequence[Passage], terms: Sequence[str]) -> NDArray[np.float32]:
-    """BM25 of each passage, plus a share of its page's."""
+    """BM25 of each passage; a term counts as it does for the passage or for its page, whichever is more.
+
+    A passage seldom repeats what its page is about: that stands in a running head, or a few sentences before.
+    """
+    own = _index([passage.text for passage in passages])
     pages: dict[int, list[str]] = {}
     for passage in passages:
-        pages.setdefault(passage.page, []).extend(_terms(passage.text))
-    own = _bm25([_terms(passage.text) for passage in passages], terms)
-    of_page = dict(zip(pages, _bm25(list(pages.values()), terms), strict=True))
-    return own + PAGE_WEIGHT * np.array([of_page[passage.page] for passage in passages], dtype=np.float32)
-
-
-def _bm25(texts: list[list[str]], terms: Sequence[str]) -> NDArray[np.float32]:
-    vocabulary = {term for text in texts for term in text}
-    known = [term for term in terms if term in vocabulary]
-    if not known:
-        return np.zeros(len(texts), dtype=np.float32)
-    index = bm25s.BM25()
-    index.index(texts, show_progress=False)
-    scores: NDArray[np.float32] = index.get_scores(known)
+        pages.setdefault(passage.page, []).append(passage.text)
+    whole = _index([" ".join(texts) for texts in pages.values()])
+    order = {number: index for index, number in enumerate(pages)}
+    page_of = np.array([order[passage.page] for passage in passages])
+    scores = np.zeros(len(passages), dtype=np.float32)
+    for term in set(terms) & own.vocab_dict.keys():
+        scores += np.maximum(own.get_scores([term]), whole.get_scores([term])[page_of])
     return scores
 
 
-def _terms(text: str) -> list[str]:
-    return [stem(word) for word in WORD.findall(text.casefold()) if word not in QUESTION_WORDS]
+def _index(texts: list[str]) -> bm25s.BM25:
+    index = bm25s.BM25()
+    index.index(_terms(texts), show_progress=False)
+    return index
 
 
-def stem(word: str) -> str:
-    """A word without a plural or possessive s, so that "captains" finds "captain"."""
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+def _terms(texts: list[str]) -> list[list[str]]:
+    """For each text, stems of the words that say something (by the rules of English)."""
+    stemmer = Stemmer.Stemmer("english")
+    return bm25s.tokenize(texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False)  # type: ignore[no-any-return]
 
 
 def _sentences(text: str) -> list[str]:

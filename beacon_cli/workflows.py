@@ -45,7 +45,7 @@ class Options:
     refresh: bool = False
     max_new_tokens: int = 256
     temperature: float = 0.0
-    passages: int = 2
+    passages: int = 3
 
 
 def build_cache(paths: list[str], options: Options) -> Iterator[Event]:
@@ -117,10 +117,10 @@ def _answer(path: str, question: str | None, options: Options) -> Iterator[Event
         memory = yield from condense(engine, frame, document, store, _request(options, length))
     if question is None and source.note:
         yield Note(source.note)
-    yield from _decode(engine, frame, memory, question, options, seconds)
+    yield from answer(engine, frame, memory, question, options, seconds)
 
 
-def _decode(
+def answer(
     engine: Engine,
     frame: Frame,
     memory: DocumentMemory,
@@ -128,15 +128,20 @@ def _decode(
     options: Options,
     seconds: dict[str, float],
 ) -> Iterator[Event]:
+    """Answer a question (None: summarize) from a document's memory, which is used up by it.
+
+    Args:
+        seconds: spent so far, by stage; goes into the `Answered` event.
+    """
     began = time.perf_counter()
     tokenizer, reader = engine.source.tokenizer, memory.reader
     places = split_passages(memory.pages) if question is not None else []
     again = find_passages(places, question, options.passages) if question is not None else []
-    text = SUMMARY_TEXT if question is None else question_text(question, [passage.text for passage in again])
+    request = SUMMARY_TEXT if question is None else question_text(question, [passage.text for passage in again])
     if again:
         # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
         reader.planner.chooser = Fixed(0)
-    logits = reader.read([*memory.tail, *tokenizer.encode(text), *frame.closing])
+    logits = reader.read([*memory.tail, *tokenizer.encode(request), *frame.closing])
     reader.planner.chooser = Fixed(memory.summary.ratio)
     decoder = tokenizer.stream_decoder()
     pieces: list[str] = []
@@ -158,12 +163,12 @@ def _decode(
         pieces.append(piece)
         yield AnswerPiece(piece)
     seconds["answer"] = time.perf_counter() - began
-    answer = "".join(pieces).strip()
-    if not answer:
+    text = "".join(pieces).strip()
+    if not text:
         yield Note(f"{engine.source.name} gave no answer; ask in other words, or use a larger model (--model)")
     yield Answered(
-        text=answer,
-        citations=tuple(cite(places, question, answer)) if question is not None else (),
+        text=text,
+        citations=tuple(cite(places, question, text)) if question is not None else (),
         passages=len(again),
         generated=generated,
         finished=finished,

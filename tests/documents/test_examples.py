@@ -15,19 +15,19 @@ def _read(name: str, selection: str = "1-") -> list[Page]:
 
 
 def test_the_factbook_reads_cleanly() -> None:
-    pages = _read("world-factbook.pdf", "2,102-118")
+    pages = _read("world-factbook.pdf", "2,26-47")
     contents, opening, *body = (page.text for page in pages)
-    assert re.findall(r"^(\D+) (\d+)$", contents, re.MULTILINE)[5] == ("Iceland", "102")
+    assert re.findall(r"^(\D+) (\d+)$", contents, re.MULTILINE)[1] == ("Iceland", "26")
     assert opening.startswith("Iceland\n\nIntroduction\n\nBackground. Settled by Norwegian and Celtic")
-    assert opening.endswith("\n\n102")
+    assert opening.endswith("\n\n26")
     assert all(text.startswith("Iceland\n\n") and text.count("\nIceland\n") == 0 for text in body)
     assert any("\n\nCapital. name: Reykjavik\ngeographic coordinates: 64 09 N, 21 57 W\n" in text for text in body)
-    assert "\n\nArea. total: 103,000 sq km\nland: 100,250 sq km\nwater: 2,750 sq km\n\n" in opening
+    assert "\n\nArea. total: 103,000 sq km\nland: 100,250 sq km\nwater: 2,750 sq km\n\n" in body[0]
 
 
 def test_the_factbook_has_a_title_and_no_labels() -> None:
     with open_document(str(EXAMPLES / "world-factbook.pdf")) as document:
-        assert document.source.title == "The World Factbook: Twelve Countries"
+        assert document.source.title == "The World Factbook: Five Countries"
     assert all(page.label is None for page in _read("world-factbook.pdf", "1-5"))
 
 

@@ -1,0 +1,78 @@
+"""Finding passages again, and citing the place where an answer stands."""
+
+from beacon_cli.passages import PASSAGE_WORDS, cite, find_passages, split_passages
+from beacon_cli.store import PageText
+
+
+def pages(*texts: str) -> list[PageText]:
+    return [PageText(number, str(number), text, 0, 0) for number, text in enumerate(texts, 1)]
+
+
+FILLER = "The road went on between low walls. Nobody spoke for a while. " * 12
+BOOK = pages(
+    f"{FILLER}\nThe keeper of the lighthouse is called Edda Voss.\n{FILLER}",
+    f"{FILLER}\nThe smith of the village is called Karl Brann.\n{FILLER}",
+    f"Edda Voss had a dog. {FILLER}",
+)
+
+
+def test_passages_hold_all_words_of_their_page_in_order() -> None:
+    passages = split_passages(BOOK)
+    for page in BOOK:
+        assert " ".join(p.text for p in passages if p.page == page.number).split() == page.text.split()
+    assert all(len(passage.text.split()) <= PASSAGE_WORDS for passage in passages)
+
+
+def test_the_best_passage_stands_last() -> None:
+    found = find_passages(split_passages(BOOK), "Who is the smith of the village?", 3)
+    assert "Karl Brann" in found[-1].text
+    assert found[-1].page == 2
+
+
+def test_a_page_that_is_about_the_subject_counts() -> None:
+    """No passage with a capital names its country; the running head of its page does."""
+    countries = {"Norland": "Ost", "Sudland": "Vest"}
+    heads = [
+        [f"{name}\n{FILLER}\n{last}" for last in ("", f"Capital. name: {capital}", "")]
+        for name, capital in countries.items()
+    ]
+    passages = split_passages(pages(*heads[0], *heads[1]))
+    for name, capital in countries.items():
+        assert capital in find_passages(passages, f"What is the capital of {name}?", 1)[-1].text
+
+
+def test_other_forms_of_a_word_are_found() -> None:
+    passages = split_passages(
+        pages(FILLER, "It has a border with Ost. " + FILLER, "They were exporting coal. " + FILLER)
+    )
+    assert "border" in find_passages(passages, "Which countries are bordering it?", 1)[-1].text
+    assert "coal" in find_passages(passages, "What do they export?", 1)[-1].text
+
+
+def test_nothing_is_found_for_nothing() -> None:
+    passages = split_passages(BOOK)
+    assert find_passages(passages, "Who is it?", 3) == []
+    assert find_passages(passages, "Where is Xanthippe?", 3) == []
+    assert find_passages([], "Where is the smith?", 3) == []
+    assert find_passages(passages, "Where is the smith?", 0) == []
+
+
+def test_an_answer_is_cited_where_it_answers_the_question() -> None:
+    passages = split_passages(BOOK)
+    first, *others = cite(passages, "What is the keeper of the lighthouse called?", "Edda Voss.")
+    assert first.page == 1
+    assert first.quote == "The keeper of the lighthouse is called Edda Voss."
+    assert [citation.page for citation in others] == [3]
+
+
+def test_an_answer_that_stands_nowhere_has_no_page() -> None:
+    passages = split_passages(BOOK)
+    assert cite(passages, "Who?", "Edda Vos") == []
+    assert cite(passages, "Who?", " . ") == []
+
+
+def test_a_long_sentence_is_quoted_around_the_answer() -> None:
+    long = "word " * 60 + "Edda Voss " + "word " * 60
+    (citation,) = cite(split_passages(pages(long)), "Who?", "Edda Voss")
+    assert "Edda Voss" in citation.quote
+    assert len(citation.quote) < 250
