@@ -39,7 +39,7 @@ def too_long(
 ) -> DocumentError:
     """The error for a document that does not fit at `ratio` (None: at any), naming the limit and what would fit."""
     highest = ratio if ratio is not None else max(source.ratios)
-    limit = _most_tokens(source, highest, needed)
+    limit = most_tokens(source, highest, needed)
     fitting = [page.number for page in pages if page.end_token <= limit]
     hint = (
         f"read a part of it (--pages {pages[0].number}-{fitting[-1]} fits)"
@@ -55,7 +55,8 @@ def too_long(
     )
 
 
-def _most_tokens(source: ModelSource, ratio: int, needed: int) -> int:
+def most_tokens(source: ModelSource, ratio: int, needed: int) -> int:
+    """The longest document that fits at `ratio` and leaves room for `needed` positions."""
     low, high = 0, source.context * max(ratio, 1)
     while low < high:
         middle = (low + high + 1) // 2

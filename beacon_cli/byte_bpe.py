@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import tiktoken
-from tokenizers import normalizers
+from tokenizers import Regex, normalizers
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -99,9 +99,10 @@ def _split_pattern(pre_tokenizer: dict[str, Any]) -> str | None:
         case [], True:
             return GPT2_PATTERN
         case [{"type": "Digits", "individual_digits": individual}], True:
-            # Digits are cut out first, so that for GPT-2's pattern a text ends at a digit: its `\S` does not see them.
+            # Digits are cut out first: GPT-2's pattern then sees texts that end at a digit, as if it were a blank.
+            # (Digits newer than Unicode 16 apart, which `tokenizers` takes from Rust's own, newer tables.)
             digits = r"\p{N}" if individual else r"\p{N}+"
-            return f"{digits}|{GPT2_PATTERN}".replace(r"(?!\S)", r"(?![^\s\p{N}])")
+            return GPT2_PATTERN.replace(r" ?\p{N}+", digits).replace(r"(?!\S)", r"(?![^\s\p{N}])")
         case (
             (
                 [{"type": "Split", "behavior": "Isolated", "pattern": {"Regex": pattern}}]
@@ -109,8 +110,13 @@ def _split_pattern(pre_tokenizer: dict[str, Any]) -> str | None:
             ),
             False,
         ):
-            return None if _DIALECT.search(pattern) else str(pattern)
+            return None if _DIALECT.search(pattern) or _matches_nothing(pattern) else str(pattern)
     return None
+
+
+def _matches_nothing(pattern: str) -> bool:
+    """Whether `pattern` matches the empty text, at which tiktoken panics."""
+    return str(normalizers.Replace(Regex(rf"a(?:{pattern})\z"), "").normalize_str("a")) == ""
 
 
 def _tokens_in_merge_order(model: dict[str, Any], added: set[str]) -> dict[bytes, int] | None:

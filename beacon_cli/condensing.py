@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
@@ -10,7 +9,8 @@ from activation_beacon.reader import Reader
 from beacon_cli import budget
 from beacon_cli.documents import TEXT_VERSION, Document
 from beacon_cli.engine import Engine
-from beacon_cli.events import Condensed, Event, IntervalDone, Note, PageRead, Reading, Stage
+from beacon_cli.errors import DocumentError
+from beacon_cli.events import Condensed, Event, IntervalDone, Note, PageRead, Reading
 from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame
 from beacon_cli.store import Builder, Compute, DocumentInfo, Entry, Identity, Models, PageText, Store, Subject
@@ -71,33 +71,43 @@ def condense(
     source, stream = engine.source, Stream(list(frame.opening))
     ratio, known = request.ratio, False
     if ratio is None:
-        tokens = None if store is None else _cached_tokens(source, frame, document, store)
+        tokens = None
+        if store is not None and not request.refresh:
+            tokens = _cached_tokens(source, frame, document, store)
         if tokens is None:
-            yield Stage(f"reading {document.source.name}")
+            yield _reading(document, stream)
             yield from _read_pages(engine, document, stream)
             tokens, known = len(stream.ids), True
         ratio = budget.smallest_ratio(source, tokens, request.needed)
         if ratio is None:
             raise budget.too_long(source, document.source.name, tokens, None, request.needed, stream.pages)
-    subject = _subject(engine, frame, document, ratio)
-    entry = (
-        None if store is None else store.entry(subject.identity, document.source.sha256, document.selection.canonical)
-    )
-    if entry is not None and not request.refresh:
-        found = entry.manifest()
-        if found is not None and found.complete:
-            return (yield from _load(engine, document, entry, ratio))
     pages = iter(()) if known else _read_pages(engine, document, stream)
-    with ExitStack() as stack:
-        builder = None
-        if entry is not None:
-            builder = entry.builder(subject, refresh=request.refresh)
-            if not builder.try_lock():
-                yield Note(f"another process is condensing {document.source.name}; waiting for it")
-            stack.enter_context(builder)
+    if store is None:
+        return (yield from _build(engine, document, stream, pages, None, request, ratio))
+    subject = _subject(engine, frame, document, ratio)
+    entry = store.entry(subject.identity, document.source.sha256, document.selection.canonical)
+    if not request.refresh and (found := entry.manifest()) is not None and found.complete:
+        return (yield from _load(engine, document, entry, ratio))
+    builder = entry.builder(subject, refresh=request.refresh)
+    if not builder.try_lock():
+        yield Note(f"another process is condensing {document.source.name}; waiting for it")
+    began_empty = False
+    try:
+        with builder:
             if builder.manifest.complete:
                 return (yield from _load(engine, document, entry, ratio))
-        return (yield from _build(engine, document, stream, pages, builder, entry, request, ratio))
+            began_empty = entry.manifest() is None
+            return (yield from _build(engine, document, stream, pages, builder, request, ratio))
+    except DocumentError:
+        # A document that turns out to be unreadable, or too long, leaves the cache as it was.
+        if began_empty:
+            store.remove(entry)
+        raise
+
+
+def _reading(document: Document, stream: Stream, condensed: int = 0) -> Reading:
+    pages = sum(1 for _ in document.selection.numbers())
+    return Reading(document.source.name, pages, len(stream.pages), len(stream.ids), condensed)
 
 
 def identity(source: ModelSource, frame: Frame, ratio: int) -> Identity:
@@ -207,19 +217,15 @@ def _build(
     stream: Stream,
     pages: Iterator[PageRead],
     builder: Builder | None,
-    entry: Entry | None,
     request: Request,
     ratio: int,
 ) -> Generator[Event, None, DocumentMemory]:
     """Condense interval by interval, as the pages come; resumes behind what is durable."""
     began = time.perf_counter()
     source, reader = engine.source, engine.reader(ratio)
-    durable = builder.manifest if builder is not None else None
-    waiting_for = durable.condensed_tokens if durable is not None else 0
+    waiting_for = 0 if builder is None else builder.manifest.condensed_tokens
     resumed = 0
-    yield Reading(
-        document.source.name, document.source.page_count, len(durable.intervals) if durable else 0, waiting_for
-    )
+    yield _reading(document, stream, waiting_for)
     read_all = False
     while not read_all:
         page = next(pages, None)
@@ -250,7 +256,7 @@ def _build(
         ratio,
         reader.planner.consumed - resumed,
         len(stream.pages),
-        None if entry is None else str(entry.folder),
+        None if builder is None else str(builder.folder),
         {"condense": time.perf_counter() - began},
     )
     yield summary

@@ -121,9 +121,9 @@ class _ReadingProgress:
     """Pages read, tokens condensed, tokens/s, time left."""
 
     def __init__(self, console: RichConsole, event: Reading) -> None:
-        self._pages, self._tokens, self._condensed = 0, 0, event.tokens
+        self._pages, self._tokens, self._condensed = event.pages_read, event.tokens_read, event.condensed
         self._total_pages = event.pages
-        self._first, self._began = event.tokens, time.monotonic()
+        self._first, self._began = event.condensed, time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

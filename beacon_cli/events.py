@@ -19,12 +19,20 @@ class Note:
 
 @dataclass(frozen=True)
 class Reading:
-    """Reading has begun, or goes on behind `tokens` tokens in `intervals` intervals that are condensed already."""
+    """Reading has begun.
+
+    Attributes:
+        name: of the document.
+        pages: that are to be read.
+        pages_read, tokens_read: what of them is there already.
+        condensed: tokens that are condensed already.
+    """
 
     name: str
     pages: int
-    intervals: int = 0
-    tokens: int = 0
+    pages_read: int
+    tokens_read: int
+    condensed: int = 0
 
 
 @dataclass(frozen=True)

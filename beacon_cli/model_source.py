@@ -81,6 +81,11 @@ def find_model(model: str, beacon: str | None, cache: Path) -> ModelSource:
             f"it was trained for {info.base_name} ({info.base_fingerprint[:12]}), "
             f"but {model} is {base[:12]}; give the model it was trained for with --model"
         )
+    if info.config.stride != info.config.window:
+        raise ModelError(
+            f"the beacon {beacon or beacon_folder} condenses {info.config.stride} of {info.config.window} tokens at a "
+            "time, and the cache cannot keep the others yet; use one whose stride is its window"
+        )
     return ModelSource(
         name=model,
         folder=folder,

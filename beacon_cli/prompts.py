@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon_cli.errors import ModelError
 from beacon_cli.tokenizer import Tokenizer
 
-# Stands for the user's text while the chat template is rendered; private-use characters, which no template contains.
-SENTINEL = "\ue000\ue001\ue002"
 RULE = "\n\n---\n\n"
 
 
@@ -25,10 +22,8 @@ def chat_frame(tokenizer: Tokenizer) -> Frame:
     Raises:
         ModelError: if the chat template drops or repeats the message.
     """
-    parts = tokenizer.render([{"role": "user", "content": SENTINEL}]).split(SENTINEL)
-    if len(parts) != 2:
-        raise ModelError("the model's chat template does not carry a user message unchanged; use another model")
-    return Frame(tuple(tokenizer.encode_prompt(parts[0])), tuple(tokenizer.encode_prompt(parts[1])))
+    opening, closing = tokenizer.split_prompt(lambda text: [{"role": "user", "content": text}])
+    return Frame(tuple(opening), tuple(closing))
 
 
 def question_text(question: str, passages: Sequence[str]) -> str:

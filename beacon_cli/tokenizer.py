@@ -48,14 +48,14 @@ class Tokenizer:
     def __init__(self, files: TokenizerFiles) -> None:
         """Raises ValueError if `tokenizers` cannot make anything of `tokenizer.json`."""
         self._files = files
-        self._hub = _load(files.json_text)
+        self._reference = _load(files.json_text)
         parsed = _parse(files.json_text)
         vocabulary = parsed["model"]["vocab"]
-        self._added: dict[int, Any] = self._hub.get_added_tokens_decoder()
+        self._added: dict[int, Any] = self._reference.get_added_tokens_decoder()
         self._spellings: dict[int, bytes] = {}
         ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
         self.vocab_size = 1 + max([*ids, *self._added], default=-1)
-        named = self._hub.token_to_id(files.special.get("eos_token", ""))
+        named = self._reference.token_to_id(files.special.get("eos_token", ""))
         self.eos_ids = files.eos_ids if named is None else files.eos_ids | {named}
         self.fingerprint = _fingerprint(parsed, files.chat_template)
 
@@ -84,12 +84,12 @@ class Tokenizer:
 
     def encode_prompt(self, rendered: str) -> list[int]:
         """Ids of a rendered chat template: control tokens are recognised, none is added."""
-        return list(self._hub.encode(_well_formed(rendered), add_special_tokens=False).ids)
+        return list(self._reference.encode(_well_formed(rendered), add_special_tokens=False).ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` without special tokens; bytes that are not UTF-8 become U+FFFD."""
         if self._bpe is None:
-            return str(self._hub.decode(list(ids), skip_special_tokens=True))
+            return str(self._reference.decode(list(ids), skip_special_tokens=True))
         return b"".join(map(self._spell, ids)).decode("utf-8", "replace")
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
@@ -101,7 +101,7 @@ class Tokenizer:
         Raises ModelError if the template refuses the messages.
         """
         if self._files.chat_template is None:
-            first = self._hub.encode("").tokens[:1]
+            first = self._reference.encode("").tokens[:1]
             begin = [token for token in first if token == self._files.special.get("bos_token")]
             return "".join(begin) + "\n\n".join(message["content"] for message in messages)
         # Deferred: transformers takes seconds to import, and the command line must answer before that.
@@ -146,7 +146,7 @@ class Tokenizer:
             if added is not None:
                 self._spellings[token] = b"" if added.special else added.content.encode()
             else:
-                self._spellings[token] = spelling(self._hub.id_to_token(token) or "")
+                self._spellings[token] = spelling(self._reference.id_to_token(token) or "")
         return self._spellings[token]
 
     @cached_property
@@ -165,12 +165,12 @@ class Tokenizer:
 def _load(json_text: bytes) -> Any:
     """A `tokenizers.Tokenizer` that neither cuts nor pads. Raises ValueError."""
     try:
-        hub = tokenizers.Tokenizer.from_buffer(json_text)
+        tokenizer = tokenizers.Tokenizer.from_buffer(json_text)
     except Exception as error:  # tokenizers raises bare Exceptions, whatever is wrong
         raise ValueError(" ".join(str(error).split())) from error
-    hub.no_truncation()
-    hub.no_padding()
-    return hub
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _parse(json_text: bytes) -> dict[str, Any]:
@@ -205,9 +205,8 @@ def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
     model = parsed["model"]
     fixed = {model.get("unk_token"), *merged_tokens(model.get("merges", []))}
     control = {token["content"] for token in parsed["added_tokens"]} - _blank_tokens(parsed)
-    secret = secrets.token_hex(16)
-
     free = control - fixed
+    secret = secrets.token_hex(16)
 
     def renamed(token: str) -> str:
         return secret + token if token in free else token

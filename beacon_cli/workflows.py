@@ -137,11 +137,21 @@ def answer(
     tokenizer, reader = engine.source.tokenizer, memory.reader
     places = split_passages(memory.pages) if question is not None else []
     again = find_passages(places, question, options.passages) if question is not None else []
-    request = SUMMARY_TEXT if question is None else question_text(question, [passage.text for passage in again])
+    while True:
+        request = SUMMARY_TEXT if question is None else question_text(question, [passage.text for passage in again])
+        prompt = [*memory.tail, *tokenizer.encode(request), *frame.closing]
+        if reader.memory.size + len(prompt) + options.max_new_tokens <= engine.source.context:
+            break
+        if not again:
+            raise SettingsError(
+                f"the question and an answer of {options.max_new_tokens} tokens do not fit behind the document in the "
+                f"context of {engine.source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
+            )
+        again = again[1:]  # the best stands last
     if again:
         # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
         reader.planner.chooser = Fixed(0)
-    logits = reader.read([*memory.tail, *tokenizer.encode(request), *frame.closing])
+    logits = reader.read(prompt)
     reader.planner.chooser = Fixed(memory.summary.ratio)
     decoder = tokenizer.stream_decoder()
     pieces: list[str] = []

@@ -33,7 +33,9 @@ Password = Annotated[
     typer.Option("--password", envvar="BEACON_PASSWORD", help="Password of an encrypted PDF.", show_envvar=True),
 ]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Condense anew, whatever the cache has.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep the condensed document in memory only; write nothing.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Keep the condensed document in memory only; write none of it.")
+]
 MaxNewTokens = Annotated[
     int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest answer.", show_default="256")
 ]

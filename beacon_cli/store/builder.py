@@ -60,12 +60,13 @@ class Builder:
                 ...  # check_token_prefix, memory, then add and finish
 
     Attributes:
+        folder: where it writes.
         manifest: what is durable; within a refresh, what will be once it is finished.
     """
 
     def __init__(self, folder: Path, lock: Path, subject: Subject, refresh: bool) -> None:
         self.manifest = Manifest.begin(subject)
-        self._folder = folder
+        self.folder = folder
         self._lock = FileLock(lock, mode=0o600, thread_local=False)
         self._refresh = refresh
         self._keep_old = False
@@ -108,7 +109,7 @@ class Builder:
         """
         from beacon_cli.store.shards import StoredMemory  # noqa: PLC0415  imports torch
 
-        return StoredMemory(self._folder, self.manifest, device)
+        return StoredMemory(self.folder, self.manifest, device)
 
     def check_token_prefix(self, tokens: Sequence[int]) -> bool:
         """Whether the document, read again, begins with the tokens of the durable intervals.
@@ -208,7 +209,7 @@ class Builder:
 
     def _recover(self) -> None:
         try:
-            found = read_manifest(self._folder)
+            found = read_manifest(self.folder)
         except CacheError:
             if not self._refresh:
                 raise
@@ -225,33 +226,33 @@ class Builder:
     def _trustworthy(self, found: Manifest) -> Manifest:
         """`found` itself if all its files are whole, else what remains without the damaged one and what follows it."""
         for index, (name, file) in enumerate(found.files.items()):
-            if what_is_wrong(self._folder / name, file.size, file.sha256):
+            if what_is_wrong(self.folder / name, file.size, file.sha256):
                 return found.truncated(index)
         return found
 
     def _discard(self) -> None:
         self.manifest = Manifest.begin(self.manifest.subject)
         try:
-            if self._folder.exists():
-                (self._folder / MANIFEST).unlink(missing_ok=True)
-                sync_folder(self._folder)
+            if self.folder.exists():
+                (self.folder / MANIFEST).unlink(missing_ok=True)
+                sync_folder(self.folder)
         except OSError as error:
-            raise write_error(self._folder, error) from error
+            raise write_error(self.folder, error) from error
 
     def _tidy(self) -> None:
         """Remove files that the manifest on disk does not name, and the folder if there is no manifest."""
-        found = read_manifest(self._folder)
+        found = read_manifest(self.folder)
         named = set() if found is None else {MANIFEST, *found.files}
         try:
-            if not self._folder.exists():
+            if not self.folder.exists():
                 return
-            for path in self._folder.iterdir():
+            for path in self.folder.iterdir():
                 if path.name not in named:
                     path.unlink()
             if found is None:
-                self._folder.rmdir()
+                self.folder.rmdir()
         except OSError as error:
-            raise write_error(self._folder, error) from error
+            raise write_error(self.folder, error) from error
 
     def _last_interval(self) -> Interval | None:
         if self._pending:
@@ -285,7 +286,7 @@ class Builder:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            make_private_folder(self._folder)
+            make_private_folder(self.folder)
         except OSError as error:
-            raise write_error(self._folder, error) from error
-        write_durably(self._folder / name, data)
+            raise write_error(self.folder, error) from error
+        write_durably(self.folder / name, data)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recipes.pocket import values
+from recipes.pocket.names import WORDS, Names, entity_makers
 from recipes.pocket.relations import HELD_OUT, RELATIONS, Relation
-from recipes.pocket.values import Names
 
 UNANSWERABLE = "The text does not say."
 _PRONOUNS = {"person": (("He", "his"), ("She", "her")), "beast": (("It", "its"), ("He", "his"))}
@@ -53,7 +53,7 @@ class Generator:
         self.names = Names(self.rng, vocabulary, held_out)
         self.wording = wording
         self._values = values.makers(self.rng, self.names)
-        self._entities = values.entity_makers(self.names)
+        self._entities = entity_makers(self.names)
         shown = [row for row in RELATIONS if (row.name in HELD_OUT) == (wording == "new")]
         if wording == "held":
             shown = [row for row in shown if len(row.statements) > 2]
@@ -74,7 +74,7 @@ class Generator:
             if answer not in other_than and answer != entity:
                 break
             answer = self._values[relation.value]()
-        extra = {"animal": self.rng.choice(values.WORDS["animals"]), "dir": self.rng.choice(values.WORDS["directions"])}
+        extra = {"animal": self.rng.choice(WORDS["animals"]), "dir": self.rng.choice(WORDS["directions"])}
         template = self._choose(relation.statements)
         spoken = None
         if template.startswith(("{e} ", "The {e} ", "{e}'s ")):
@@ -153,7 +153,7 @@ class Generator:
 
     def _event(self) -> Block:
         rng = self.rng
-        past, base = rng.choice(values.WORDS["events"]).split(":")
+        past, base = rng.choice(WORDS["events"]).split(":")
         who, what, where = self.names.person(), self.names.thing(), self.names.place()
         when = self._values[rng.choice(("year", "date"))]()
         at = f"in {when}" if when.isdigit() else f"on {when}"
@@ -203,7 +203,7 @@ class Generator:
         entity = self.entity(rng.choice(("land", "person", "org", "building")))
         seen: set[str] = set()
         for _ in range(count):
-            noun, (tail, kind) = rng.choice(values.WORDS["nouns"]), rng.choice(values.WORDS["attributes"]).split(":")
+            noun, (tail, kind) = rng.choice(WORDS["nouns"]), rng.choice(WORDS["attributes"]).split(":")
             attribute = f"{noun} {tail}"
             if attribute in seen:
                 continue

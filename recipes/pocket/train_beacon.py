@@ -37,7 +37,7 @@ from recipes.pocket.pretrain import POSITIONS, STAGES, learning_rate, produce
 CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))
 FILLER_WEIGHT = 0.3
 FILLER_SHARE = 0.15
-PREFIX_SHARE = 0.6
+PREFIX_SHARE = 0.35
 LONGEST_PREFIX = 5500
 BANK = 64
 
@@ -143,8 +143,9 @@ def main() -> None:
     identity = model_fingerprint(options.base, options.out)
 
     context = mp.get_context("spawn")
-    # The language model's last stage has the lengths and sources that the beacon is to be trained on.
-    queue, fraction = context.Queue(12), context.Value("d", STAGES[-2].until)
+    # The lengths and sources of the stage of the language model that goes up to 1,024 tokens: the mask of all intervals
+    # in one pass grows with the square of the length.
+    queue, fraction = context.Queue(12), context.Value("d", STAGES[-3].until)
     source = context.Process(
         target=produce, args=(queue, fraction, options.data, options.base, options.seed + step), daemon=True
     )

@@ -52,7 +52,7 @@ def test_several_documents(book: Path, tmp_path: Path) -> None:
     assert [each["document"] for each in built] == ["book.txt", "other.md"]
 
 
-def test_a_killed_build_resumes_to_the_same_bytes(tmp_path: Path, cache_dir: Path, monkeypatch: object) -> None:
+def test_a_killed_build_resumes_to_the_same_bytes(tmp_path: Path, cache_dir: Path) -> None:
     book = tmp_path / "long.txt"
     book.write_text(story(320))
     command = [sys.executable, "-m", "beacon_cli", "cache", "build", str(book), "--ratio", "8"]
@@ -72,6 +72,21 @@ def test_a_killed_build_resumes_to_the_same_bytes(tmp_path: Path, cache_dir: Pat
     (resumed,) = run("cache", "build", str(book), "--ratio", "8", "--json").json
     assert resumed["tokens_condensed"] == resumed["tokens_read"] // 128 * 128 - durable
     assert shards(cache_dir) == shards(tmp_path / "whole")
+
+
+def test_ctrl_c_leaves_a_resumable_cache_and_says_so(tmp_path: Path, cache_dir: Path) -> None:
+    book = tmp_path / "long.txt"
+    book.write_text(story(320))
+    command = [sys.executable, "-m", "beacon_cli", "cache", "build", str(book), "--ratio", "8"]
+    build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(cache_dir.glob("documents/*/manifest.json")) and build.poll() is None:
+        time.sleep(0.005)
+    build.send_signal(signal.SIGINT)
+    out, err = build.communicate(timeout=60)
+    assert (build.returncode, out) == (130, b"")
+    assert "interrupted" in err.decode()
+    assert len(err.decode().splitlines()) == 1
+    assert run("cache", "list", "--json").json[0]["state"] == "unfinished"
 
 
 def test_a_damaged_cache_is_refused_and_rebuilt(book: Path, cache_dir: Path) -> None:

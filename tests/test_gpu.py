@@ -1,0 +1,36 @@
+"""On a CUDA device: the 4-bit path reads what the CPU reads. Run with `pytest -m gpu` where there is one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from beacon_cli.engine import load_engine
+from beacon_cli.model_source import find_model
+from tests.cli.conftest import story
+from tests.cli.runner import run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def test_memory_on_cuda_is_that_of_the_cpu(tmp_path: Path) -> None:
+    source = find_model("beacon-pocket", None, tmp_path)
+    ids = source.tokenizer.encode(story(20))[:1024]
+    memories = []
+    for device in ("cpu", "cuda"):
+        reader = load_engine(source, device).reader(8)  # type: ignore[arg-type]
+        reader.read(ids)
+        memories.append(reader.memory.activations(0, reader.planner.memory).values.float().cpu())
+    cpu, cuda = memories
+    assert (cpu - cuda).norm() / cpu.norm() < 0.05
+
+
+def test_a_book_condensed_on_one_device_is_asked_on_the_other(book: Path) -> None:
+    (built,) = run("cache", "build", str(book), "--device", "cuda", "--json").json
+    assert built["tokens_condensed"] > 0
+    asked = run("ask", str(book), "Who is the keeper of the Morvane lighthouse?", "--device", "cpu", "--json").json
+    assert asked["tokens_condensed"] == 0
+    assert "Edda Voss" in asked["answer"]
