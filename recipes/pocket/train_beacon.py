@@ -2,10 +2,12 @@
 
     python -m recipes.pocket.train_beacon --data DATA --base models/beacon_pocket/model --minutes 40
 
-Every text is read with all its intervals in one pass; a condensing ratio is drawn anew for every interval. Two things
-differ from the paper, because the tool uses them: in half of the batches the last intervals, where the questions stand,
-keep their raw activations (as when passages are read again), and some batches begin behind the memory of other texts,
-thousands of rows long, so that a long document does not drown the one place that matters.
+Every text is read with all its intervals in one pass; a condensing ratio is drawn anew for every interval, low ones
+first. Beside the text itself, the same model reading it uncondensed is a teacher: the hidden states of every layer are
+to become its own (`--distill`). Two things more differ from the paper, because the tool uses them: in half of the
+batches the last intervals, where the questions stand, keep their raw activations (as when passages are read again), and
+some batches begin behind the memory of other texts, thousands of rows long, so that a long document does not drown the
+one place that matters.
 The schedule follows the clock; `--out` gets a complete checkpoint and the state for `--resume` every few minutes.
 """
 
@@ -37,6 +39,10 @@ from recipes.pocket.pretrain import POSITIONS, STAGES, learning_rate, produce
 CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))
 # Higher ratios lose names whatever is done; most of the lesson is in the lower ones.
 RATIO_WEIGHTS = (3, 3, 3, 1, 1)
+FIRST_RATIO_WEIGHTS = (3, 2, 0, 0, 0)
+FIRST_SHARE = 0.3
+# How much the hidden states of the document's own tokens count beside those of the questions and answers behind it.
+DOCUMENT_WEIGHT = 0.2
 FILLER_WEIGHT = 0.3
 FILLER_SHARE = 0.15
 PREFIX_SHARE = 0.25
@@ -47,19 +53,19 @@ BANK = 64
 class DrawnRatios:
     """A ratio drawn for every interval, and 0 (raw) for those from `raw_from` on."""
 
-    def __init__(self, rng: random.Random, raw_from: int) -> None:
-        self.rng, self.raw_from, self.interval = rng, raw_from, 0
+    def __init__(self, rng: random.Random, raw_from: int, weights: tuple[int, ...]) -> None:
+        self.rng, self.raw_from, self.weights, self.interval = rng, raw_from, weights, 0
 
     def choose(self, received: int) -> int:
         self.interval += 1
-        return 0 if self.interval > self.raw_from else self.rng.choices(CONFIG.ratios, RATIO_WEIGHTS)[0]
+        return 0 if self.interval > self.raw_from else self.rng.choices(CONFIG.ratios, self.weights)[0]
 
 
-def plan(tokens: int, prefix: int, rng: random.Random) -> list[Pass]:
-    """The passes over a text that stands behind `prefix` rows of memory."""
+def plan(tokens: int, prefix: int, rng: random.Random, weights: tuple[int, ...]) -> list[Pass]:
+    """The passes over a text that stands behind `prefix` rows of memory; `weights` of the ratios."""
     intervals = math.ceil(tokens / CONFIG.window)
     raw_from = intervals - rng.randint(1, 3) if rng.random() < 0.5 else intervals
-    planner = Planner(CONFIG, DrawnRatios(rng, max(raw_from, 1)))
+    planner = Planner(CONFIG, DrawnRatios(rng, max(raw_from, 1), weights))
     planner.restore(tokens=0, sink=0, beacons=prefix, intervals=0)
     passes = []
     while (left := tokens - planner.consumed) > 0:
@@ -90,6 +96,34 @@ class Bank:
         return Activations(keys, torch.cat([item.values for item in chosen], 2)[:, :, :wanted])
 
 
+class HiddenStates:
+    """Collects what every layer puts out, (batch, rows, width) each, while it is a context."""
+
+    def __init__(self, model: Any) -> None:
+        self.layers = model.model.layers
+        self.states: list[torch.Tensor] = []
+
+    def __enter__(self) -> list[torch.Tensor]:
+        self.handles = [layer.register_forward_hook(self._keep) for layer in self.layers]
+        return self.states
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _keep(self, layer: Any, inputs: Any, output: Any) -> None:
+        self.states.append(output[0] if isinstance(output, tuple) else output)
+
+
+def distance(student: list[torch.Tensor], teacher: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    """Mean over layers of the weighted squared distance of hidden states, relative to the teacher's size."""
+    total = torch.zeros((), device=weights.device)
+    for one, other in zip(student, teacher, strict=True):
+        error = (one.float() - other.float()).square().mean(-1)
+        total = total + (error * weights).sum() / (other.float().square().mean(-1) * weights).sum()
+    return total / len(teacher)
+
+
 def losses(
     model: Any, hidden: torch.Tensor, ids: torch.Tensor, answer: torch.Tensor
 ) -> tuple[torch.Tensor, float, float]:
@@ -116,6 +150,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--save-minutes", type=float, default=3.0)
     parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--distill", type=float, default=3.0, help="weight of the distance to the teacher; 0: none")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
@@ -168,35 +203,49 @@ def main() -> None:
     ids, answer = queue.get()
     budget, began = options.minutes * 60, time.monotonic() - spent
     saved = logged = time.monotonic()
-    logged_tokens, sums = seen, np.zeros(3)
+    logged_tokens, sums = seen, np.zeros(4)
     while (spent := time.monotonic() - began) < budget:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(spent / budget, options.peak)
         prefix = bank.draw()
         length = ids.shape[1]
-        passes = plan(length, prefix.rows if prefix else 0, rng)
+        weights = FIRST_RATIO_WEIGHTS if spent < FIRST_SHARE * budget else RATIO_WEIGHTS
+        passes = plan(length, prefix.rows if prefix else 0, rng, weights)
         assert passes[-1].memory + length < POSITIONS
         batch = torch.from_numpy(ids.astype(np.int64)).to(device)
+        marked = torch.from_numpy(answer).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            done = read_in_one_pass(model, beacon, rows, rotary, passes, batch, prefix)
-            loss, answers, rest = losses(model, done.hidden, batch, torch.from_numpy(answer).to(device))
+            with torch.no_grad(), HiddenStates(model) as teacher:
+                model.model(batch, use_cache=False)
+            with HiddenStates(model) as student:
+                done = read_in_one_pass(model, beacon, rows, rotary, passes, batch, prefix)
+            loss, answers, rest = losses(model, done.hidden, batch, marked)
+        raw = [row for row, entry in enumerate(e for p in passes for e in p.entries) if not entry.is_beacon]
+        behind = marked.cumsum(1) > 0
+        far = distance(
+            [states[:, raw] for states in student],
+            teacher,
+            (batch != model.config.pad_token_id) * (DOCUMENT_WEIGHT + (1 - DOCUMENT_WEIGHT) * behind),
+        )
+        loss = loss + options.distill * far
         loss.backward()
         torch.nn.utils.clip_grad_norm_(beacon.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         bank.add(done)
         step, seen = step + 1, seen + ids.size
-        sums += (answers, rest, 1)
+        sums += (answers, rest, 1, float(far.detach()))
         now = time.monotonic()
         if now - logged > 15:
             print(
                 f"{spent / 60:6.2f} min  step {step}  tokens {seen / 1e6:.2f} M  "
                 f"{(seen - logged_tokens) / (now - logged):.0f} tok/s  "
-                f"answers {sums[0] / sums[2]:.3f}  filler {sums[1] / sums[2]:.3f}  length {length}  "
+                f"answers {sums[0] / sums[2]:.3f}  filler {sums[1] / sums[2]:.3f}  "
+                f"far {sums[3] / sums[2]:.3f}  length {length}  "
                 f"prefix {prefix.rows if prefix else 0}",
                 flush=True,
             )
-            logged, logged_tokens, sums = now, seen, np.zeros(3)
+            logged, logged_tokens, sums = now, seen, np.zeros(4)
         if now - saved > options.save_minutes * 60:
             save()
             saved = now
