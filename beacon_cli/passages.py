@@ -5,7 +5,7 @@ Condensing blurs names and numbers. The authors put such intervals back unconden
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import bm25s
@@ -18,7 +18,8 @@ from beacon_cli.store import PageText
 
 PASSAGE_WORDS = 100
 QUOTE_CHARACTERS = 240
-SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
+# A full stop before a small letter is an abbreviation, or stands in a record ("Capital. name: Reykjavik").
+SENTENCE_END = re.compile(r"""[.!?]["'”’)]*\s+(?=[^\sa-z])|\n+""")
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,19 @@ class Passage:
 
 
 def split_passages(pages: Sequence[PageText]) -> list[Passage]:
-    """Cut every page at sentence ends into passages of up to `PASSAGE_WORDS` words."""
+    """Cut every page at sentence ends into passages of up to `PASSAGE_WORDS` words, verbatim."""
     passages = []
     for page in pages:
-        lines: list[str] = []
-        words = 0
+        text, words = "", 0
         for sentence in _sentences(page.text):
             length = len(sentence.split())
-            if lines and words + length > PASSAGE_WORDS:
-                passages.append(Passage(page.number, page.label, " ".join(lines)))
-                lines, words = [], 0
-            lines.append(sentence)
+            if text and words + length > PASSAGE_WORDS:
+                passages.append(Passage(page.number, page.label, text.strip()))
+                text, words = "", 0
+            text += sentence
             words += length
-        if lines:
-            passages.append(Passage(page.number, page.label, " ".join(lines)))
+        if text.strip():
+            passages.append(Passage(page.number, page.label, text.strip()))
     return passages
 
 
@@ -108,8 +108,14 @@ def _terms(texts: list[str]) -> list[list[str]]:
     return bm25s.tokenize(texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False)  # type: ignore[no-any-return]
 
 
-def _sentences(text: str) -> list[str]:
-    return [sentence.strip() for sentence in SENTENCE_END.split(text) if sentence.strip()]
+def _sentences(text: str) -> Iterator[str]:
+    """Sentences or lines of a text, with the white space behind them; what has no end in sight is cut between words."""
+    start = 0
+    for end in (*(match.end() for match in SENTENCE_END.finditer(text)), len(text)):
+        words = list(re.finditer(r"\S+\s*", text[start:end]))
+        for first in range(0, len(words), PASSAGE_WORDS):
+            yield "".join(word[0] for word in words[first : first + PASSAGE_WORDS])
+        start = end
 
 
 def _normal(text: str) -> str:
@@ -120,6 +126,7 @@ def _normal(text: str) -> str:
 def _quote(text: str, pattern: re.Pattern[str]) -> str:
     """The sentence of `text` that holds the match, shortened around it if it is long."""
     sentence = next((s for s in _sentences(text) if pattern.search(_normal(s))), text)
+    sentence = " ".join(sentence.split())
     if len(sentence) <= QUOTE_CHARACTERS:
         return sentence
     found = pattern.search(_normal(sentence))

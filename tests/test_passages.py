@@ -19,7 +19,9 @@ BOOK = pages(
 def test_passages_hold_all_words_of_their_page_in_order() -> None:
     passages = split_passages(BOOK)
     for page in BOOK:
-        assert " ".join(p.text for p in passages if p.page == page.number).split() == page.text.split()
+        found = [p.text for p in passages if p.page == page.number]
+        assert " ".join(found).split() == page.text.split()
+        assert all(text in page.text for text in found)
     assert all(len(passage.text.split()) <= PASSAGE_WORDS for passage in passages)
 
 
@@ -63,6 +65,17 @@ def test_an_answer_is_cited_where_it_answers_the_question() -> None:
     assert first.page == 1
     assert first.quote == "The keeper of the lighthouse is called Edda Voss."
     assert [citation.page for citation in others] == [3]
+
+
+def test_a_record_is_quoted_whole() -> None:
+    text = "Government\nCapital. name: Reykjavik\ngeographic coordinates: 64 09 N"
+    (citation,) = cite(split_passages(pages(text)), "What is the capital?", "Reykjavik")
+    assert citation.quote == "Capital. name: Reykjavik"
+
+
+def test_a_text_without_sentences_is_cut_all_the_same() -> None:
+    passages = split_passages(pages("word " * 1000))
+    assert [len(passage.text.split()) for passage in passages] == [PASSAGE_WORDS] * 10
 
 
 def test_an_answer_that_stands_nowhere_has_no_page() -> None:
