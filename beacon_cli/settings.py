@@ -29,7 +29,7 @@ class Settings:
     ratio: str = AUTO
     max_new_tokens: int = 256
     temperature: float = 0.0
-    passages: int = 3
+    passages: int = 2
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

@@ -45,7 +45,7 @@ class Options:
     refresh: bool = False
     max_new_tokens: int = 256
     temperature: float = 0.0
-    passages: int = 3
+    passages: int = 2
 
 
 def build_cache(paths: list[str], options: Options) -> Iterator[Event]:

@@ -49,7 +49,7 @@ Passages = Annotated[
         "--passages",
         metavar="N",
         help="Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
-        show_default="3",
+        show_default="2",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -63,6 +63,8 @@ MODES = [
     Mode("16x", 16, 0),
     Mode("ask", None, Options("").passages),
 ]
+# Whole reports and books take long to condense: not in every mode.
+MODES_OF = {"factbook": [MODES[0], MODES[2], MODES[4]], "books": [MODES[4]]}
 
 
 @dataclass
@@ -119,7 +121,12 @@ def score(
     path.write_text(text, encoding="utf-8")
     length = len(engine.source.tokenizer.encode(text))
     for mode in modes:
-        if mode.ratio is not None and not budget.fits(engine.source, length + 64, mode.ratio, ROOM):
+        fits = (
+            budget.smallest_ratio(engine.source, length + 64, ROOM) is not None
+            if mode.ratio is None
+            else budget.fits(engine.source, length + 64, mode.ratio, ROOM)
+        )
+        if not fits:
             continue
         options = replace(Options("", max_new_tokens=MAX_NEW_TOKENS), passages=mode.passages)
         for question, gold in pairs:
@@ -166,6 +173,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lengths", type=int, nargs="+", default=[500, 2000, 6000, 30000])
     parser.add_argument("--documents", type=int, default=8, help="for each length and wording")
+    parser.add_argument("--each", type=int, default=4, help="questions about each country")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sets", nargs="+", default=["invented", "factbook", "books"])
     options = parser.parse_args()
@@ -178,6 +186,10 @@ def main() -> None:
         frame, store = chat_frame(engine.source.tokenizer), Store(folder / "cache")
         reader = Tokenizer.from_file(str(options.model / "tokenizer.json"))
         sets: dict[str, Any] = {}
+        if "factbook" in options.sets:
+            sets["factbook"] = factbook(options.data, engine, random.Random(5), options.each)
+        if "books" in options.sets:
+            sets["books"] = books(options.data)
         if "invented" in options.sets:
             for wording in ("known", "held"):
                 composer = Composer(options.data, reader, 77_001, held_out=True, wording=wording)
@@ -185,14 +197,10 @@ def main() -> None:
                     sets[f"invented, {wording} wordings, {length} tokens"] = invented(
                         composer, length, options.documents, 6
                     )
-        if "factbook" in options.sets:
-            sets["factbook"] = factbook(options.data, engine, random.Random(5), 4)
-        if "books" in options.sets:
-            sets["books"] = books(options.data)
         for title, documents in sets.items():
             began, totals = time.perf_counter(), dict[str, Score]()
             for text, pairs in documents:
-                score(engine, frame, store, folder, text, pairs, totals, MODES if title != "books" else MODES[-1:])
+                score(engine, frame, store, folder, text, pairs, totals, MODES_OF.get(title, MODES))
             results[title] = {mode: total.shares() for mode, total in totals.items()}
             print(title, json.dumps(results[title]), f"{time.perf_counter() - began:.0f} s", flush=True)
             options.out.write_text(json.dumps({"modes": [asdict(mode) for mode in MODES]} | results, indent=1) + "\n")

@@ -40,12 +40,10 @@ CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))
 # Higher ratios lose names whatever is done; most of the lesson is in the lower ones.
 RATIO_WEIGHTS = (3, 3, 3, 1, 1)
 FIRST_RATIO_WEIGHTS = (3, 2, 0, 0, 0)
-FIRST_SHARE = 0.3
 # How much the hidden states of the document's own tokens count beside those of the questions and answers behind it.
 DOCUMENT_WEIGHT = 0.2
 FILLER_WEIGHT = 0.3
 FILLER_SHARE = 0.15
-PREFIX_SHARE = 0.25
 LONGEST_PREFIX = 5500
 BANK = 64
 
@@ -76,8 +74,8 @@ def plan(tokens: int, prefix: int, rng: random.Random, weights: tuple[int, ...])
 class Bank:
     """Memories of texts read before, to stand in front of others."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random, share: float, shortest: int) -> None:
+        self.rng, self.share, self.shortest = rng, share, shortest
         self.items: list[Activations] = []
 
     def add(self, done: OnePass) -> None:
@@ -88,9 +86,9 @@ class Bank:
 
     def draw(self) -> Activations | None:
         """Some thousand rows at most, often much fewer; None for a text that begins on its own."""
-        if not self.items or self.rng.random() > PREFIX_SHARE:
+        if not self.items or self.rng.random() > self.share:
             return None
-        wanted = int(math.exp(self.rng.uniform(math.log(32), math.log(LONGEST_PREFIX))))
+        wanted = int(math.exp(self.rng.uniform(math.log(self.shortest), math.log(LONGEST_PREFIX))))
         chosen = [self.rng.choice(self.items) for _ in range(math.ceil(wanted / self.items[0].rows) + 1)]
         keys = torch.cat([item.keys for item in chosen], 2)[:, :, :wanted]
         return Activations(keys, torch.cat([item.values for item in chosen], 2)[:, :, :wanted])
@@ -154,6 +152,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
+    parser.add_argument(
+        "--prefix-share", type=float, default=0.25, help="batches that begin behind other texts' memory"
+    )
+    parser.add_argument("--shortest-prefix", type=int, default=32, help="rows of that memory at least")
+    parser.add_argument("--tokens", type=int, default=8192, help="a step")
+    parser.add_argument("--first-share", type=float, default=0.3, help="part of the time for the lowest ratios alone")
+    parser.add_argument("--restart-clock", action="store_true", help="with --resume: a new schedule from these weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
@@ -176,7 +181,8 @@ def main() -> None:
         state = torch.load(options.out / "state.pt", weights_only=True)
         beacon.load_state_dict(state["beacon"])
         optimizer.load_state_dict(state["optimizer"])
-        spent, step, seen = state["seconds"], int(state["step"]), int(state["tokens"])
+        step, seen = int(state["step"]), int(state["tokens"])
+        spent = 0.0 if options.restart_clock else state["seconds"]
     identity = model_fingerprint(options.base, options.out)
 
     context = mp.get_context("spawn")
@@ -199,7 +205,7 @@ def main() -> None:
         torch.save({**state, "seconds": spent, "step": step, "tokens": seen}, options.out / "state.new")
         (options.out / "state.new").replace(options.out / "state.pt")
 
-    bank = Bank(rng)
+    bank = Bank(rng, options.prefix_share, options.shortest_prefix)
     ids, answer = queue.get()
     budget, began = options.minutes * 60, time.monotonic() - spent
     saved = logged = time.monotonic()
@@ -209,7 +215,8 @@ def main() -> None:
             group["lr"] = learning_rate(spent / budget, options.peak)
         prefix = bank.draw()
         length = ids.shape[1]
-        weights = FIRST_RATIO_WEIGHTS if spent < FIRST_SHARE * budget else RATIO_WEIGHTS
+        ids, answer = ids[: max(1, options.tokens // length)], answer[: max(1, options.tokens // length)]
+        weights = FIRST_RATIO_WEIGHTS if spent < options.first_share * budget else RATIO_WEIGHTS
         passes = plan(length, prefix.rows if prefix else 0, rng, weights)
         assert passes[-1].memory + length < POSITIONS
         batch = torch.from_numpy(ids.astype(np.int64)).to(device)
