@@ -94,8 +94,9 @@ def test_auto_takes_the_smallest_ratio_that_fits(tmp_path: Path) -> None:
     path.write_text(story(400))
     found = ask(path, "--json", "--max-new-tokens", "1").json
     context, window, reserved = 8192, 128, 1024
-    sizes = {ratio: found["tokens_read"] // window * (window // ratio) for ratio in (2, 4, 8, 16, 32)}
-    assert found["ratio"] == min(ratio for ratio, size in sizes.items() if size + window * 2 + reserved <= context)
+    intervals, rest = divmod(found["tokens_read"], window)
+    rows = {ratio: intervals * window // ratio + rest + rest // ratio for ratio in (2, 4, 8, 16, 32)}
+    assert found["ratio"] == min(ratio for ratio in rows if rows[ratio] + reserved <= context)
     assert found["ratio"] > 2
 
 
