@@ -1,5 +1,6 @@
 """Each fetch runs in a process of its own: `huggingface_hub` reads its environment when it is imported."""
 
+import functools
 import json
 import os
 import signal
@@ -73,6 +74,8 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Where the tests run in the background, SIGINT is ignored, and children inherit that.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def resolve(self, *names: str, kind: str = "model", **env: str) -> list[dict[str, Any]]:

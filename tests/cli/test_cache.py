@@ -1,5 +1,6 @@
 """`beacon cache …`, and builds that are killed."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -78,7 +79,9 @@ def test_ctrl_c_leaves_a_resumable_cache_and_says_so(tmp_path: Path, cache_dir: 
     book = tmp_path / "long.txt"
     book.write_text(story(320))
     command = [sys.executable, "-m", "beacon_cli", "cache", "build", str(book), "--ratio", "8"]
-    build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Where the tests run in the background, SIGINT is ignored, and children inherit that.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=default)
     while not list(cache_dir.glob("documents/*/manifest.json")) and build.poll() is None:
         time.sleep(0.005)
     build.send_signal(signal.SIGINT)
