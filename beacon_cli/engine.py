@@ -13,10 +13,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
+from activation_beacon.architecture import decoder_of
 from activation_beacon.checkpoint import load_beacon
 from activation_beacon.linear import BeaconRows
 from activation_beacon.planner import Planner
-from activation_beacon.plugin import Beacon, decoder_of, install
+from activation_beacon.plugin import Beacon, install
 from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
 from activation_beacon.rotary import Rotary, model_rotary

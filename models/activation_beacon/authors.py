@@ -1,16 +1,20 @@
-"""Reading the authors' checkpoints: their configuration keys and parameter names (`FORMAT.md` 1 and 8)."""
+"""Reading the authors' checkpoints: their configuration keys and parameter names, of all three generations.
+
+The first release ("v1") is told by its own keys, the version between by having no `beacon_pos` (`FORMAT.md` 1 and 8).
+"""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import CheckpointError, ConfigError
 
-# Ignored: how the beacon's embedding was initialised, how many windows ran in a pass, and v1's retrieval of intervals.
-IGNORED = {"beacon_embed_init", "beacon_parallel_window", "retrieval_method", "retrieval_topk"}
+# Without a meaning here: how the embedding was initialised, how many windows ran in a pass.
+IGNORED = {"beacon_embed_init", "beacon_parallel_window"}
 RENAMED = {
     "beacon_window": "window",
     "beacon_stride": "stride",
@@ -22,29 +26,104 @@ RENAMED = {
     "beacon_sink_size": "sink_size",
     "beacon_param": "param",
 }
-PARAMETER = re.compile(r"model\.layers\.(\d+)\.self_attn\.beacon_([qkvo])_proj\.(weight|bias)")
+V1_ONLY = {"beacon_attend_previous", "beacon_stride_mix"}
+PARAMETER = re.compile(r"model\.layers\.(0|[1-9]\d*)\.self_attn\.beacon_([qkvo])_proj\.(weight|bias)")
 EMBEDDING = "model.beacon_embed_tokens.weight"
 
 
 def authors_config(settings: Mapping[str, Any]) -> BeaconConfig:
     """The beacon settings in an authors' `config.json` (other keys are passed over).
 
-    A missing `beacon_pos` means append: checkpoints of the version between have none.
-
     Raises:
-        ConfigError: for unknown `beacon_*` keys, v1 keys whose meaning has no counterpart, and unusable values.
+        ConfigError: for unknown or missing `beacon_*` keys, several strides, retrieval, and unusable values.
     """
     beacon = {k: v for k, v in settings.items() if k.startswith("beacon_") and k not in IGNORED}
-    unknown = sorted(set(beacon) - set(RENAMED))
+    if not beacon:
+        raise ConfigError("config.json has no beacon_* keys: it is not an Activation Beacon model")
+    is_v1 = bool(V1_ONLY & set(beacon)) or isinstance(beacon.get("beacon_stride"), list)
+    unknown = sorted(set(beacon) - set(RENAMED) - (V1_ONLY if is_v1 else set()))
     if unknown:
         raise ConfigError(f"unknown beacon keys in config.json: {', '.join(unknown)}")
-    renamed = {RENAMED[key]: value for key, value in beacon.items()}
+    missing = sorted({"beacon_window", "beacon_stride", "beacon_ratio", "beacon_param"} - set(beacon))
+    if missing:
+        raise ConfigError(f"config.json lacks {', '.join(missing)}")
+    if settings.get("retrieval_method"):
+        raise ConfigError(f"retrieval_method {settings['retrieval_method']!r} is not supported: all memory is attended")
+    renamed = {RENAMED[key]: value for key, value in beacon.items() if key in RENAMED}
     renamed.setdefault("pos", "append")
+    if is_v1:
+        renamed |= _v1_settings(beacon)
+    elif renamed.get("attn", "full-coverage") == "full-coverage":
+        # Has no effect in v2; here false would mean v1's full coverage.
+        renamed["attend_prev"] = True
     return BeaconConfig.from_dict(renamed)
+
+
+def _v1_settings(beacon: Mapping[str, Any]) -> dict[str, Any]:
+    """What v1 writes otherwise, and its fixed settings."""
+    later = sorted({"beacon_pos", "beacon_attend_prev", "beacon_sink_size"} & set(beacon))
+    if later:
+        raise ConfigError(f"config.json mixes keys of the first release with later ones: {', '.join(later)}")
+    stride = beacon["beacon_stride"]
+    if isinstance(stride, list):
+        if len(stride) != 1:
+            raise ConfigError(f"beacon_stride is {stride!r}; only a list of one stride is supported")
+        stride = stride[0]
+    mix = beacon.get("beacon_ratio_mix", "step-random")
+    return {
+        "stride": stride,
+        "attn": beacon.get("beacon_attn", "step-expansion"),
+        "attend_prev": False,
+        "attend_memory": beacon.get("beacon_attend_previous", True),
+        "ratio_mix": "sequence-last" if mix == "sequence" else mix,
+    }
+
+
+def base_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stock transformers configuration in an authors' `config.json`.
+
+    Left out are the beacon's keys, the code that the repository brings, and a sliding window, which the reference
+    ignores (`FORMAT.md` 4.1).
+
+    Raises:
+        ConfigError: if transformers has no causal language model of that type.
+    """
+    kind = settings.get("model_type")
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ConfigError(f"config.json has model_type {kind!r}, of which transformers has no causal language model")
+    dropped = ("beacon_", "retrieval_", "auto_map", "sliding_window", "use_sliding_window", "max_window_layers")
+    stock = {key: value for key, value in settings.items() if not key.startswith(dropped)}
+    if "layer_types" in stock and "sliding_attention" in stock["layer_types"]:
+        stock["layer_types"] = ["full_attention"] * len(stock["layer_types"])
+    sliding: dict[str, Any] = {"sliding_window": None} if "sliding_window" in settings else {}
+    if "use_sliding_window" in settings:
+        sliding = {"use_sliding_window": False}
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]
+    return stock | sliding | {"architectures": [architecture]}
+
+
+def beacon_name(name: str) -> str | None:
+    """The name in `plugin.Beacon` of a tensor of a merged checkpoint; None for one of the base model.
+
+    The embedding, (1, hidden) in the authors' files, is (hidden) there.
+
+    Raises:
+        CheckpointError: for a beacon parameter of a kind that was never released.
+    """
+    match = PARAMETER.fullmatch(name)
+    if match:
+        return f"layers.{match[1]}.{match[2]}.{match[3]}"
+    if name == EMBEDDING:
+        return "embedding"
+    if "beacon" in name:
+        raise CheckpointError(f"unknown beacon parameter {name}")
+    return None
 
 
 def split_parameters(state: Mapping[str, Tensor], config: BeaconConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Base parameters, and beacon parameters under the names of `plugin.Beacon`.
+
+    Projections that `config.param` does not list are passed over.
 
     Raises:
         CheckpointError: if the beacon's embedding is missing, or a parameter is of a kind that never was released.
@@ -52,16 +131,13 @@ def split_parameters(state: Mapping[str, Tensor], config: BeaconConfig) -> tuple
     base: dict[str, Tensor] = {}
     beacon: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        match = PARAMETER.fullmatch(name)
-        if match:
-            if match[2] in config.param:
-                beacon[f"layers.{match[1]}.{match[2]}.{match[3]}"] = tensor
-        elif name == EMBEDDING:
-            beacon["embedding"] = tensor[0]
-        elif "beacon" in name:
-            raise CheckpointError(f"unknown beacon parameter {name}")
-        else:
+        ours = beacon_name(name)
+        if ours is None:
             base[name] = tensor
+        elif ours == "embedding":
+            beacon[ours] = tensor[0]
+        elif ours.split(".")[2] in config.param:
+            beacon[ours] = tensor
     if "embedding" not in beacon:
         raise CheckpointError(f"the checkpoint holds no {EMBEDDING}: it is not an Activation Beacon model")
     return base, beacon

@@ -10,7 +10,7 @@ from activation_beacon.errors import ConfigError
 BeaconPos = Literal["interleave", "append"]
 BeaconAttn = Literal["full-coverage", "step-expansion", "segmentation"]
 PROJECTIONS = ("q", "k", "v", "o")
-RATIO_MIXES = ("step-random", "instance-random", "sequence")
+RATIO_MIXES = ("step-random", "instance-random", "sequence", "sequence-last")
 ADAPT = re.compile(r"adapt-(\d+)")
 
 
@@ -25,7 +25,9 @@ class BeaconConfig:
         ratio_mix: how one of several ratios is drawn (`FORMAT.md` 5).
         pos: beacons stand after every `ratio`-th token, or all behind the interval.
         attn: what a beacon sees of its interval (`FORMAT.md` 4.6).
-        attend_prev: whether a beacon sees the earlier beacons of its interval.
+        attend_prev: whether a beacon sees the earlier beacons of its interval. Appended beacons with full coverage that
+            do not, all stand at one position behind the interval (`FORMAT.md` 8: the first release's full coverage).
+        attend_memory: whether a beacon sees the memory of earlier intervals; ordinary tokens always do.
         sink_size: entries of the first interval that stay in memory uncondensed.
         param: projections of which beacons have their own: letters of "q", "k", "v", "o".
 
@@ -40,6 +42,7 @@ class BeaconConfig:
     pos: BeaconPos = "interleave"
     attn: BeaconAttn = "full-coverage"
     attend_prev: bool = True
+    attend_memory: bool = True
     sink_size: int = 0
     param: tuple[str, ...] = ("q", "k", "v")
 
@@ -51,8 +54,9 @@ class BeaconConfig:
         for name, known in (("pos", get_args(BeaconPos)), ("attn", get_args(BeaconAttn))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"beacon setting {name} is {getattr(self, name)!r}; known: {', '.join(known)}")
-        if type(self.attend_prev) is not bool:
-            raise ConfigError(f"beacon setting attend_prev is {self.attend_prev!r}; it must be true or false")
+        for name in ("attend_prev", "attend_memory"):
+            if type(getattr(self, name)) is not bool:
+                raise ConfigError(f"beacon setting {name} is {getattr(self, name)!r}; it must be true or false")
         if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(self.ratio_mix):
             raise ConfigError(
                 f"beacon setting ratio_mix is {self.ratio_mix!r}; known: {', '.join(RATIO_MIXES)}, adapt-N"
@@ -71,6 +75,10 @@ class BeaconConfig:
                 raise ConfigError("interleaved beacons cannot be combined with attn 'segmentation'")
             if self.attn == "step-expansion" and self.attend_prev:
                 raise ConfigError("interleaved beacons with attn 'step-expansion' need attend_prev false")
+            if self.attn == "full-coverage" and not self.attend_prev:
+                raise ConfigError("interleaved beacons with attn 'full-coverage' need attend_prev true")
+            if not self.attend_memory:
+                raise ConfigError("attend_memory false needs pos 'append'")
 
     def _check_ratios(self) -> None:
         if not self.ratios or any(type(ratio) is not int or ratio < 0 for ratio in self.ratios):
@@ -82,17 +90,26 @@ class BeaconConfig:
 
     @property
     def usable_ratios(self) -> tuple[int, ...]:
-        """The ratios that divide the stride (`FORMAT.md` 5: of a list, the others are dropped)."""
-        return tuple(r for r in self.ratios if r == 0 or (r <= self.stride and self.stride % r == 0))
+        """The ratios that `check_ratio` lets pass (`FORMAT.md` 5: of a list, the others are dropped)."""
+        return tuple(r for r in self.ratios if not self._why_not(r))
 
     def check_ratio(self, ratio: int) -> None:
         """Refuse a ratio that would leave tokens of an interval uncovered (a defect of the reference).
 
         Raises:
-            ConfigError: if `ratio` does not divide the stride.
+            ConfigError: if `ratio` does not divide the stride. The first release's full coverage need not: there
+                every beacon sees all of its interval.
         """
-        if ratio and self.stride % ratio:
-            raise ConfigError(f"ratio {ratio} does not divide the stride {self.stride}")
+        if why_not := self._why_not(ratio):
+            raise ConfigError(why_not)
+
+    def _why_not(self, ratio: int) -> str:
+        if ratio > self.stride:
+            return f"ratio {ratio} does not divide the stride {self.stride}: it is longer"
+        everyone_sees_all = (self.pos, self.attn, self.attend_prev) == ("append", "full-coverage", False)
+        if ratio and self.stride % ratio and not everyone_sees_all:
+            return f"ratio {ratio} does not divide the stride {self.stride}"
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able mapping that `from_dict` reads back."""

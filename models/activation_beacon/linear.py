@@ -16,11 +16,11 @@ class BeaconLinear(nn.Module):
 
     Args:
         base_layer: the projection that the model came with, untouched.
-        beacon_layer: the beacons' own projection, of the same shape.
+        beacon_layer: the beacons' own projection, of the same shape; may be quantized.
         rows: the rows (of the length axis) that are beacons, as the running pass says.
     """
 
-    def __init__(self, base_layer: nn.Module, beacon_layer: nn.Linear, rows: BeaconRows) -> None:
+    def __init__(self, base_layer: nn.Module, beacon_layer: nn.Module, rows: BeaconRows) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.beacon_layer = beacon_layer
@@ -32,7 +32,11 @@ class BeaconLinear(nn.Module):
         rows = self._rows.rows
         if rows is None:
             return out
-        beacons = self.beacon_layer(x[:, rows].to(self.beacon_layer.weight.dtype)).to(out.dtype)
+        x = x[:, rows]
+        weight = self.beacon_layer.weight
+        if isinstance(weight, Tensor) and weight.is_floating_point():  # a quantized layer casts by itself
+            x = x.to(weight.dtype)
+        beacons: Tensor = self.beacon_layer(x).to(out.dtype)
         if torch.is_grad_enabled():
             return out.index_copy(1, rows, beacons)
         return out.index_copy_(1, rows, beacons)

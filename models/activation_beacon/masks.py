@@ -19,8 +19,14 @@ def pass_mask(plan: Pass, device: torch.device) -> Tensor | None:
         mask = torch.ones(new, before + new, dtype=torch.bool, device=device).tril(before)
     else:
         mask = torch.ones(new, before + new, dtype=torch.bool, device=device)
+        mask[:, : plan.memory] = sees_memory(plan, device)
         mask[:, plan.memory :] = window_mask(plan, device)
     return mask[None, None]
+
+
+def sees_memory(plan: Pass, device: torch.device) -> Tensor:
+    """(new, 1) whether each entry attends to the memory of earlier intervals."""
+    return torch.tensor([[entry.sees_memory] for entry in plan.entries], device=device)
 
 
 def window_mask(plan: Pass, device: torch.device) -> Tensor:

@@ -2,7 +2,8 @@
 
 A layer's beacon keys depend on that layer's input alone, and no interval needs a later one. So the beacons' keys
 enter attention twice: at their window position, seen inside their own interval, and moved to their memory position,
-seen by the later intervals. A block mask says who sees what.
+seen by the later intervals. With stride < window, so do the tokens that open the next interval. A mask says who sees
+what. Frequencies that change with the length read (`dynamic`, a growing yarn) are taken as the rotary has them.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from activation_beacon.errors import ConfigError
+from activation_beacon.architecture import decoder_of
 from activation_beacon.linear import BeaconRows
-from activation_beacon.masks import window_mask
+from activation_beacon.masks import sees_memory, window_mask
 from activation_beacon.memory import Activations
-from activation_beacon.planner import Pass
-from activation_beacon.plugin import Beacon, decoder_of, embed
+from activation_beacon.planner import Entry, Pass
+from activation_beacon.plugin import Beacon, embed
 from activation_beacon.rotary import Rotary, position_tensor
 
 
@@ -30,48 +31,63 @@ class Layout:
         raw: rows of the ordinary tokens.
         beacons: rows of the beacons.
         positions: of every row.
-        memorized: rows whose keys also enter as memory, in memory order.
-        memory_positions: where those stand then.
-        mask: (rows, prefix + memorized + rows), True where a row may attend.
+        moved: rows whose keys enter a second time, at another position: first all that become memory, in memory order,
+            then what an interval leaves to the next (stride < window).
+        moved_to: where those stand then.
+        memorized: how many of them become memory.
+        mask: (rows, prefix + moved + rows), True where a row may attend.
     """
 
     raw: Tensor
     beacons: Tensor
     positions: Tensor
-    memorized: Tensor
-    memory_positions: Tensor
+    moved: Tensor
+    moved_to: Tensor
+    memorized: int
     mask: Tensor
 
 
 def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
-    """Combine the passes of a text (each a whole interval, or the unfinished last one) into one.
-
-    Raises:
-        ConfigError: if an interval shares entries with another (stride < window).
-    """
-    if any(plan.cached or plan.kept for plan in plans):
-        raise ConfigError("several intervals in one pass need stride == window, and whole intervals")
+    """Combine the passes of a text into one."""
     prefix = plans[0].memory
-    entries = [entry for plan in plans for entry in plan.entries]
+    entries: list[Entry] = []
+    # Rows of the pass: all that become memory; what is copied for the next interval; those of the running interval.
     memorized: list[int] = []
-    starts = []
-    row = 0
+    copied: list[int] = []
+    copied_to: list[int] = []
+    window: list[int] = []
+    seen: list[tuple[int, list[int]]] = []  # of each plan: its first row, and the keys of its interval so far
     for plan in plans:
-        starts.append(row)
-        memorized += [row + index for index in (*plan.sink, *plan.condensed)]
-        row += len(plan.entries)
-    mask = torch.zeros(row, prefix + len(memorized) + row, dtype=torch.bool, device=device)
-    for plan, start in zip(plans, starts, strict=True):
+        # A negative key is a copy: the first is -1. Their column is known when all of the memory is.
+        keys = []
+        for row, entry in zip(window, plan.cached, strict=True):
+            if entries[row].position == entry.position:
+                keys.append(row)
+            else:
+                copied.append(row)
+                copied_to.append(entry.position)
+                keys.append(-len(copied))
+        new = range(len(entries), len(entries) + len(plan.entries))
+        seen.append((len(entries), [*keys, *new]))
+        entries += plan.entries
+        window += new
+        if plan.full:
+            memorized += [window[index] for index in (*plan.sink, *plan.condensed)]
+            window = [window[index] for index in plan.kept]
+    before = prefix + len(memorized)
+    mask = torch.zeros(len(entries), before + len(copied) + len(entries), dtype=torch.bool, device=device)
+    for plan, (start, keys) in zip(plans, seen, strict=True):
         own = slice(start, start + len(plan.entries))
-        first_key = prefix + len(memorized) + start
-        mask[own, : plan.memory] = True
-        mask[own, first_key : first_key + len(plan.entries)] = window_mask(plan, device)
+        columns = [before + len(copied) + key if key >= 0 else before - 1 - key for key in keys]
+        mask[own, : plan.memory] = sees_memory(plan, device)
+        mask[own, position_tensor(columns, device)] = window_mask(plan, device)
     return Layout(
         raw=position_tensor([row for row, entry in enumerate(entries) if not entry.is_beacon], device),
         beacons=position_tensor([row for row, entry in enumerate(entries) if entry.is_beacon], device),
         positions=position_tensor([entry.position for entry in entries], device),
-        memorized=position_tensor(memorized, device),
-        memory_positions=position_tensor(range(prefix, prefix + len(memorized)), device),
+        moved=position_tensor([*memorized, *copied], device),
+        moved_to=position_tensor([*range(prefix, before), *copied_to], device),
+        memorized=len(memorized),
         mask=mask,
     )
 
@@ -87,17 +103,17 @@ class _OnePassLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix and the memorized rows."""
+        """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix and the moved rows."""
         layout, rotary = self._owner.layout, self._owner.rotary
-        free = rotary.unrotate(key_states[:, :, layout.memorized], layout.positions[layout.memorized])
-        keys = [rotary.rotate(free, layout.memory_positions), key_states]
-        values = [value_states[:, :, layout.memorized], value_states]
+        free = rotary.unrotate(key_states[:, :, layout.moved], layout.positions[layout.moved])
+        keys = [rotary.rotate(free, layout.moved_to), key_states]
+        values = [value_states[:, :, layout.moved], value_states]
         if self._prefix is not None:
             batch = key_states.shape[0]
             keys.insert(0, self._prefix[0].expand(batch, -1, -1, -1))
             values.insert(0, self._prefix[1].expand(batch, -1, -1, -1))
         # Kept so that what became memory can be read off; the tensors exist anyway.
-        self.keys, self.values = free, values[-2]
+        self.keys, self.values = free[:, :, : layout.memorized], values[-2][:, :, : layout.memorized]
         return torch.cat(keys, 2), torch.cat(values, 2)
 
     def get_seq_length(self) -> int:

@@ -22,6 +22,7 @@ class Entry:
         position: its rotary position.
         sees_raw: the half-open range of the interval's ordinary tokens that it attends to.
         sees_beacons: the same for the interval's beacons.
+        sees_memory: whether it attends to sink and beacons of earlier intervals.
     """
 
     raw: int
@@ -29,6 +30,7 @@ class Entry:
     position: int
     sees_raw: tuple[int, int]
     sees_beacons: tuple[int, int]
+    sees_memory: bool = True
 
     @property
     def is_beacon(self) -> bool:
@@ -43,8 +45,8 @@ class Pass:
         tokens: how many ordinary tokens it takes.
         cached: the interval's entries that earlier passes left in memory.
         entries: the new entries, in order.
-        memory: rows of sink and beacons before the interval, at positions 0..memory-1; all entries see them.
-        causal: whether each entry sees exactly the entries before it and itself.
+        memory: rows of sink and beacons before the interval, at positions 0..memory-1.
+        causal: whether each entry sees exactly the memory, the entries before it and itself.
         full: whether it completes an interval.
         ratio: the interval's ratio; None while no beacon can depend on it.
         sink: at the end of the first interval, the interval's rows that are copied to the sink, else empty.
@@ -78,6 +80,7 @@ class Planner:
         chooser: decides each interval's ratio; may be exchanged between intervals.
         skip_first: tokens at the very beginning that become the sink uncondensed.
         skip_last: index of the token from which on nothing is condensed.
+        until: tokens in all, in training: the pass that reaches the end brings no beacons and completes no interval.
 
     Raises:
         ConfigError: if the skips do not fit the configuration.
@@ -87,6 +90,7 @@ class Planner:
     chooser: RatioChooser
     skip_first: int = 0
     skip_last: int | None = None
+    until: int | None = None
     sink: int = field(default=0, init=False)
     beacons: int = field(default=0, init=False)
     consumed: int = field(default=0, init=False)
@@ -95,6 +99,7 @@ class Planner:
     _start: int = field(default=0, init=False)
     _ratio: int | None = field(default=None, init=False)
     _intervals: int = field(default=0, init=False)
+    _passes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.skip_first and self.config.sink_size:
@@ -119,10 +124,12 @@ class Planner:
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int) -> None:
         """Continue behind `intervals` finished intervals whose memory has been loaded."""
         self.consumed = self._start = tokens
-        self.sink, self.beacons, self._intervals = sink, beacons, intervals
+        self.sink, self.beacons = sink, beacons
+        self._intervals = self._passes = intervals
 
     def take(self, available: int) -> Pass:
         """Plan the next pass over at most `available` > 0 further tokens of the current call (`FORMAT.md` 4.3)."""
+        self._passes += 1
         if self.consumed < self.skip_first:
             return self._take_prefix(available)
         if self.skip_last is not None and self._start >= self.skip_last:
@@ -146,9 +153,11 @@ class Planner:
     def _take_window(self, available: int) -> Pass:
         config, cached, memory = self.config, tuple(self.window), self.memory
         tokens = min(config.window - self._raw, available)
+        if self.consumed + tokens == self.until:
+            return self._take_raw(tokens)
         full = self._raw + tokens == config.window
         if self._ratio is None and (full or config.pos == "interleave"):
-            self._ratio = self.chooser.choose(self.consumed + available)
+            self._ratio = self.chooser.choose(self.consumed + available, self._passes - 1)
             config.check_ratio(self._ratio)
         ratio = self._ratio
         if config.pos == "interleave":
@@ -158,8 +167,10 @@ class Planner:
             if full and ratio:
                 entries += self._appended_beacons(ratio, len(cached) + tokens)
         self.consumed += tokens
-        causal = config.attn == "full-coverage" or not any(e.is_beacon for e in (*cached, *entries))
         window = (*cached, *entries)
+        causal = not any(entry.is_beacon for entry in window) or (
+            config.attn == "full-coverage" and config.attend_prev and config.attend_memory
+        )
         if not full:
             self.window, self._raw = list(window), self._raw + tokens
             return Pass(tokens, cached, entries, memory, causal, False, ratio)
@@ -214,16 +225,13 @@ class Planner:
             step = number - 1 if config.attend_prev else 0
             sees_beacons = (0 if config.attend_prev else number - 1, number)
             if config.attn == "full-coverage":
-                position, sees_raw, sees_beacons = (
-                    memory + index + number - 1,
-                    (0, config.window),
-                    (0, number),
-                )
+                sees_raw = (0, config.window)
+                position = memory + index + step
             elif config.attn == "step-expansion":
                 position, sees_raw = memory + number * ratio + step, (0, number * ratio)
             else:
                 position, sees_raw = memory + ratio + step, ((number - 1) * ratio, number * ratio)
-            entries.append(Entry(BEACON, number - 1, position, sees_raw, sees_beacons))
+            entries.append(Entry(BEACON, number - 1, position, sees_raw, sees_beacons, config.attend_memory))
         return tuple(entries)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from activation_beacon.architecture import attention_modules, embeddings
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
 from activation_beacon.linear import BeaconLinear, BeaconRows
@@ -68,42 +69,6 @@ class Beacon(nn.Module):
                 linear.weight.copy_(base.weight)
                 if linear.bias is not None:
                     linear.bias.copy_(base.bias)
-
-
-def decoder_of(model: nn.Module) -> nn.Module:
-    """The decoder stack below the language-model head.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    decoder = getattr(model, "model", None)
-    if not isinstance(decoder, nn.Module) or not isinstance(getattr(decoder, "layers", None), nn.ModuleList):
-        raise ConfigError(f"{type(model).__name__} is not a decoder that a beacon fits: no `model.layers`")
-    return decoder
-
-
-def embeddings(model: nn.Module) -> nn.Embedding:
-    """The model's input embeddings."""
-    found: nn.Embedding = model.get_input_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
-    return found
-
-
-def attention_modules(model: nn.Module) -> list[nn.Module]:
-    """The self-attention of every layer.
-
-    Raises:
-        ConfigError: naming the first layer whose attention lacks separate q, k, v and o projections.
-    """
-    found = []
-    for index, layer in enumerate(decoder_of(model).layers):  # type: ignore[arg-type]
-        attention = getattr(layer, "self_attn", None)
-        if not all(isinstance(getattr(attention, f"{p}_proj", None), nn.Module) for p in "qkvo"):
-            raise ConfigError(
-                f"{type(model).__name__} cannot carry a beacon: "
-                f"layer {index} has no separate q_proj, k_proj, v_proj, o_proj"
-            )
-        found.append(attention)
-    return found  # type: ignore[return-value]  # checked above: no None
 
 
 def _shape(projection: Any) -> ProjectionShape:

@@ -11,8 +11,13 @@ from activation_beacon.errors import ConfigError
 class RatioChooser(Protocol):
     """Decides the ratio of the next interval of one sequence."""
 
-    def choose(self, received: int) -> int:
-        """The next interval's ratio; `received` counts the sequence's tokens so far, the current call included."""
+    def choose(self, received: int, passes: int) -> int:
+        """The next interval's ratio.
+
+        Args:
+            received: the sequence's tokens so far, the current call included.
+            passes: the sequence's forward passes so far.
+        """
 
 
 class Fixed:
@@ -21,7 +26,7 @@ class Fixed:
     def __init__(self, ratio: int) -> None:
         self.ratio = ratio
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         return self.ratio
 
 
@@ -31,7 +36,7 @@ class StepRandom:
     def __init__(self, ratios: tuple[int, ...], rng: np.random.Generator) -> None:
         self.ratios, self.rng = ratios, rng
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         return int(self.rng.choice(self.ratios))
 
 
@@ -41,9 +46,19 @@ class Sequence:
     def __init__(self, ratios: tuple[int, ...]) -> None:
         self.ratios, self.turn = ratios, 0
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         self.turn += 1
         return self.ratios[(self.turn - 1) % len(self.ratios)]
+
+
+class SequenceThenLast:
+    """The list's ratios by the number of the pass, then the last one (`FORMAT.md` 8: the first release)."""
+
+    def __init__(self, ratios: tuple[int, ...]) -> None:
+        self.ratios = ratios
+
+    def choose(self, received: int, passes: int) -> int:
+        return self.ratios[min(passes, len(self.ratios) - 1)]
 
 
 class OncePerSequence:
@@ -53,9 +68,9 @@ class OncePerSequence:
         self.first = first
         self.ratio: int | None = None
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         if self.ratio is None:
-            self.ratio = self.first.choose(received)
+            self.ratio = self.first.choose(received, passes)
         return self.ratio
 
 
@@ -65,7 +80,7 @@ class Adapt:
     def __init__(self, config: BeaconConfig, reserve: int, positions: int) -> None:
         self.config, self.reserve, self.positions = config, reserve, positions
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         capacity = {r: memory_capacity(r, self.config.window, self.positions) for r in self.config.usable_ratios}
         fitting = [r for r in capacity if capacity[r] >= received + self.reserve]
         return min(fitting, key=lambda r: capacity[r]) if fitting else max(capacity)
@@ -92,6 +107,8 @@ def ratio_chooser(config: BeaconConfig, *, positions: int, rng: np.random.Genera
         return OncePerSequence(StepRandom(ratios, rng))
     if config.ratio_mix == "sequence":
         return Sequence(ratios)
+    if config.ratio_mix == "sequence-last":
+        return SequenceThenLast(ratios)
     adapt = ADAPT.fullmatch(config.ratio_mix)
     if adapt is None:
         raise ConfigError(f"unknown ratio_mix {config.ratio_mix!r}")

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from activation_beacon.architecture import decoder_of
 from activation_beacon.linear import BeaconRows
 from activation_beacon.masks import pass_mask
 from activation_beacon.memory import Activations, Memory
 from activation_beacon.planner import BEACON, Entry, Pass, Planner
-from activation_beacon.plugin import Beacon, decoder_of, embed
+from activation_beacon.plugin import Beacon, embed
 from activation_beacon.rotary import Rotary, position_tensor
 
 

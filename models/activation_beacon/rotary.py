@@ -48,15 +48,16 @@ class Rotary(nn.Module):
 
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
         """Put position-free keys (..., rows, head_dim) at `positions` (rows)."""
-        return _turn(keys, *self.angles(positions), self.scaling)
+        return turn(keys, *self.angles(positions), self.scaling)
 
     def unrotate(self, keys: Tensor, positions: Tensor) -> Tensor:
         """Take the rotation of `positions` (rows) off keys (..., rows, head_dim)."""
         cos, sin = self.angles(positions)
-        return _turn(keys, cos, -sin, 1.0 / self.scaling)
+        return turn(keys, cos, -sin, 1.0 / self.scaling)
 
 
-def _turn(keys: Tensor, cos: Tensor, sin: Tensor, scale: float) -> Tensor:
+def turn(keys: Tensor, cos: Tensor, sin: Tensor, scale: float) -> Tensor:
+    """Rotate (..., rows, head_dim) by angles of which `cos` and `sin`, (rows, rotary_dim / 2), are given; scale."""
     half = cos.shape[-1]
     x = keys.float()
     first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]

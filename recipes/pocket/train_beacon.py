@@ -54,7 +54,7 @@ class DrawnRatios:
     def __init__(self, rng: random.Random, raw_from: int, weights: tuple[int, ...]) -> None:
         self.rng, self.raw_from, self.weights, self.interval = rng, raw_from, weights, 0
 
-    def choose(self, received: int) -> int:
+    def choose(self, received: int, passes: int) -> int:
         self.interval += 1
         return 0 if self.interval > self.raw_from else self.rng.choices(CONFIG.ratios, self.weights)[0]
 

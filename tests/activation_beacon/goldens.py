@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from activation_beacon.authors import authors_config, split_parameters
+from activation_beacon.authors import authors_config, base_config, split_parameters
 from activation_beacon.config import BeaconConfig
 from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon
@@ -61,11 +61,12 @@ def load_folder(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, dict[str, Any]]:
     """A fresh stock model with the case's settings, its beacon (not installed), and its rotary embedding (in place)."""
     raw, state = load_folder(case.data["model"])
-    settings = raw | case.data["settings"]
+    # A case's settings are complete; a checkpoint of another generation has keys that would contradict them.
+    settings = {k: v for k, v in raw.items() if not k.startswith("beacon_")} | case.data["settings"]
     config = authors_config(settings)
     base_state, beacon_state = split_parameters(state, config)
-    stock = {k: v for k, v in settings.items() if not k.startswith(("beacon_", "retrieval_"))}
-    for key in ("auto_map", "architectures", "transformers_version", "torch_dtype", "rope_scaling"):
+    stock = base_config(settings)
+    for key in ("architectures", "transformers_version", "torch_dtype", "rope_scaling"):
         stock.pop(key, None)
     model_config = AutoConfig.for_model(**stock)
     model = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32).eval()
@@ -84,14 +85,18 @@ def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, di
     return model, beacon, rotary, config, settings
 
 
+def positions(settings: dict[str, Any]) -> int:
+    """What `adapt-N` takes for the model's length."""
+    return int(settings["max_position_embeddings"] * (settings.get("rope_scaling") or {}).get("factor", 1))
+
+
 def reader_for(case: Case, rows: Any, parts: tuple[Any, ...]) -> Reader:
     model, beacon, rotary, config, settings = parts
-    factor = (settings.get("rope_scaling") or {}).get("factor", 1)
     seed = case.data["rng_seed"]
     chooser = ratio_chooser(
         config,
-        positions=int(settings["max_position_embeddings"] * factor),
+        positions=positions(settings),
         rng=np.random.default_rng(42 if seed is None else seed),
     )
-    planner = Planner(config, chooser, case.data["skip_first"] or 0, case.data["skip_last"])
+    planner = Planner(config, chooser, case.data.get("skip_first") or 0, case.data.get("skip_last"))
     return Reader(model, beacon, rows, rotary, planner)

@@ -74,7 +74,7 @@ def test_damage_is_refused(folder: Path) -> None:
         ({"surprise": 1}, "must hold exactly the keys"),
         ({"format_version": 2}, "format version 2"),
         ({"settings": {"window": 16, "stride": 16, "ratios": [4], "beacons": 1}}, "unknown beacon settings: beacons"),
-        ({"settings": []}, "settings must be a mapping"),
+        ({"settings": []}, "must be mappings"),
     ],
 )
 def test_odd_settings_are_refused(folder: Path, change: dict[str, Any], message: str) -> None:

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
+from activation_beacon.masks import pass_mask
 from activation_beacon.onepass import read_in_one_pass
-from activation_beacon.planner import Pass, Planner
 from activation_beacon.plugin import installed
-from activation_beacon.ratios import RatioChooser, ratio_chooser
 from activation_beacon.reader import Reader, Step
-from tests.activation_beacon.goldens import FOLDER, Case, build, case_ids, load_case, reader_for
+from activation_beacon.training import (
+    IGNORED,
+    shifted,
+    token_loss,
+    training_chooser,
+    training_labels,
+    training_passes,
+)
+from tests.activation_beacon.goldens import FOLDER, Case, build, case_ids, load_case, positions, reader_for
 
 TOLERANCE = 1e-4
 # What an implementation must not copy, and why (`FORMAT.md` 9).
@@ -21,7 +27,6 @@ DEFECTS = {
     "q-odd-ratio3": "a ratio that does not divide the window leaves tokens uncovered: refused, see below",
     "l-short-sink1-asreleased": "the sink is taken again at every call and seen twice; l-short-sink1 is the right one",
 }
-V1 = "v1 settings (other key names, a list of strides) are not read yet"
 CASES = case_ids("generate")
 TRAIN_CASES = case_ids("train")
 
@@ -32,8 +37,6 @@ def usable(case_id: str) -> Case:
     case = load_case(case_id)
     if case.data["quirk"]:
         pytest.skip(f"records a defect of the reference: {DEFECTS.get(case_id, case.data['quirk'])}")
-    if case.data["reference"] == "v1":
-        pytest.skip(V1)
     return case
 
 
@@ -55,6 +58,11 @@ def check_step(index: int, step: Step, case: Case) -> None:
     assert [entry.is_beacon for entry in plan.entries] == [token == vocabulary for token in fed]
     positions = [*range(plan.memory), *(entry.position for entry in (*plan.cached, *plan.entries))]
     assert positions == case.tensors[f"step{index}.position_ids"].tolist()
+    if (mask := case.tensors.get(f"step{index}.mask")) is not None:
+        before = plan.memory + len(plan.cached)
+        causal = torch.ones(len(plan.entries), before + len(plan.entries), dtype=torch.bool).tril(before)
+        found = pass_mask(plan, torch.device("cpu"))
+        assert torch.equal(causal if found is None else found[0, 0], mask.bool())
 
 
 def check_memory(case: Case, reader: Reader) -> None:
@@ -88,7 +96,7 @@ def test_reading_and_decoding_equal_the_reference(case_id: str) -> None:
     with installed(parts[0], parts[1]) as rows, torch.inference_mode():
         reader = reader_for(case, rows, parts)
         steps, sizes = read_prompt(case, reader)
-        if case.data["settings"]["beacon_parallel_window"] == 1:  # else the reference packs its passes otherwise
+        if case.data["settings"].get("beacon_parallel_window", 1) == 1:  # else the reference packs its passes otherwise
             assert sizes == [step["memory_after"] for step in expected["steps"]]
             for index, step in enumerate(steps):
                 check_step(index, step, case)
@@ -109,16 +117,14 @@ def test_reading_and_decoding_equal_the_reference(case_id: str) -> None:
         assert reader.memory.size - reader.planner.memory == after["raw"]
 
 
-@pytest.mark.parametrize("case_id", CASES)
+def has_one_rotation(case_id: str) -> bool:
+    """Frequencies that change with the length read differ between the first interval and the last."""
+    return (load_case(case_id).data["settings"].get("rope_scaling") or {}).get("type") != "dynamic"
+
+
+@pytest.mark.parametrize("case_id", [case_id for case_id in CASES if has_one_rotation(case_id)])
 def test_all_intervals_in_one_pass_equal_one_after_another(case_id: str) -> None:
     case = usable(case_id)
-    settings = case.data["settings"]
-    if settings["beacon_window"] != settings["beacon_stride"]:
-        pytest.skip("stride < window: intervals share entries, so they cannot run in one pass")
-    if len(case.data["calls"]) > 1 or case.data["skip_last"] is not None:
-        pytest.skip("the pieces of an unfinished interval do not run in one pass")
-    if (settings.get("rope_scaling") or {}).get("type") == "dynamic":
-        pytest.skip("frequencies that change with the length read differ between the first interval and the last")
     parts: Any = build(case)
     model, beacon, rotary = parts[:3]
     with installed(model, beacon) as rows, torch.inference_mode():
@@ -141,15 +147,6 @@ def test_a_ratio_that_does_not_divide_the_window_is_refused() -> None:
         build(load_case("q-odd-ratio3"))
 
 
-def training_plans(length: int, config: BeaconConfig, chooser: RatioChooser) -> list[Pass]:
-    """The passes over a training text: the one that reaches its end brings no beacons (`FORMAT.md` 6)."""
-    planner = Planner(config, chooser, skip_last=(length - 1) // config.window * config.window)
-    plans = []
-    while planner.consumed < length:
-        plans.append(planner.take(length - planner.consumed))
-    return plans
-
-
 def reference_name(name: str) -> str:
     if name == "embedding":
         return "model.beacon_embed_tokens.weight"
@@ -158,27 +155,41 @@ def reference_name(name: str) -> str:
 
 
 @pytest.mark.parametrize("case_id", TRAIN_CASES)
-def test_one_pass_has_the_references_loss_and_gradients(case_id: str) -> None:
-    case = load_case(case_id)
-    if 0 in case.data["settings"]["beacon_ratio"]:
-        pytest.skip("training drops ratio 0 from some draws; drawing for training is not here yet")
+def test_training_has_the_references_loss_and_gradients(case_id: str) -> None:
+    case = usable(case_id)
     parts: Any = build(case)
     model, beacon, rotary, config, settings = parts
     model.requires_grad_(False)
-    rng = np.random.default_rng(case.data["rng_seed"] or 42)
+    # The reference seeds its generator with 42 once a model.
+    rng = np.random.default_rng(42 if case.data["rng_seed"] is None else case.data["rng_seed"])
     with installed(model, beacon) as rows:
         for index, expected in enumerate(case.data["expected"]["instances"]):
             ids = case.tensors[f"inst{index}.input_ids"][None].long()
-            labels = case.tensors[f"inst{index}.labels"].long()[1:]
-            if (config.pos, config.attn) != ("interleave", "full-coverage"):
-                labels[: config.window] = -100
-            chooser = ratio_chooser(config, positions=settings["max_position_embeddings"], rng=rng)
+            targets = case.tensors[f"inst{index}.labels"].long()
+            length = ids.shape[1]
+            chooser = training_chooser(config, length, positions=positions(settings), rng=rng)
+            plans = training_passes(length, config, chooser)
+            assert [plan.ratio for plan in plans] == [step["ratio"] for step in expected["steps"]]
             beacon.zero_grad()
-            done = read_in_one_pass(model, beacon, rows, rotary, training_plans(ids.shape[1], config, chooser), ids)
-            loss = torch.nn.functional.cross_entropy(model.lm_head(done.hidden[0, :-1]), labels, ignore_index=-100)
+            done = read_in_one_pass(model, beacon, rows, rotary, plans, ids)
+            loss = token_loss(model, done.hidden, training_labels(targets[None], config))
             loss.backward()
             assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
             for name, parameter in beacon.named_parameters():
                 norm = 0.0 if parameter.grad is None else parameter.grad.double().norm().item()
                 reference = expected["grad_norm"][reference_name(name)] or 0.0
                 assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name
+
+
+@pytest.mark.parametrize("case_id", case_ids("eval_loss"))
+def test_reading_has_the_references_loss(case_id: str) -> None:
+    case = usable(case_id)
+    parts: Any = build(case)
+    ids = case.tensors["input_ids"].long()
+    labels = shifted(case.tensors.get("labels", ids).long())
+    assert int((labels != IGNORED).sum()) == case.data["expected"]["n_valid"]
+    with installed(parts[0], parts[1]) as rows, torch.inference_mode():
+        steps = list(reader_for(case, rows, parts).feed(ids.tolist()))
+        hidden = torch.cat([step.hidden for step in steps])
+        loss = token_loss(parts[0], hidden[None], labels[None])
+    assert loss.item() == pytest.approx(case.data["expected"]["loss"], abs=TOLERANCE)

@@ -68,7 +68,7 @@ def test_plan_intervals() -> None:
 def test_the_reference_generator_draws_as_documented() -> None:
     config = BeaconConfig(window=8, stride=8, ratios=(2, 4, 8))
     chooser = ratio_chooser(config, positions=256, rng=np.random.default_rng(42))
-    assert [chooser.choose(0) for _ in range(7)] == [2, 8, 4, 4, 4, 8, 2]
+    assert [chooser.choose(0, 0) for _ in range(7)] == [2, 8, 4, 4, 4, 8, 2]
 
 
 def test_capacity() -> None:
