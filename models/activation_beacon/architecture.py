@@ -42,7 +42,7 @@ def attention_modules(model: nn.Module) -> list[nn.Module]:
             parts = dict(attention.named_children()) if isinstance(attention, nn.Module) else {}
             fused = "".join(f" (but {name})" for name in sorted(parts) if "qkv" in name)
             raise _cannot(model, f"layer {index} has no separate q_proj, k_proj, v_proj and o_proj{fused}")
-        if getattr(attention, "use_rope", True) is False:
+        if not getattr(attention, "use_rope", True):
             raise _cannot(model, f"layer {index} has no rotary positions")
         found.append(attention)
     _check_rotation(model, found[0])  # type: ignore[arg-type]

@@ -6,14 +6,17 @@ from torch import Tensor
 from activation_beacon.planner import Pass
 
 
-def pass_mask(plan: Pass, device: torch.device) -> Tensor | None:
+def pass_mask(plan: Pass, device: torch.device, *, always: bool = False) -> Tensor | None:
     """(1, 1, new, memory + interval) mask of a pass, True where an entry may attend (`FORMAT.md` 4.6).
 
     None where transformers' own causal mask is the same: a single entry, or a pass without anything before it.
+
+    Args:
+        always: never None; for models whose own mask has a sliding window, which the method ignores (`FORMAT.md` 4.1).
     """
     before = plan.memory + len(plan.cached)
     new = len(plan.entries)
-    if plan.causal and (new == 1 or before == 0):
+    if plan.causal and not always and (new == 1 or before == 0):
         return None
     if plan.causal:
         mask = torch.ones(new, before + new, dtype=torch.bool, device=device).tril(before)

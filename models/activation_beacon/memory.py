@@ -37,6 +37,9 @@ class _Layer(CacheLayerMixin):
     def __init__(self, memory: "Memory") -> None:
         super().__init__()
         self._memory = memory
+        # Position-free keys (1, kv_heads, rows, head_dim) of the finished intervals, kept where frequencies grow:
+        # turning the rotated ones again and again would add up their rounding.
+        self.free: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.keys = key_states.new_empty(*key_states.shape[:2], 0, key_states.shape[3])
@@ -120,6 +123,7 @@ class Memory(Cache):
             # equal to this one bit for bit.
             free = self.rotary.unrotate(layer.keys[:, :, source], old)  # (1, kv_heads, rows, head_dim)
             value = layer.values[:, :, source]
+            self._keep_free(layer, free[:, :, :remembered])
             layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
             layer.values[:, :, memory : memory + len(rows)] = value
             free_keys.append(free[0, :, :remembered])
@@ -137,6 +141,7 @@ class Memory(Cache):
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)
             layer.reserve(end)
+            self._keep_free(layer, keys)
             layer.keys[:, :, self.size : end] = self.rotary.rotate(keys, positions)
             layer.values[:, :, self.size : end] = values
         self.commit(range(self.size, end))
@@ -147,11 +152,6 @@ class Memory(Cache):
         keys = [self.rotary.unrotate(layer.keys[0, :, first:end], positions) for layer in self.layers]
         return Activations(torch.stack(keys), torch.stack([layer.values[0, :, first:end] for layer in self.layers]))
 
-    def truncate(self, size: int) -> None:
-        """Forget the rows from `size` on."""
-        self.size = size
-        del self.positions[size:]
-
     def extend_positions(self, length: int) -> None:
         """Let the rotary embedding grow to `length` positions, and bring all keys to its new frequencies."""
         positions = position_tensor(self.positions, self._device) if self.size else None
@@ -161,7 +161,13 @@ class Memory(Cache):
         old = Rotary(*before)
         for layer in self.layers:
             free = old.unrotate(layer.keys[:, :, : self.size], positions)
+            if layer.free is not None:
+                free[:, :, : layer.free.shape[2]] = layer.free
             layer.keys[:, :, : self.size] = self.rotary.rotate(free, positions)
+
+    def _keep_free(self, layer: _Layer, keys: Tensor) -> None:
+        if self.rotary.grows:
+            layer.free = keys if layer.free is None else torch.cat((layer.free, keys), 2)
 
     @property
     def _device(self) -> torch.device:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ class Reader:
         self.model, self.beacon, self.planner = model, beacon, planner
         self._rows = rows
         self._decoder = decoder_of(model)
+        config: Any = model.config
+        self._always_masked = getattr(config, "sliding_window", None) is not None
         self.memory = Memory(len(self._decoder.layers), rotary)  # type: ignore[arg-type]
         self._last: Tensor | None = None
 
@@ -73,9 +76,19 @@ class Reader:
         logits: Tensor = head(self._last).float()
         return logits
 
+    @torch.inference_mode()
     def load(self, activations: Activations) -> None:
         """Place condensed activations behind the memory; then tell the planner with `Planner.restore`."""
         self.memory.append(activations)
+
+    @torch.inference_mode()
+    def end_interval(self) -> None:
+        """End the interval in progress where it is, see `Planner.end_interval`: another text follows."""
+        if self.planner.at_boundary:
+            return
+        memory = self.planner.memory
+        sink, condensed = self.planner.end_interval()
+        self.memory.finish_interval(memory, sink, condensed, ())
 
     def _run(self, plan: Pass, ids: Sequence[int]) -> Step:
         device = self.memory.rotary.inv_freq.device
@@ -90,7 +103,7 @@ class Reader:
             output = self._decoder(
                 inputs_embeds=embed(self.model, self.beacon, tokens[None], rows),
                 position_ids=position_tensor(positions, device)[None],
-                attention_mask=pass_mask(plan, device),
+                attention_mask=pass_mask(plan, device, always=self._always_masked),
                 past_key_values=self.memory,
                 use_cache=True,
             )

@@ -6,7 +6,7 @@ elementwise, so that a key's bits depend on the key and its positions alone, not
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,17 @@ class Rotary(nn.Module):
         self.register_buffer("inv_freq", inv_freq.detach().float().clone(), persistent=False)
         self.scaling = scaling
 
+    grows = False
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # `model.to(bfloat16)` must not round the frequencies: a thousand positions on, the angles would be other ones.
+        kept = self.inv_freq
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.inv_freq = kept.to(self.inv_freq.device)
+        return self
+
     def extend(self, length: int) -> bool:
-        """Prepare for `length` positions; True if that changed the frequencies. Fixed frequencies never change."""
+        """Prepare for `length` positions; True if that changed the frequencies. Only those that `grows` ever change."""
         return False
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,6 +80,8 @@ def turn(keys: Tensor, cos: Tensor, sin: Tensor, scale: float) -> Tensor:
 class DynamicRotary(Rotary):
     """`dynamic`: the base grows with the longest length seen, and never shrinks."""
 
+    grows = True
+
     def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
         super().__init__(_inverse_frequencies(base, dim))
         self.base, self.dim, self.factor, self.positions = base, dim, factor, positions
@@ -88,6 +99,8 @@ class DynamicRotary(Rotary):
 
 class AuthorsYarnRotary(Rotary):
     """The authors' `yarn`, which differs from transformers': see the rule for its ramp and for growing factors."""
+
+    grows = True
 
     def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
         super().__init__(_inverse_frequencies(base, dim))

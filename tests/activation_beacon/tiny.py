@@ -11,7 +11,7 @@ from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
-from activation_beacon.rotary import model_rotary
+from activation_beacon.rotary import Rotary, model_rotary
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 VOCABULARY = 97
@@ -30,25 +30,23 @@ def tiny_model(architecture: str = "llama", **settings: Any) -> Any:
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=8,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        **settings,
+        **{"max_position_embeddings": 512, "initializer_range": 0.3, **settings},
     )
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
 
 
-def random_beacon(model: Any, config: BeaconConfig = CONFIG) -> Beacon:
+def random_beacon(model: Any, config: BeaconConfig = CONFIG, std: float = 0.3) -> Beacon:
     """A beacon unlike the base projections."""
     torch.manual_seed(11)
     beacon = Beacon.like(config, model)
     for parameter in beacon.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.normal_(parameter, std=std)
     return beacon.requires_grad_(False)
 
 
-def reader(model: Any, beacon: Beacon, rows: BeaconRows, ratio: int) -> Reader:
-    """A fresh reader at a fixed ratio."""
-    rotary = model_rotary(model.model, model.config)
+def reader(model: Any, beacon: Beacon, rows: BeaconRows, ratio: int, rotary: Rotary | None = None) -> Reader:
+    """A fresh reader at a fixed ratio; `rotary` must be given where it is not the model's own."""
+    rotary = rotary or model_rotary(model.model, model.config)
     return Reader(model, beacon, rows, rotary, Planner(beacon.config, Fixed(ratio)))
 
 
