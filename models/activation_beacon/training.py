@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from activation_beacon.config import BeaconConfig
 from activation_beacon.planner import Pass, Planner
-from activation_beacon.ratios import RatioChooser, ratio_chooser
+from activation_beacon.ratios import OncePerSequence, RatioChooser, ratio_chooser
 
 IGNORED = -100
 
@@ -14,8 +14,8 @@ IGNORED = -100
 class _TrainingRatios:
     """Draws that drop 0 once it was drawn, and where too little text follows to learn from a raw interval."""
 
-    def __init__(self, config: BeaconConfig, length: int, positions: int, rng: np.random.Generator) -> None:
-        self.config, self.length, self.positions, self.rng = config, length, positions, rng
+    def __init__(self, config: BeaconConfig, length: int, rng: np.random.Generator) -> None:
+        self.config, self.length, self.rng = config, length, rng
         self.turn, self.used_raw = 0, False
 
     def choose(self, received: int, passes: int) -> int:
@@ -31,9 +31,11 @@ class _TrainingRatios:
 
 def training_chooser(config: BeaconConfig, length: int, *, positions: int, rng: np.random.Generator) -> RatioChooser:
     """The ratios for training on one text of `length` tokens; see `ratios.ratio_chooser`."""
-    if 0 not in config.ratios or len(config.ratios) == 1 or config.ratio_mix not in ("step-random", "sequence"):
+    draws = ("step-random", "instance-random", "sequence")
+    if 0 not in config.ratios or len(config.ratios) == 1 or config.ratio_mix not in draws:
         return ratio_chooser(config, positions=positions, rng=rng)
-    return _TrainingRatios(config, length, positions, rng)
+    chooser = _TrainingRatios(config, length, rng)
+    return OncePerSequence(chooser) if config.ratio_mix == "instance-random" else chooser
 
 
 def training_passes(length: int, config: BeaconConfig, chooser: RatioChooser) -> list[Pass]:

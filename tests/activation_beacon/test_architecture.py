@@ -4,37 +4,20 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from activation_beacon.errors import ConfigError
 from activation_beacon.plugin import Beacon, installed
-from tests.activation_beacon.tiny import CONFIG, VOCABULARY, random_beacon, random_ids, reader, tiny_model
+from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, reader, tiny_model
 
 
 def build(architecture: str, **settings: Any) -> Any:
-    torch.manual_seed(7)
-    config = AutoConfig.for_model(
-        architecture,
-        **{
-            "vocab_size": VOCABULARY,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "pad_token_id": 0,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            **settings,
-        },
-    )
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return tiny_model(architecture, **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **settings})
 
 
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [
-        ("gemma", {"head_dim": 8}),
+        ("gemma", {}),
         ("granite", {"attention_multiplier": 0.3, "embedding_multiplier": 2.0, "residual_multiplier": 0.5}),
         ("mixtral", {}),
         ("olmo2", {}),
@@ -56,9 +39,9 @@ def test_other_decoders_that_fit_read_as_they_are(architecture: str, settings: d
     ("architecture", "settings", "why"),
     [
         ("phi3", {}, "Phi3ForCausalLM .* layer 0 has no separate q_proj, .* (but qkv_proj)"),
-        ("gemma2", {"head_dim": 8}, "Gemma2ForCausalLM .* sliding_attention"),
+        ("gemma2", {}, "Gemma2ForCausalLM .* sliding_attention"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}, "sliding_attention"),
-        ("glm", {"head_dim": 8}, "rotates its keys in a way that is not known"),
+        ("glm", {}, "rotates its keys in a way that is not known"),
         ("smollm3", {"num_hidden_layers": 4}, "layer 3 has no rotary positions"),
         ("granite", {"logits_scaling": 4.0}, "logits_scaling"),
         ("gpt_neox", {}, "no `model.layers`"),

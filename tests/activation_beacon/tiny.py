@@ -21,17 +21,18 @@ CONFIG = BeaconConfig(window=16, stride=16, ratios=(0, 2, 4, 8))
 def tiny_model(architecture: str = "llama", **settings: Any) -> Any:
     """A random decoder in eval mode: 2 layers, 32 wide, 4 heads, 2 of them for keys and values."""
     torch.manual_seed(7)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        **{"max_position_embeddings": 512, "initializer_range": 0.3, **settings},
-    )
+    shape = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+    }
+    config = AutoConfig.for_model(architecture, **(shape | settings))
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
 
 
