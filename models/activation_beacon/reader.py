@@ -38,7 +38,8 @@ class Reader:
         model: a transformers causal LM in eval mode, with `beacon` installed.
         beacon: the beacon.
         rows: what `install` returned.
-        rotary: the model's rotary embedding; must be the one that the decoder uses.
+        rotary: the model's rotary embedding; must be the one that the decoder uses. It is reset: one whose frequencies
+            grow serves one sequence at a time. (In the reference it goes on growing from sequence to sequence.)
         planner: plans this sequence.
     """
 
@@ -48,6 +49,7 @@ class Reader:
         self._decoder = decoder_of(model)
         config: Any = model.config
         self._always_masked = getattr(config, "sliding_window", None) is not None
+        rotary.reset()
         self.memory = Memory(len(self._decoder.layers), rotary)  # type: ignore[arg-type]
         self._last: Tensor | None = None
 

@@ -44,6 +44,9 @@ class Rotary(nn.Module):
         """Prepare for `length` positions; True if that changed the frequencies. Only those that `grows` ever change."""
         return False
 
+    def reset(self) -> None:
+        """Forget the lengths seen: the next sequence starts as the first one did."""
+
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine, unscaled, each (*positions, rotary_dim / 2) in float32."""
         angle = positions[..., None].float() * self.inv_freq
@@ -87,6 +90,10 @@ class DynamicRotary(Rotary):
         self.base, self.dim, self.factor, self.positions = base, dim, factor, positions
         self.longest = positions
 
+    def reset(self) -> None:
+        self.longest = self.positions
+        self.inv_freq = _inverse_frequencies(self.base, self.dim).to(self.inv_freq.device)
+
     def extend(self, length: int) -> bool:
         if length <= self.longest:
             return False
@@ -104,9 +111,12 @@ class AuthorsYarnRotary(Rotary):
 
     def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
         super().__init__(_inverse_frequencies(base, dim))
-        self.base, self.dim, self.positions = base, dim, positions
-        self.longest = math.ceil(positions * factor)
-        self._set_factor(factor)
+        self.base, self.dim, self.positions, self.factor = base, dim, positions, factor
+        self.reset()
+
+    def reset(self) -> None:
+        self.longest = math.ceil(self.positions * self.factor)
+        self._set_factor(self.factor)
 
     def extend(self, length: int) -> bool:
         if length <= self.longest:

@@ -166,3 +166,14 @@ def test_the_error_of_bfloat16_does_not_grow_over_500_intervals(rope: str) -> No
         error = (other.float() - whole).norm(dim=-1) / whole.norm(dim=-1)  # (layers, kv_heads, rows)
         assert error[..., -100:].mean() < 1.5 * error[..., :100].mean()
         assert error.mean() < 0.01  # measured 0.004 to 0.006; one rounding to bfloat16 is up to 0.004
+
+
+def test_a_text_reads_the_same_behind_a_longer_one() -> None:
+    scaling = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
+    model = tiny_model("llama", max_position_embeddings=64, rope_parameters=scaling)
+    beacon, ids = random_beacon(model), random_ids(400)
+    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
+    with installed(model, beacon) as rows:
+        first = reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100])
+        reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids)
+        assert torch.equal(first, reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100]))
