@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from beacon_cli import __version__
-from beacon_cli.commands import ask, cache, summarize
+from beacon_cli.commands import ask, cache, inspect, models, summarize, train
+from beacon_cli.commands import eval as eval_command
 from beacon_cli.console import Console
 from beacon_cli.errors import BeaconError
 
@@ -38,7 +39,11 @@ app = typer.Typer(
 )
 app.command("ask")(ask.ask)
 app.command("summarize")(summarize.summarize)
+app.command("inspect")(inspect.inspect)
+app.command("eval")(eval_command.evaluate)
+app.command("train")(train.train)
 app.add_typer(cache.app, name="cache")
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

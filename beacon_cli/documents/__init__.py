@@ -1,10 +1,11 @@
-"""Documents as pages of text: PDF, plain text and Markdown, from a file or from standard input."""
+"""Documents as pages of text: PDF, plain text, Markdown, HTML, EPUB and Word, from a file or standard input."""
 
 from beacon_cli.documents.document import Document, Page, Source
+from beacon_cli.documents.limits import Limits
 from beacon_cli.documents.opening import open_document
 from beacon_cli.documents.pages import PageSelection
 
 # Counts up when the same file would give another text: what was condensed from the old one is another memory.
-TEXT_VERSION = 1
+TEXT_VERSION = 2
 
-__all__ = ["TEXT_VERSION", "Document", "Page", "PageSelection", "Source", "open_document"]
+__all__ = ["TEXT_VERSION", "Document", "Limits", "Page", "PageSelection", "Source", "open_document"]

@@ -11,16 +11,21 @@ from typing import Literal, Self
 from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import RawFile
 
-Kind = Literal["pdf", "text", "markdown"]
+Kind = Literal["pdf", "text", "markdown", "html", "epub", "docx"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page. `number` counts from 1; `label` is what the PDF prints on it where that differs ("iv")."""
+    """One page.
+
+    `number` counts from 1; `label` is what the PDF prints on it where that differs ("iv"); `section` is the bookmark
+    or heading that it stands under, with those above it ("Iceland › Geography"), where there are any.
+    """
 
     number: int
     label: str | None
     text: str
+    section: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from beacon_cli.documents.columns import Line, in_columns
 
 # A gap is what exceeds the usual distance between baselines by this factor.
 _GAP = 1.3
-# Baselines closer than this, in font sizes, are the same; a step to the next line is at least the second of these.
-_SAME_BASELINE = 0.1
+# A step to the next line is at least this, in font sizes.
 _LINE_STEP = 0.8
 # A line is indented by at least this, in font sizes.
 _INDENT = 0.7
-
-
-@dataclass
-class _Line:
-    text: str = ""
-    left: float = 0.0
-    baseline: float = 0.0
-    size: float = 0.0
 
 
 class LineCollector:
     """A `visitor_text` for pypdf's `extract_text` that notes the position of each line."""
 
     def __init__(self) -> None:
-        self._lines = [_Line()]
+        self._lines = [Line()]
         self._followed = True
 
     def __call__(self, text: str, user: Sequence[float], matrix: Sequence[float], font: object, size: float) -> None:
@@ -37,21 +29,23 @@ class LineCollector:
         if text.strip():
             # The text matrix times the user matrix, as far as it is needed: how the piece stands, where it starts.
             up = matrix[2] * user[1] + matrix[3] * user[3]
+            left = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
+            line.strokes.append((left, len(line.text) if line.text.strip() else 0))
             if not line.text.strip():
-                line.left = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
+                line.left = left
                 line.baseline = matrix[4] * user[1] + matrix[5] * user[3] + user[5]
             line.size = max(line.size, round(abs(size * up), 1))
             self._followed &= up > 0 and math.isfinite(line.left + line.baseline + line.size)
         before, *after = text.split("\n")
         self._followed &= not any(after)  # a second line in one piece: where it stands is not told
         line.text += before
-        self._lines.extend(_Line(part) for part in after)
+        self._lines.extend(Line(part) for part in after)
 
     def text(self, extracted: str) -> str:
         """`extracted`, with a blank line before each block; unchanged where positions are of no use."""
         if not self._followed or "\n".join(line.text for line in self._lines) != extracted:
             return extracted
-        lines = _merged(line for line in self._lines if line.text.strip())
+        lines = _merged(in_columns(line for line in self._lines if line.text.strip()))
         leading = _leading(lines)
         parts = [line.text for line in lines[:1]]
         for (before, line), after in zip(pairwise(lines), [*lines[2:], None], strict=False):
@@ -63,12 +57,12 @@ class LineCollector:
         return "\n".join(parts)
 
 
-def _merged(lines: Iterable[_Line]) -> list[_Line]:
+def _merged(lines: Iterable[Line]) -> list[Line]:
     """Lines that go on where the one before ended, as in `Chapter 1 ... 7` drawn in two strokes, made one."""
-    merged: list[_Line] = []
+    merged: list[Line] = []
     for line in lines:
         before = merged[-1] if merged else None
-        if before and before.left < line.left and abs(before.baseline - line.baseline) < _SAME_BASELINE * line.size:
+        if before and before.is_continued_by(line):
             before.text += f" {line.text}"
             before.size = max(before.size, line.size)
         else:
@@ -76,7 +70,7 @@ def _merged(lines: Iterable[_Line]) -> list[_Line]:
     return merged
 
 
-def _leading(lines: Sequence[_Line]) -> dict[float, float]:
+def _leading(lines: Sequence[Line]) -> dict[float, float]:
     """The usual distance of baselines for each font size of the page."""
     steps: dict[float, list[float]] = {line.size: [] for line in lines}
     for line, following in pairwise(lines):
@@ -87,7 +81,7 @@ def _leading(lines: Sequence[_Line]) -> dict[float, float]:
     return {size: sorted(found)[len(found) // 4] if found else size * 1.2 for size, found in steps.items()}
 
 
-def _is_indented(before: _Line, line: _Line, after: _Line | None) -> bool:
+def _is_indented(before: Line, line: Line, after: Line | None) -> bool:
     """Whether `line` alone stands further right, as the first of a paragraph does and the rest of a list item not."""
     if after is None:
         return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from beacon_cli.documents.document import Document, Kind
+from beacon_cli.documents.limits import Limits
 from beacon_cli.documents.magic import looks_like
+from beacon_cli.documents.paged import PagedDocument
 from beacon_cli.documents.pages import PageSelection
-from beacon_cli.documents.pdf import PdfDocument
 from beacon_cli.documents.raw import RawFile, open_raw
 from beacon_cli.documents.text import TextDocument
 
@@ -17,32 +18,40 @@ _KINDS: dict[str, Kind] = {
     ".text": "text",
     ".md": "markdown",
     ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".epub": "epub",
+    ".docx": "docx",
     "": "text",
 }
+# What a folder's documents end in.
+SUFFIXES = frozenset(_KINDS) - {""}
+SUPPORTED = "PDF, .txt, .md, .html, .epub and .docx"
 # Readers of PDF accept junk before the header, but no further in than this.
 _PDF_HEADER_WITHIN = 1024
 
 
 def open_document(
-    path: str, *, password: str | None = None, pages: PageSelection | None = None, workers: int | None = None
+    path: str, *, password: str | None = None, pages: PageSelection | None = None, limits: Limits | None = None
 ) -> Document:
-    """Open the PDF, text or Markdown file at `path`, or standard input for `-`.
+    """Open the document at `path`, or standard input for `-`: a PDF, text, Markdown, HTML, EPUB or Word file.
 
     What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
-    one (like standard input) is plain text. `pages` selects pages (default: all). `workers` is the number
-    of processes that extract a PDF's pages: None chooses by the number of pages, 0 extracts in this process.
+    one (like standard input) is plain text. `pages` selects pages (default: all). All but text is read by another
+    process within `limits`.
 
     Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
-    kind that cannot be read, encrypted (no or a wrong `password`), damaged, without text, without the pages asked
-    for. `PdfDocument` and `TextDocument` say more about each.
+    kind that cannot be read, encrypted (no or a wrong `password`), damaged, beyond the limits, without text, without
+    the pages asked for. `PagedDocument` and `TextDocument` say more about each.
     """
     raw = open_raw(path)
     try:
         kind = _kind(raw)
         selection = pages or PageSelection.all()
-        if kind == "pdf":
-            return PdfDocument(raw, selection, password=password, workers=workers)
-        return TextDocument(raw, selection, kind)
+        if kind == "text" or kind == "markdown":
+            return TextDocument(raw, selection, kind)
+        return PagedDocument(raw, selection, kind, password=password, limits=limits or Limits())
     except OSError as error:
         raw.file.close()
         raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error
@@ -57,7 +66,7 @@ def _kind(raw: RawFile) -> Kind:
     suffix = "" if raw.path is None else Path(raw.path).suffix.lower()
     kind = _KINDS.get(suffix)
     if kind is None:
-        raise raw.error(f"{suffix} is not supported, only PDF, .txt and .md: convert it, or pipe its text into `-`")
+        raise raw.error(f"{suffix} is not supported, only {SUPPORTED}: convert it, or pipe its text into `-`")
     if kind == "pdf" and b"%PDF-" not in raw.head[:_PDF_HEADER_WITHIN]:
         seen = looks_like(raw.head)
         raise raw.error(f"is called a PDF but {f'is {seen}' if seen else 'is none'}: download it again")

@@ -17,11 +17,18 @@ _REPLACED: dict[int, str | None] = {
     **dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), None),  # control characters, but see below
     **dict.fromkeys(range(0xD800, 0xE000), None),  # lone surrogates, which no encoding takes
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF), None),  # spaces of no width
+    # What steers the direction of text on a terminal, and letters that nobody sees; joiners (U+200C, U+200D) are
+    # part of words.
+    **dict.fromkeys((0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), None),
+    **dict.fromkeys(range(0xE0000, 0xE0080), None),
     **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F), " "),
     **dict.fromkeys((0x0B, 0x0D, 0x85, 0x2028, 0x2029), "\n"),
     **dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True)),
     **{ord(kept): kept for kept in "\t\n\f"},
 }
+
+# Control characters that no text has, and what stands for bytes that mean nothing.
+BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]")
 
 # Roughly how wide characters are in proportional type, the average being 1.
 _CHAR_WIDTHS = {
@@ -29,7 +36,7 @@ _CHAR_WIDTHS = {
     **dict.fromkeys('frs()[]-“”"/I*', 0.76),
     **dict.fromkeys("mw%@&—MW", 1.65),
 }
-_CAPITAL, _OTHER = 1.42, 1.06
+_CAPITAL, _OTHER, _FULL = 1.42, 1.06, 2.1
 # What the estimate of a line's width may fall short by.
 _ESTIMATED = 0.96
 _MIN_PDF_WIDTH = 40
@@ -38,8 +45,19 @@ _MIN_PDF_WIDTH = 40
 _MIN_WIDTH, _MAX_WIDTH = 50, 100
 _MIN_BREAKS, _MIN_WRAPS = 8, 0.7
 
+_ARABIC_SHAPES = re.compile("[\ufb50-\ufdff\ufe70-\ufefe]+")
+_RTL_LETTER = "\u0590-\u07ff\u08a0-\u08ff"
+_FINAL_LETTER = "םןץףךةى"
+_STARTS_WITH_FINAL = re.compile(f"(?<![{_RTL_LETTER}])[{_FINAL_LETTER}](?=[{_RTL_LETTER}])")
+_ENDS_WITH_FINAL = re.compile(f"(?<=[{_RTL_LETTER}])[{_FINAL_LETTER}](?![{_RTL_LETTER}])")
+_RIGHT_TO_LEFT = re.compile(f"[{_RTL_LETTER}](?:[{_RTL_LETTER} .,;:!?'()-]*[{_RTL_LETTER}])?")
+# Scripts that put no space between words.
+_WITHOUT_SPACES = "\u2e80-\u30ff\u31f0-\u4dbf\u4e00-\ua4cf\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff"
+_WIDE = re.compile(f"[{_WITHOUT_SPACES}\uac00-\ud7a3]")
+_NO_SPACE_HERE = re.compile(f"[{_WITHOUT_SPACES}]\n[{_WITHOUT_SPACES}]")
+
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_BROKEN_WORD = re.compile(r"\w+[-‐]\n[ \t]*\w+")
+_BROKEN_WORD = re.compile(r"\b\w+[-‐]\n[ \t]*\w+")
 _FRAGMENT = re.compile(r"(?<![^\s(\"'“‘])([^\W\d_]{2,})[-‐]$")
 _LEADER = re.compile(r"(?:\. ?){4}")  # a line of a table of contents ends where it ends
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -51,7 +69,16 @@ def clean(text: str) -> str:
     What remains can be encoded as UTF-8 and holds no control characters but `\\n`, `\\t` and `\\f`.
     """
     text = re.sub("\xad(?!\r?\n)", "", text).replace("\xad", "-")  # a soft hyphen shows at a line's end only
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").translate(_REPLACED))
+    text = text.replace("\r\n", "\n").translate(_REPLACED)
+    # Arabic letters in the shapes that they take in a word, as fonts have them.
+    text = _ARABIC_SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    return unicodedata.normalize("NFC", text)
+
+
+def one_line(text: str, longest: int) -> str:
+    """`text` cleaned, on one line, cut to `longest` characters."""
+    line = " ".join(clean(text[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def tidy_page(text: str) -> str:
@@ -60,15 +87,32 @@ def tidy_page(text: str) -> str:
     The page's width is that of the lines that hold most of its characters (nine in ten are in lines no longer).
     Below 40 characters nothing tells a narrow column from a list, and lines stay; only broken words are joined.
     """
-    text = clean(text).replace("\f", "\n")
+    text = _in_reading_order(clean(text).replace("\f", "\n"))
     widths = sorted(_printed_width(line.rstrip()) for line in text.split("\n"))
     held = list(accumulate(widths))
     width = widths[bisect_left(held, 0.9 * held[-1])]
     return unwrap(text, width * _ESTIMATED if width >= _MIN_PDF_WIDTH else math.inf, _printed_width)
 
 
+def _in_reading_order(text: str) -> str:
+    """Right-to-left words the right way round, as told by letters that stand at the end of words only.
+
+    pypdf takes text to be drawn from left to right; programs that know nothing of such scripts draw it in the order of
+    reading, and get it turned round.
+    """
+    if len(_STARTS_WITH_FINAL.findall(text)) <= len(_ENDS_WITH_FINAL.findall(text)):
+        return text
+    return _RIGHT_TO_LEFT.sub(lambda run: run[0][::-1], text)
+
+
 def _printed_width(line: str) -> float:
-    return sum(_CHAR_WIDTHS.get(char) or (_CAPITAL if char.isupper() else _OTHER) for char in line)
+    return sum(_CHAR_WIDTHS.get(char) or _other_width(char) for char in line)
+
+
+def _other_width(char: str) -> float:
+    if char.isupper():
+        return _CAPITAL
+    return _FULL if _WIDE.match(char) else _OTHER
 
 
 def hard_wrap_width(text: str) -> int | None:
@@ -123,6 +167,8 @@ def _join(line: str, following: str, words: Set[str]) -> str:
     if _is_broken_word(line, following):
         return line[: None if _keeps_hyphen(line, following, words) else -1] + following
     if re.search(r"(?:\w[-‐]|\S(?:--|—))$", line) and following[0].isalnum():
+        return line + following
+    if _NO_SPACE_HERE.fullmatch(f"{line[-1:]}\n{following[:1]}"):
         return line + following
     return f"{line} {following}"
 

@@ -6,9 +6,8 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from io import BytesIO
 from typing import BinaryIO
 
@@ -21,14 +20,15 @@ _HEAD_BYTES = 4096
 class RawFile:
     """An open, seekable file.
 
-    `name` stands in messages, `path` is absolute (None for standard input and pipes). `reopen` opens the same bytes
-    anew and can be sent to another process; it raises `DocumentError` if the file is no longer the same.
+    `name` stands in messages, `path` is absolute (None for standard input and pipes). With `stamp`, another process
+    can tell whether what lies at `real_path` (None as above) is still the same, see `reopen`.
     """
 
     name: str
     path: str | None
     file: BinaryIO
-    reopen: Callable[[], BinaryIO]
+    real_path: str | None = None
+    stamp: tuple[int, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -85,7 +85,7 @@ def _stdin() -> RawFile:
 def _open_path(path: str) -> RawFile:
     name = printable(path)
     if os.path.isdir(path):
-        raise DocumentError(f"{name}: is a directory: name one PDF, .txt or .md file in it")
+        raise DocumentError(f"{name}: is a directory: name a document in it")
     try:
         file = open(path, "rb")  # noqa: SIM115 - the RawFile holds it
     except FileNotFoundError as error:
@@ -98,18 +98,19 @@ def _open_path(path: str) -> RawFile:
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode):
         absolute = os.path.abspath(path)
-        return RawFile(name, printable(absolute), file, partial(_reopen, absolute, _stamp(status)))
+        return RawFile(name, printable(absolute), file, absolute, _stamp(status))
     with file:
         if stat.S_ISFIFO(status.st_mode):
             return _in_memory(name, file.read())
-        raise DocumentError(f"{name}: is neither a file nor a pipe: name a PDF, .txt or .md file")
+        raise DocumentError(f"{name}: is neither a file nor a pipe: name a document")
 
 
 def _in_memory(name: str, data: bytes) -> RawFile:
-    return RawFile(name, None, BytesIO(data), partial(BytesIO, data))
+    return RawFile(name, None, BytesIO(data))
 
 
-def _reopen(path: str, stamp: tuple[int, ...]) -> BinaryIO:
+def reopen(path: str, stamp: tuple[int, ...]) -> BinaryIO:
+    """Open the same bytes anew; `DocumentError` if the file at `path` is not the one of this `stamp` any more."""
     try:
         file = open(path, "rb")  # noqa: SIM115 - the caller closes it
         if _stamp(os.fstat(file.fileno())) == stamp:

@@ -1,8 +1,10 @@
 import hashlib
 import logging
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader, PdfWriter
 
 from beacon_cli.documents import Page, PageSelection, open_document
 from beacon_cli.errors import DocumentError
@@ -154,7 +156,7 @@ def test_pages_without_text_and_unreadable_ones_are_named(tmp_path: Path) -> Non
     path = _write(tmp_path, pdf(["text", None, "", b"BT (unbalanced Tj ET", "more", None]))
     with open_document(path) as document:
         assert [page.text for page in document.pages()] == ["text", "", "", "", "more", ""]
-        assert document.warnings == ["pages 2-3, 6: without text (blank or scanned)", "page 4: unreadable (damaged)"]
+        assert document.warnings == ["page 4: unreadable (damaged)"]  # nothing is said of blank pages
 
 
 def test_a_pdf_of_unreadable_pages_is_refused(tmp_path: Path) -> None:
@@ -199,3 +201,115 @@ def test_pypdf_is_not_heard(
     assert caplog.records == []
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("pypdf").level == level
+
+
+def test_scanned_pages_are_named(tmp_path: Path) -> None:
+    image = b"q 600 0 0 800 0 0 cm BI /W 1 /H 1 /BPC 8 /CS /G ID x EI Q"
+    drawing = b"0 0 m 100 100 l S"
+    path = _write(tmp_path, pdf(["text", image, image, drawing, "more", image]))
+    with open_document(path) as document:
+        list(document.pages())
+    scanned, drawn = document.warnings
+    assert scanned.startswith("pages 2-3, 6: without text, only images")
+    assert "OCR" in scanned
+    assert drawn == "page 4: without text, only drawings"
+
+
+def test_bookmarks_are_sections(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf([f"page {n}" for n in range(7)]))))
+    part = writer.add_outline_item(title="Part One", page_number=1)
+    writer.add_outline_item(title="A\n chapter", page_number=1, parent=part)
+    writer.add_outline_item(title="Another", page_number=3, parent=part)
+    writer.add_outline_item(title="Aside", page_number=3, parent=part)
+    writer.add_outline_item(title="Part Two", page_number=5)
+    writer.write(tmp_path / "a.pdf")
+    with open_document(str(tmp_path / "a.pdf")) as document:
+        assert [page.section for page in document.pages()] == [
+            None,
+            "Part One",
+            "Part One › A chapter",
+            "Part One › Another",
+            "Part One › Aside",
+            "Part Two",
+            "Part Two",
+        ]
+
+
+def test_attachments_are_named(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf(["text"]))))
+    writer.add_attachment("figures.csv", b"1,2")
+    writer.write(tmp_path / "a.pdf")
+    with open_document(str(tmp_path / "a.pdf")) as document:
+        list(document.pages())
+        assert document.warnings == ["has attached files, which are not read: figures.csv"]
+
+
+def test_what_is_written_in_a_form_is_read(tmp_path: Path) -> None:
+    fields = [
+        b"<</Subtype/Widget/FT/Tx/T(name)/TU(Full name)/V(Edda Voss)>>",
+        b"<</Subtype/Widget/FT/Tx/T(pin)/Ff 8192/V(1234)>>",
+        b"<</Subtype/Widget/FT/Btn/T(adult)/AS/Yes>>",
+        b"<</Subtype/Widget/FT/Btn/T(member)/AS/Off>>",
+        b"<</Subtype/Widget/T(town)/Parent<</FT/Ch/V(Morvane)>>>>",
+        b"<</Subtype/Widget/FT/Tx/T(hidden)/F 2/V(unseen)>>",
+        b"<</Subtype/FreeText/Contents(typed onto the page)>>",
+        b"<</Subtype/Text/Contents(a comment)>>",
+    ]
+    data = pdf(["A form"]).replace(b"/MediaBox", b"/Annots[%s]/MediaBox" % b"".join(fields))
+    start = data.rindex(b"startxref")  # the offsets have moved: pypdf finds the objects again
+    assert _read(_write(tmp_path, data[:start] + b"startxref\n7\n%%EOF")) == [
+        "A form\n\nFull name: Edda Voss\nadult: yes\ntown: Morvane\ntyped onto the page"
+    ]
+
+
+def _stroke(x: int, y: int, text: str) -> bytes:
+    return b"BT /F1 10 Tf %d %d Td (%s) Tj ET " % (x, y, text.encode())
+
+
+@pytest.mark.parametrize("end", [b"", b"T* "], ids=["one line", "lines of their own"])
+def test_columns_drawn_row_by_row_are_read_one_after_the_other(tmp_path: Path, end: bytes) -> None:
+    left = [f"a line of the left column, number {n}" for n in range(8)]
+    right = [f"a line of the right column, number {n}" for n in range(8)]
+    content = _stroke(50, 780, "A title over both columns of the page, and as wide as these two are together or so")
+    for row in range(8):
+        for x, line in ((50, left[row]), (310, right[row])):
+            content += _stroke(x, 740 - 12 * row, line).replace(b"ET", end + b"ET")
+    (text,) = _read(_write(tmp_path, pdf([content])))
+    assert [block.splitlines() for block in text.split("\n\n")[1:]] == [left, right]
+
+
+def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
+    content = b"".join(
+        _stroke(50, 740 - 12 * row, f"Item {row}") + _stroke(310, 740 - 12 * row, f"{row} km") for row in range(9)
+    )
+    assert _read(_write(tmp_path, pdf([content]))) == ["\n".join(f"Item {row} {row} km" for row in range(9))]
+
+
+def _with_heads(page: int) -> bytes:
+    body = b"".join(_stroke(50, 700 - 14 * line, f"Line {line} of page {page} has words.") for line in range(9))
+    return _stroke(50, 780, "The Long Voyage Home") + body + _stroke(300, 30, str(page + 10))
+
+
+def test_running_heads_and_page_numbers_are_left_out(tmp_path: Path) -> None:
+    pages = _read(_write(tmp_path, pdf([_with_heads(page) for page in range(1, 31)])))
+    assert [("The Long Voyage Home" in text) for text in pages] == [True] + [False] * 29
+    for number, text in enumerate(pages, 1):
+        assert text.endswith(f"Line 8 of page {number} has words.")
+        assert f"Line 0 of page {number} has words." in text
+
+
+def test_a_page_is_the_same_whichever_others_are_read(tmp_path: Path) -> None:
+    path = _write(tmp_path, pdf([_with_heads(page) for page in range(1, 31)]))
+    assert _read(path, "17-19") == _read(path)[16:19]
+
+
+def test_pages_that_are_the_same_keep_their_text(tmp_path: Path) -> None:
+    page = "\n\n".join(f"Paragraph {n} is on every page of this document." for n in range(3))
+    assert _read(_write(tmp_path, pdf([page] * 5))) != [""] * 5
+    assert _read(_write(tmp_path, pdf(["the same"] * 5))) == ["the same"] * 5
+
+
+def test_nothing_that_steers_a_terminal_gets_through(tmp_path: Path) -> None:
+    content = b"BT /F1 12 Tf 50 750 Td (a\\033[31mred\\007 \\233x) Tj ET"
+    (text,) = _read(_write(tmp_path, pdf([content])))
+    assert text.isprintable()

@@ -43,6 +43,22 @@ def test_clean_spells_out_ligatures_and_composes_accents() -> None:
     assert clean("of\ufb01ce\xa0cafe\u0301\r\nsoft\xadware\x07") == "office café\nsoftware"
 
 
+def test_clean_takes_out_what_nobody_sees_and_what_turns_text_round() -> None:
+    assert clean("ab\u202ecd\u2066e\u200bf\U000e0041g") == "abcdefg"
+    assert clean("x\u00b2 m\u200cn \ufefb") == "x\u00b2 m\u200cn \u0644\u0627"
+
+
+def test_lines_of_chinese_are_joined_without_a_space() -> None:
+    line = "满纸荒唐言，一把辛酸泪。都云作者痴，谁解其中味？"
+    assert tidy_page(f"{line}\n{line}\n{line}") == line * 3
+
+
+@pytest.mark.parametrize("text", ["שלום עולם, את השמים ואת הארץ", "كان في قديم الزمان مدينة كبيرة"])
+def test_right_to_left_text_reads_the_right_way_round(text: str) -> None:
+    assert tidy_page(text) == text
+    assert tidy_page(text[::-1]) == text
+
+
 @given(any_text, st.integers(1, 80))
 def test_unwrapping_changes_nothing_but_space_and_hyphens(text: str, width: int) -> None:
     cleaned = clean(text).replace("\f", "\n")

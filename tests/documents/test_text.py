@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beacon_cli.documents import PageSelection, open_document
-from beacon_cli.documents.text import PAGE_CHARS, _slices
+from beacon_cli.documents.slicing import PAGE_CHARS, slices
 from beacon_cli.errors import DocumentError
 
 
@@ -70,9 +70,9 @@ def test_pages_end_with_paragraphs(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["word", "a. ", "\n", "\n\n", " ", "x" * 3000]), max_size=3000).map("".join))
 def test_cutting_loses_nothing(text: str) -> None:
-    slices = list(_slices(text))
-    assert "".join(slices) == text
-    assert all(PAGE_CHARS / 2 < len(part) <= PAGE_CHARS for part in slices[:-1])
+    parts = list(slices(text))
+    assert "".join(parts) == text
+    assert all(PAGE_CHARS / 2 < len(part) <= PAGE_CHARS for part in parts[:-1])
 
 
 def test_wrapped_text_is_unwrapped_and_markdown_is_not(tmp_path: Path) -> None:
@@ -88,6 +88,50 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     assert _read(_write(tmp_path, text.encode(encoding))) == [text]
 
 
+RUSSIAN = "Мороз и солнце; день чудесный! Ещё ты дремлешь, друг прелестный - пора, красавица, проснись."
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        (RUSSIAN, "utf-16-le"),
+        (RUSSIAN, "utf-16-be"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+        (JAPANESE, "iso2022_jp"),
+        ("满纸荒唐言，一把辛酸泪。都云作者痴，谁解其中味？此开卷第一回也。", "gb18030"),
+        ("滿紙荒唐言，一把辛酸淚。都云作者癡，誰解其中味？此開卷第一回也。", "big5"),
+        ("나라의 말이 중국과 달라 문자와 서로 통하지 아니하므로 어리석은 백성이", "euc_kr"),
+        ("Zażółć gęślą jaźń. Litwo! Ojczyzno moja! ty jesteś jak zdrowie", "cp1250"),
+        ("Zażółć gęślą jaźń. Litwo! Ojczyzno moja! ty jesteś jak zdrowie", "iso8859_2"),
+        ("Longtemps, je me suis couché de bonne heure. « Je m’endors. »", "cp1252"),
+    ],
+)
+def test_encodings_are_guessed_and_the_guess_is_told(tmp_path: Path, text: str, encoding: str) -> None:
+    with open_document(_write(tmp_path, text.encode(encoding))) as document:
+        assert [page.text for page in document.pages()] == [text]
+        (warning,) = document.warnings
+        assert "which is a guess" in warning
+
+
+def test_valid_utf8_is_no_guess(tmp_path: Path) -> None:
+    with open_document(_write(tmp_path, RUSSIAN.encode("utf-32"))) as document:
+        assert ([page.text for page in document.pages()], document.warnings) == ([RUSSIAN], [])
+    with open_document(_write(tmp_path, RUSSIAN)) as document:
+        assert document.warnings == []
+
+
+def test_markdown_headings_are_sections(tmp_path: Path) -> None:
+    text = "intro\f# One\ntext\n## Two\fmore\f### Three\f# Four #\f"
+    with open_document(_write(tmp_path, text, "a.md")) as document:
+        assert [page.section for page in document.pages()] == [
+            None, "One", "One › Two", "One › Two › Three", "Four",
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -95,7 +139,6 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
         (b"PK\x03\x04\x14\0\0\0", "zip archive"),
         (b"\x7fELF\x02\x01\x01\0", "an executable"),
         (b"abc\0def", "(byte 3)"),
-        (b"caf\xe9 \x8d", "(byte 3)"),
         (b"caf\xe9 \x01", "(byte 3)"),
         (b"\xff\xfeA\0B", "(byte 4)"),
     ],

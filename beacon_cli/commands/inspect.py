@@ -1,0 +1,80 @@
+"""`beacon inspect`."""
+
+import resource
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from beacon_cli.commands import options
+from beacon_cli.console import Console
+
+if TYPE_CHECKING:
+    from beacon_cli.documents import Document
+    from beacon_cli.documents.survey import Finding
+
+
+def inspect(
+    places: Annotated[list[str], typer.Argument(metavar="PATH...", help="Documents, folders or patterns.")],
+    text: Annotated[bool, typer.Option("--text", help="Print the text of one document, page by page.")] = False,
+    pages: options.Pages = None,
+    password: options.Password = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show what of documents can be read, without a model: a line each, with warnings and refusals."""
+    # Imported here because `--help` can do without it.
+    from beacon_cli.documents import PageSelection, open_document  # noqa: PLC0415
+    from beacon_cli.documents.survey import find_documents, survey  # noqa: PLC0415
+
+    console = Console(quiet=quiet, as_json=as_json)
+    selection = None if pages is None else PageSelection.parse(pages)
+    if text:
+        if len(places) != 1:
+            raise typer.BadParameter("--text shows one document", param_hint="PATH")
+        with open_document(places[0], password=password, pages=selection) as document:
+            _show_text(console, document)
+        return
+    began = time.perf_counter()
+    findings = []
+    paths = find_documents(places)
+    if not as_json:
+        console.print_line("\t".join(("state", "pages", "words", "seconds", "document", "remarks")))
+    for finding in survey(paths, password=password, pages=selection):
+        findings.append(finding)
+        if not as_json:
+            console.print_line(_row(finding))
+    totals = _totals(findings, time.perf_counter() - began)
+    if as_json:
+        console.print_json({"documents": [asdict(finding) for finding in findings], "totals": totals})
+    else:
+        console.note(", ".join(f"{name.replace('_', ' ')}: {value:,}" for name, value in totals.items()))
+
+
+def _show_text(console: Console, document: "Document") -> None:
+    if console.as_json:
+        listed = [asdict(page) for page in document.pages()]
+        console.print_json({"source": asdict(document.source), "pages": listed, "warnings": document.warnings})
+        return
+    for page in document.pages():
+        label = f" ({page.label})" if page.label else ""
+        section = f" · {page.section}" if page.section else ""
+        console.print_line(f"--- page {page.number}{label}{section}\n{page.text}\n")
+    for warning in document.warnings:
+        console.note(f"note: {warning}")
+
+
+def _row(finding: "Finding") -> str:
+    figures = (str(finding.pages), str(finding.words), f"{finding.seconds:.2f}")
+    return "\t".join((finding.state, *figures, finding.path, "; ".join(finding.remarks)))
+
+
+def _totals(findings: list["Finding"], seconds: float) -> dict[str, Any]:
+    return {
+        **{state: sum(finding.state == state for finding in findings) for state in ("read", "warned", "refused")},
+        "pages": sum(finding.pages for finding in findings),
+        "seconds": round(seconds, 1),
+        # The largest of all reading processes; kilobytes on Linux.
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+    }
