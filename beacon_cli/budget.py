@@ -1,4 +1,4 @@
-"""Whether a document fits into a model's context, and at which condensing ratio."""
+"""Whether documents fit into a model's context, and at which condensing ratio."""
 
 from collections.abc import Sequence
 
@@ -24,14 +24,28 @@ def rows_needed(source: ModelSource, tokens: int, ratio: int) -> int:
     return config.sink_size + intervals * per_interval + rest + (rest // ratio if ratio else 0)
 
 
-def fits(source: ModelSource, tokens: int, ratio: int, needed: int) -> bool:
-    """Whether `tokens` tokens condensed at `ratio` leave room for `needed` positions."""
-    return rows_needed(source, tokens, ratio) + reserve(source, needed) <= source.context
+def rows_ended(source: ModelSource, tokens: int, ratio: int) -> int:
+    """Rows of memory of `tokens` tokens at `ratio` when their last interval is ended where it is."""
+    config = source.info.config
+    intervals, rest = divmod(tokens, config.window)
+    per_interval = config.window // ratio if ratio else config.window
+    beacons = rest // ratio if ratio and config.pos == "interleave" else 0
+    return intervals * per_interval + beacons + rest - beacons * ratio
 
 
-def smallest_ratio(source: ModelSource, tokens: int, needed: int) -> int | None:
+def fits(source: ModelSource, tokens: int, ratio: int, needed: int, before: Sequence[int] = ()) -> bool:
+    """Whether `tokens` tokens condensed at `ratio` leave room for `needed` positions.
+
+    Args:
+        before: how many tokens each of the documents has that stand in front.
+    """
+    rows = rows_needed(source, tokens, ratio) + sum(rows_ended(source, each, ratio) for each in before)
+    return rows + reserve(source, needed) <= source.context
+
+
+def smallest_ratio(source: ModelSource, tokens: int, needed: int, before: Sequence[int] = ()) -> int | None:
     """The smallest trained ratio at which `tokens` tokens fit; None if there is none."""
-    return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed)), None)
+    return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed, before)), None)
 
 
 def too_long(
@@ -52,6 +66,30 @@ def too_long(
         f"{name} has {'at least ' if ratio is not None else ''}{tokens:,} tokens, but at ratio {highest} "
         f"{source.name} holds at most {limit:,} with a question and its answer: {hint}, "
         "or choose a model with a longer context (--model)"
+    )
+
+
+def too_long_together(
+    source: ModelSource, tokens: Sequence[int], number: int, ratio: int | None, needed: int
+) -> DocumentError:
+    """The error for documents that do not fit together at `ratio` (None: at any), naming totals and what would fit.
+
+    Args:
+        tokens: how many each of the first documents has.
+        number: how many documents there are.
+    """
+    highest = ratio if ratio is not None else max(source.ratios)
+    fitting = len(tokens)
+    while fitting and not fits(source, tokens[fitting - 1], highest, needed, tokens[: fitting - 1]):
+        fitting -= 1
+    hint = f"ask fewer of them (the first {fitting} fit)" if fitting > 1 else "ask them one by one"
+    if ratio is not None and smallest_ratio(source, tokens[-1], needed, tokens[:-1]) is not None:
+        hint += ", use --ratio auto"
+    which = f"the {number} documents" if number == len(tokens) else f"the first {len(tokens)} of {number} documents"
+    return DocumentError(
+        f"{which} have {sum(tokens):,} tokens together, but at ratio {highest} {source.name} holds at most about "
+        f"{most_tokens(source, highest, needed):,} with a question and its answer: {hint}, read a part of each "
+        "(--pages), or choose a model with a longer context (--model)"
     )
 
 

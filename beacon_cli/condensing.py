@@ -2,46 +2,54 @@
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from activation_beacon.memory import Activations
 from activation_beacon.reader import Reader
 from beacon_cli import budget
-from beacon_cli.documents import TEXT_VERSION, Document
+from beacon_cli.documents import Document
 from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError
-from beacon_cli.events import Condensed, Event, IntervalDone, Note, PageRead, Reading
+from beacon_cli.events import Condensed, Event, IntervalDone, Note
+from beacon_cli.growing import Beginning, restored
+from beacon_cli.housekeeping import make_room
+from beacon_cli.identities import entry_of, subject_of
 from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame
-from beacon_cli.store import Builder, Compute, DocumentInfo, Entry, Identity, Models, PageText, Store, Subject
-from beacon_cli.store.shards import Rows, StoredMemory
-
-PAGE_END = "\n\n"
-
-
-@dataclass
-class Stream:
-    """The token stream of a document as far as it has been read, the prompt's opening first."""
-
-    ids: list[int]
-    pages: list[PageText] = field(default_factory=list)
+from beacon_cli.store import Builder, Entry, PageText, Store
+from beacon_cli.streams import Stream, document_stream, read_all, reading, stored_stream
 
 
 @dataclass(frozen=True)
-class DocumentMemory:
-    """A document in memory, ready for a question.
+class DocumentText:
+    """What a memory was made of: a document's pages, and the figures."""
+
+    pages: list[PageText]
+    summary: Condensed
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One or several documents in memory, ready for a question.
 
     Attributes:
         reader: has read all finished intervals.
         tail: token ids of the unfinished one, to be read before the question.
-        pages: the document's text.
-        summary: the figures.
+        documents: in the order of the memory.
     """
 
     reader: Reader
     tail: list[int]
-    pages: list[PageText]
-    summary: Condensed
+    documents: tuple[DocumentText, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of memory that the documents take."""
+        return self.reader.memory.size + len(self.tail)
+
+    @property
+    def ratio(self) -> int:
+        """The condensing ratio, the same for all documents."""
+        return self.documents[0].summary.ratio
 
 
 @dataclass(frozen=True)
@@ -59,36 +67,88 @@ class Request:
     refresh: bool = False
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A document of known length; it may be closed.
+
+    Attributes:
+        tokens: that it has, the prompt's opening included.
+        stream: all of it, or what reads it out of a cache.
+    """
+
+    document: Document
+    tokens: int
+    stream: Stream
+
+
+def measure(
+    source: ModelSource, frame: Frame, document: Document, store: Store | None, request: Request
+) -> Generator[Event, None, Measured]:
+    """Find out how long a document is: from a cache that has its text, else by reading all of it.
+
+    Raises:
+        DocumentError: if it cannot be read.
+        CacheError: if the cache cannot be read.
+    """
+    if store is not None and not request.refresh:
+        for ratio in source.ratios:
+            entry = entry_of(source, frame, document, ratio, store)
+            manifest = entry.manifest()
+            if manifest is not None and manifest.complete:
+                return Measured(document, manifest.tokens, stored_stream(source, frame, entry))
+    stream = document_stream(source, frame, document)
+    yield from read_all(document, stream)
+    return Measured(document, len(stream.ids), stream)
+
+
 def condense(
     engine: Engine, frame: Frame, document: Document, store: Store | None, request: Request
-) -> Generator[Event, None, DocumentMemory]:
+) -> Generator[Event, None, Memory]:
     """Bring a document into memory; without a store, nothing of it is written to disk.
 
     Raises:
         DocumentError: if it cannot be read, or is too long for the model.
         CacheError: if the cache cannot be written, read or trusted.
     """
-    source, stream = engine.source, Stream(list(frame.opening))
-    ratio, known = request.ratio, False
+    if request.ratio is None:
+        measured = yield from measure(engine.source, frame, document, store, request)
+        return (yield from condense_measured(engine, frame, measured, store, request))
+    stream = document_stream(engine.source, frame, document)
+    return (yield from condense_stream(engine, frame, document, stream, store, request, request.ratio))
+
+
+def condense_measured(
+    engine: Engine, frame: Frame, measured: Measured, store: Store | None, request: Request
+) -> Generator[Event, None, Memory]:
+    """Bring a document of known length into memory; raises what `condense` does."""
+    source, document, stream = engine.source, measured.document, measured.stream
+    ratio = request.ratio
     if ratio is None:
-        tokens = None
-        if store is not None and not request.refresh:
-            tokens = _cached_tokens(source, frame, document, store)
-        if tokens is None:
-            yield _reading(document, stream)
-            yield from _read_pages(engine, document, stream)
-            tokens, known = len(stream.ids), True
-        ratio = budget.smallest_ratio(source, tokens, request.needed)
-        if ratio is None:
-            raise budget.too_long(source, document.source.name, tokens, None, request.needed, stream.pages)
-    pages = iter(()) if known else _read_pages(engine, document, stream)
+        ratio = budget.smallest_ratio(source, measured.tokens, request.needed)
+    if ratio is None:
+        raise budget.too_long(source, document.source.name, measured.tokens, None, request.needed, stream.pages)
+    return (yield from condense_stream(engine, frame, document, stream, store, request, ratio))
+
+
+def condense_stream(
+    engine: Engine,
+    frame: Frame,
+    document: Document,
+    stream: Stream,
+    store: Store | None,
+    request: Request,
+    ratio: int,
+) -> Generator[Event, None, Memory]:
+    """Bring a document into memory at `ratio`, read as far as `stream` has it; raises what `condense` does."""
     if store is None:
-        return (yield from _build(engine, document, stream, pages, None, request, ratio))
-    subject = _subject(engine, frame, document, ratio)
-    entry = store.entry(subject.identity, document.source.sha256, document.selection.canonical)
-    if not request.refresh and (found := entry.manifest()) is not None and found.complete:
-        return (yield from _load(engine, document, entry, ratio))
-    builder = entry.builder(subject, refresh=request.refresh)
+        return (yield from _build(engine, document, stream, None, None, request, ratio))
+    entry = entry_of(engine.source, frame, document, ratio, store)
+    if not request.refresh:
+        with entry.in_use():
+            found = entry.manifest()
+            if found is not None and found.complete:
+                return (yield from _load(engine, document, entry, ratio))
+    builder = entry.builder(subject_of(engine, frame, document, ratio, store.bits), refresh=request.refresh)
     if not builder.try_lock():
         yield Note(f"another process is condensing {document.source.name}; waiting for it")
     began_empty = False
@@ -97,85 +157,20 @@ def condense(
             if builder.manifest.complete:
                 return (yield from _load(engine, document, entry, ratio))
             began_empty = entry.manifest() is None
-            return (yield from _build(engine, document, stream, pages, builder, request, ratio))
+            memory = yield from _build(engine, document, stream, builder, store, request, ratio)
     except DocumentError:
         # A document that turns out to be unreadable, or too long, leaves the cache as it was.
         if began_empty:
             store.remove(entry)
         raise
+    yield from make_room(store, entry)
+    return memory
 
 
-def _reading(document: Document, stream: Stream, condensed: int = 0) -> Reading:
-    pages = sum(1 for _ in document.selection.numbers())
-    return Reading(document.source.name, pages, len(stream.pages), len(stream.ids), condensed)
-
-
-def identity(source: ModelSource, frame: Frame, ratio: int) -> Identity:
-    """What a memory made by this model at this ratio means."""
-    config = source.info.config
-    return Identity(
-        base=source.base_fingerprint,
-        beacon=source.beacon_fingerprint,
-        tokenizer=source.tokenizer.fingerprint,
-        window=config.window,
-        stride=config.stride,
-        scheme={
-            "pos": config.pos,
-            "attn": config.attn,
-            "attend_prev": config.attend_prev,
-            "sink_size": config.sink_size,
-            "param": list(config.param),
-        },
-        ratio=ratio,
-        prompt_prefix=frame.opening,
-        text_version=TEXT_VERSION,
-    )
-
-
-def _subject(engine: Engine, frame: Frame, document: Document, ratio: int) -> Subject:
-    source = document.source
-    return Subject(
-        identity(engine.source, frame, ratio),
-        DocumentInfo(
-            name=source.name,
-            path=source.path or "-",
-            size=source.size,
-            sha256=source.sha256,
-            title=source.title,
-            kind=source.kind,
-            selection=document.selection.canonical,
-            page_count=source.page_count,
-        ),
-        Models(engine.source.name, str(engine.source.beacon_folder)),
-        Compute(str(engine.device), str(engine.dtype).removeprefix("torch.")),
-    )
-
-
-def _cached_tokens(source: ModelSource, frame: Frame, document: Document, store: Store) -> int | None:
-    """How many tokens the document has, if a complete cache of it at any ratio says so."""
-    for ratio in source.ratios:
-        entry = store.entry(identity(source, frame, ratio), document.source.sha256, document.selection.canonical)
-        manifest = entry.manifest()
-        if manifest is not None and manifest.complete:
-            return manifest.tokens
-    return None
-
-
-def _read_pages(engine: Engine, document: Document, stream: Stream) -> Iterator[PageRead]:
-    """Extract and tokenize page by page, into `stream`."""
-    for page in document.pages():
-        first = len(stream.ids)
-        stream.ids += engine.source.tokenizer.encode(page.text + PAGE_END)
-        label = str(page.number) if page.label is None else page.label
-        stream.pages.append(PageText(page.number, label, page.text, first, len(stream.ids)))
-        yield PageRead(len(stream.pages), len(stream.ids))
-
-
-def _load(engine: Engine, document: Document, entry: Entry, ratio: int) -> Generator[Event, None, DocumentMemory]:
+def _load(engine: Engine, document: Document, entry: Entry, ratio: int) -> Generator[Event, None, Memory]:
     began = time.perf_counter()
-    reader = engine.reader(ratio)
     stored = entry.open(engine.device)
-    _restore(engine, reader, stored)
+    reader = restored(engine, ratio, stored)
     pages = list(entry.pages())
     manifest = stored.manifest
     summary = Condensed(
@@ -189,68 +184,52 @@ def _load(engine: Engine, document: Document, entry: Entry, ratio: int) -> Gener
         {"load_cache": time.perf_counter() - began},
     )
     yield summary
-    return DocumentMemory(reader, list(manifest.tail), pages, summary)
-
-
-def _restore(engine: Engine, reader: Reader, stored: StoredMemory) -> None:
-    """Place a stored memory in an empty reader."""
-    manifest = stored.manifest
-    if stored.sink is not None:
-        reader.load(_activations(engine, stored.sink))
-    for shard in stored:
-        reader.load(_activations(engine, shard))
-    reader.planner.restore(
-        tokens=manifest.condensed_tokens,
-        sink=manifest.sink_rows,
-        beacons=reader.memory.size - manifest.sink_rows,
-        intervals=len(manifest.intervals),
-    )
-
-
-def _activations(engine: Engine, rows: Rows) -> Activations:
-    return Activations(rows.keys.to(engine.device, engine.dtype), rows.values.to(engine.device, engine.dtype))
+    return Memory(reader, list(manifest.tail), (DocumentText(pages, summary),))
 
 
 def _build(
     engine: Engine,
     document: Document,
     stream: Stream,
-    pages: Iterator[PageRead],
     builder: Builder | None,
+    store: Store | None,
     request: Request,
     ratio: int,
-) -> Generator[Event, None, DocumentMemory]:
-    """Condense interval by interval, as the pages come; resumes behind what is durable."""
+) -> Generator[Event, None, Memory]:
+    """Condense interval by interval, as the pages come; goes on behind what is condensed already."""
     began = time.perf_counter()
-    source, reader = engine.source, engine.reader(ratio)
-    waiting_for = 0 if builder is None else builder.manifest.condensed_tokens
+    source, name = engine.source, document.source.name
+    beginning = Beginning(builder, None if request.refresh else store)
+    reader: Reader | None = None
     resumed = 0
-    yield _reading(document, stream, waiting_for)
-    read_all = False
-    while not read_all:
-        page = next(pages, None)
-        read_all = page is None
+    yield reading(document, stream)
+    ended = False
+    while not ended:
+        page = next(stream.rest, None)
+        ended = page is None
         if page is not None:
             yield page
         if not budget.fits(source, len(stream.ids), ratio, request.needed):
-            raise budget.too_long(source, document.source.name, len(stream.ids), ratio, request.needed, stream.pages)
-        if waiting_for:
-            if len(stream.ids) < waiting_for and not read_all:
+            raise budget.too_long(source, name, len(stream.ids), ratio, request.needed, stream.pages)
+        if reader is None:
+            if beginning.needs_more(stream.ids) and not ended:
                 continue
-            if builder is not None and builder.check_token_prefix(stream.ids):
-                _restore(engine, reader, builder.memory(engine.device))
-                resumed = waiting_for
-            else:
-                yield Note("what was condensed before does not match the document any more; starting over")
-            waiting_for = 0
+            reader = beginning.reader(engine, ratio, stream.ids)
+            resumed = reader.planner.consumed
+            yield from map(Note, beginning.notes)
+            yield reading(document, stream, resumed)
         yield from _condense_intervals(source, stream, reader, builder, ratio)
+    assert reader is not None  # made at the last page at the latest
     tail = stream.ids[reader.planner.consumed :]
     if builder is not None:
         builder.finish(tail, stream.pages)
+    if beginning.taken is not None:
+        yield Note(f"{name}: {resumed:,} of its {len(stream.ids):,} tokens were condensed before")
+        beginning.discard_superseded()
     for warning in document.warnings:
         yield Note(warning)
     summary = Condensed(
-        document.source.name,
+        name,
         len(stream.ids),
         reader.memory.size + len(tail),
         ratio,
@@ -260,7 +239,7 @@ def _build(
         {"condense": time.perf_counter() - began},
     )
     yield summary
-    return DocumentMemory(reader, tail, stream.pages, summary)
+    return Memory(reader, tail, (DocumentText(stream.pages, summary),))
 
 
 def _condense_intervals(

@@ -1,6 +1,7 @@
 """What the workflows say while they work; `console` draws it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,24 @@ class Note:
     """A remark for the user, in one line."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A stage that is measured in bytes goes on: "downloading", `done` of `total` so far."""
+
+    text: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A stage that is counted goes on: "passkey, beacon 8x", `done` of `total` so far."""
+
+    text: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,7 @@ class IntervalDone:
 
 @dataclass(frozen=True)
 class Condensed:
-    """The whole document is in memory.
+    """A whole document is in memory.
 
     Attributes:
         name: of the document.
@@ -85,8 +104,9 @@ class AnswerPiece:
 
 @dataclass(frozen=True)
 class Citation:
-    """A place where an answer stands: the page, and the words on it."""
+    """A place where an answer stands: the document, the page, and the words on it."""
 
+    document: str
     page: int
     label: str | None
     quote: str
@@ -98,11 +118,12 @@ class Answered:
 
     Attributes:
         text: all of it.
-        citations: where it stands in the document, the best place first; empty if nowhere literally.
+        citations: where it stands in the documents, the best place first; empty if nowhere literally.
         passages: how many passages were re-read for it.
         generated: its tokens.
         finished: "stop" at an end token, "length" at `max_new_tokens` or the end of the model's context.
-        condensed: what was read.
+        documents: what was read, in the order of the memory.
+        rows: of memory that all of it takes.
         seconds: spent, by stage.
     """
 
@@ -111,8 +132,26 @@ class Answered:
     passages: int
     generated: int
     finished: str
-    condensed: Condensed
+    documents: tuple[Condensed, ...]
+    rows: int
     seconds: dict[str, float]
 
 
-Event = Stage | Note | Reading | PageRead | IntervalDone | Condensed | AnswerPiece | Answered
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation is complete.
+
+    Attributes:
+        columns, rows: its table.
+        results: everything, for machines.
+        paths: of the files that were written.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+    results: dict[str, Any]
+    paths: tuple[str, ...]
+
+
+Progress = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone
+Event = Progress | Condensed | AnswerPiece | Answered | Evaluated

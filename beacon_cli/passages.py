@@ -7,6 +7,7 @@ Condensing blurs names and numbers. The authors put such intervals back unconden
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import bm25s
 import numpy as np
@@ -24,27 +25,28 @@ SENTENCE_END = re.compile(r"""[.!?]["'”’)]*\s+(?=[^\sa-z])|\n+""")
 
 @dataclass(frozen=True)
 class Passage:
-    """Some consecutive sentences of one page."""
+    """Some consecutive sentences of one page of a document."""
 
+    document: str
     page: int
     label: str | None
     text: str
 
 
-def split_passages(pages: Sequence[PageText]) -> list[Passage]:
-    """Cut every page at sentence ends into passages of up to `PASSAGE_WORDS` words, verbatim."""
+def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passage]:
+    """Cut every page of a document at sentence ends into passages of up to `PASSAGE_WORDS` words, verbatim."""
     passages = []
     for page in pages:
         text, words = "", 0
         for sentence in _sentences(page.text):
             length = len(sentence.split())
             if text and words + length > PASSAGE_WORDS:
-                passages.append(Passage(page.number, page.label, text.strip()))
+                passages.append(Passage(document, page.number, page.label, text.strip()))
                 text, words = "", 0
             text += sentence
             words += length
         if text.strip():
-            passages.append(Passage(page.number, page.label, text.strip()))
+            passages.append(Passage(document, page.number, page.label, text.strip()))
     return passages
 
 
@@ -71,29 +73,39 @@ def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citati
     if not holding:
         return []
     scores = _scores(passages, _terms([question])[0])
-    citations: dict[int, Citation] = {}
+    citations: dict[tuple[str, int], Citation] = {}
     for index in sorted(holding, key=lambda index: -scores[index]):
         passage = passages[index]
-        citations.setdefault(passage.page, Citation(passage.page, passage.label, _quote(passage.text, pattern)))
+        quoted = Citation(passage.document, passage.page, passage.label, _quote(passage.text, pattern))
+        citations.setdefault((passage.document, passage.page), quoted)
     return list(citations.values())[:3]
 
 
 def _scores(passages: Sequence[Passage], terms: Sequence[str]) -> NDArray[np.float32]:
     """BM25 of each passage; a term counts as it does for the passage or for its page, whichever is more.
 
-    A passage seldom repeats what its page is about: that stands in a running head, or a few sentences before.
+    A passage seldom repeats what its page is about: that stands in a running head, a few sentences before, or, where
+    there are several documents, in the name of its own.
     """
     own = _index([passage.text for passage in passages])
-    pages: dict[int, list[str]] = {}
+    several = len({passage.document for passage in passages}) > 1
+    pages: dict[tuple[str, int], list[str]] = {}
     for passage in passages:
-        pages.setdefault(passage.page, []).append(passage.text)
+        title = [_title(passage.document)] if several else []
+        pages.setdefault((passage.document, passage.page), title).append(passage.text)
     whole = _index([" ".join(texts) for texts in pages.values()])
-    order = {number: index for index, number in enumerate(pages)}
-    page_of = np.array([order[passage.page] for passage in passages])
+    order = {page: index for index, page in enumerate(pages)}
+    page_of = np.array([order[passage.document, passage.page] for passage in passages])
     scores = np.zeros(len(passages), dtype=np.float32)
-    for term in set(terms) & own.vocab_dict.keys():
-        scores += np.maximum(own.get_scores([term]), whole.get_scores([term])[page_of])
+    for term in set(terms) & whole.vocab_dict.keys():
+        of_page = whole.get_scores([term])[page_of]
+        scores += np.maximum(own.get_scores([term]), of_page) if term in own.vocab_dict else of_page
     return scores
+
+
+def _title(document: str) -> str:
+    """The words of a document's name."""
+    return re.sub(r"[\W_]+", " ", str(PurePath(document).with_suffix("")))
 
 
 def _index(texts: list[str]) -> bm25s.BM25:

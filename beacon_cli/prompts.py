@@ -32,4 +32,11 @@ def question_text(question: str, passages: Sequence[str]) -> str:
     return f"{again}{RULE}Question: {question}"
 
 
-SUMMARY_TEXT = f"{RULE}Summarize the text above in a few sentences."
+def name_text(document: str) -> str:
+    """What stands before a document that is one of several."""
+    return f"---\n\n{document}\n\n"
+
+
+def summary_text(documents: int) -> str:
+    """What follows the documents in a summary's message."""
+    return f"{RULE}Summarize the {'text' if documents == 1 else 'texts'} above in a few sentences."

@@ -1,18 +1,21 @@
 """What the tool does, as generators of events: they print nothing and know nothing of the command line."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from activation_beacon.ratios import Fixed
-from beacon_cli.condensing import DocumentMemory, Request, condense
+from beacon_cli.combining import condense_together, measure_all
+from beacon_cli.condensing import Memory, Request, condense
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.engine import Device, Engine, generate, load_engine
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Answered, AnswerPiece, Event, Note, Stage
-from beacon_cli.model_source import ModelSource, find_model
+from beacon_cli.gathering import find_documents
+from beacon_cli.model_source import ModelSource, locate_model
 from beacon_cli.passages import PASSAGE_WORDS, cite, find_passages, split_passages
-from beacon_cli.prompts import SUMMARY_TEXT, Frame, chat_frame, question_text
+from beacon_cli.prompts import Frame, chat_frame, question_text, summary_text
 from beacon_cli.store import Store, default_root
 
 # Positions that a re-read passage may take: words are seldom more than two tokens.
@@ -24,7 +27,7 @@ class Options:
     """What every workflow can be told.
 
     Attributes:
-        model, beacon: see `find_model`.
+        model, beacon, beacon_bits: see `locate_model`.
         ratio: condensing ratio; None takes the smallest that fits.
         pages: which pages to read; None reads all.
         password: of an encrypted PDF.
@@ -33,10 +36,12 @@ class Options:
         max_new_tokens: longest answer.
         temperature: 0 decodes greedily.
         passages: how many passages to re-read for a question; 0 answers from the condensed memory alone.
+        cache_bits, cache_limit: how caches are kept, see `Store`.
     """
 
     model: str
     beacon: str | None = None
+    beacon_bits: int | None = None
     device: Device = "auto"
     ratio: int | None = None
     pages: PageSelection | None = None
@@ -46,54 +51,73 @@ class Options:
     max_new_tokens: int = 256
     temperature: float = 0.0
     passages: int = 2
+    cache_bits: int = 16
+    cache_limit: int | None = None
 
 
-def build_cache(paths: list[str], options: Options) -> Iterator[Event]:
+def build_cache(paths: Sequence[str], options: Options) -> Iterator[Event]:
     """Condense documents into the cache, one after another; a `Condensed` event ends each.
+
+    Args:
+        paths: see `find_documents`.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
     engine: Engine | None = None
-    source, frame, store = _prepare(options)
-    for path in paths:
-        with open_document(path, password=options.password, pages=options.pages) as document:
-            if engine is None:
-                yield Stage(f"loading {source.name}")
-                engine = load_engine(source, options.device)
-                if engine.note:
-                    yield Note(engine.note)
-            yield from condense(engine, frame, document, store, _request(options, 0))
+    places = find_documents(paths)
+    source, frame, store = yield from _prepare(options)
+    for place in places:
+        try:
+            with open_document(place.path, password=options.password, pages=options.pages) as document:
+                if engine is None:
+                    engine = yield from _load(source, options)
+                yield from condense(engine, frame, document, store, _request(options, 0))
+        except DocumentError as error:
+            if place.folder is None:
+                raise
+            yield Note(f"left out: {error}")
 
 
-def ask(path: str, question: str, options: Options) -> Iterator[Event]:
-    """Answer a question about a document; an `Answered` event ends it.
+def ask(paths: Sequence[str], question: str, options: Options) -> Iterator[Event]:
+    """Answer a question about one or several documents; an `Answered` event ends it.
+
+    Args:
+        paths: see `find_documents`.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
+    how = 'write it behind the documents: beacon ask book.pdf "who is the narrator?"'
     if not question.strip():
-        raise SettingsError(
-            'the question is empty; write it behind the document: beacon ask book.pdf "who is the narrator?"'
-        )
-    yield from _answer(path, question.strip(), options)
+        raise SettingsError(f"the question is empty; {how}")
+    if os.path.exists(question):
+        raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {how}")
+    yield from _answer(paths, question.strip(), options)
 
 
-def summarize(path: str, options: Options) -> Iterator[Event]:
-    """Summarize a document; an `Answered` event ends it.
+def summarize(paths: Sequence[str], options: Options) -> Iterator[Event]:
+    """Summarize one or several documents; an `Answered` event ends it.
+
+    Args:
+        paths: see `find_documents`.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    yield from _answer(path, None, options)
+    yield from _answer(paths, None, options)
 
 
-def _prepare(options: Options) -> tuple[ModelSource, Frame, Store | None]:
+def _prepare(options: Options) -> Generator[Event, None, tuple[ModelSource, Frame, Store | None]]:
     """What can fail before anything heavy is loaded."""
-    source = find_model(options.model, options.beacon, default_root())
+    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
     if options.ratio is not None:
         source.check_ratio(options.ratio)
-    return source, chat_frame(source.tokenizer), Store.default() if options.use_cache else None
+    return (
+        source,
+        chat_frame(source.tokenizer),
+        Store.default(options.cache_bits, options.cache_limit) if options.use_cache else None,
+    )
 
 
 def _request(options: Options, question_tokens: int) -> Request:
@@ -101,20 +125,34 @@ def _request(options: Options, question_tokens: int) -> Request:
     return Request(options.ratio, needed, options.refresh)
 
 
-def _answer(path: str, question: str | None, options: Options) -> Iterator[Event]:
-    seconds: dict[str, float] = {}
+def _load(source: ModelSource, options: Options) -> Generator[Event, None, Engine]:
+    yield Stage(f"loading {source.name}")
+    engine = load_engine(source, options.device)
+    if engine.note:
+        yield Note(engine.note)
+    return engine
+
+
+def _answer(paths: Sequence[str], question: str | None, options: Options) -> Iterator[Event]:
     began = time.perf_counter()
-    source, frame, store = _prepare(options)
-    with open_document(path, password=options.password, pages=options.pages) as document:
-        seconds["open"] = time.perf_counter() - began
-        began = time.perf_counter()
-        yield Stage(f"loading {source.name}")
-        engine = load_engine(source, options.device)
-        seconds["load_model"] = time.perf_counter() - began
-        if engine.note:
-            yield Note(engine.note)
-        length = len(source.tokenizer.encode(question or "")) + len(frame.closing)
-        memory = yield from condense(engine, frame, document, store, _request(options, length))
+    places = find_documents(paths)
+    source, frame, store = yield from _prepare(options)
+    request = _request(options, len(source.tokenizer.encode(question or "")) + len(frame.closing))
+    if len(places) == 1 and places[0].folder is None:
+        with open_document(places[0].path, password=options.password, pages=options.pages) as document:
+            opened = time.perf_counter()
+            engine = yield from _load(source, options)
+            loaded = time.perf_counter()
+            memory = yield from condense(engine, frame, document, store, request)
+    else:
+        documents = yield from measure_all(
+            source, frame, places, store, request, password=options.password, pages=options.pages
+        )
+        opened = time.perf_counter()
+        engine = yield from _load(source, options)
+        loaded = time.perf_counter()
+        memory = yield from condense_together(engine, frame, documents, store, request)
+    seconds = {"open": opened - began, "load_model": loaded - opened}
     if question is None and source.note:
         yield Note(source.note)
     yield from answer(engine, frame, memory, question, options, seconds)
@@ -123,22 +161,26 @@ def _answer(path: str, question: str | None, options: Options) -> Iterator[Event
 def answer(
     engine: Engine,
     frame: Frame,
-    memory: DocumentMemory,
+    memory: Memory,
     question: str | None,
     options: Options,
     seconds: dict[str, float],
 ) -> Iterator[Event]:
-    """Answer a question (None: summarize) from a document's memory, which is used up by it.
+    """Answer a question (None: summarize) from a memory, which is used up by it.
 
     Args:
         seconds: spent so far, by stage; goes into the `Answered` event.
     """
     began = time.perf_counter()
-    tokenizer, reader = engine.source.tokenizer, memory.reader
-    places = split_passages(memory.pages) if question is not None else []
+    tokenizer, reader, rows = engine.source.tokenizer, memory.reader, memory.rows
+    texts = memory.documents if question is not None else ()
+    places = [place for text in texts for place in split_passages(text.pages, text.summary.name)]
     again = find_passages(places, question, options.passages) if question is not None else []
     while True:
-        request = SUMMARY_TEXT if question is None else question_text(question, [passage.text for passage in again])
+        if question is None:
+            request = summary_text(len(memory.documents))
+        else:
+            request = question_text(question, [passage.text for passage in again])
         prompt = [*memory.tail, *tokenizer.encode(request), *frame.closing]
         if reader.memory.size + len(prompt) + options.max_new_tokens <= engine.source.context:
             break
@@ -152,7 +194,7 @@ def answer(
         # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
         reader.planner.chooser = Fixed(0)
     logits = reader.read(prompt)
-    reader.planner.chooser = Fixed(memory.summary.ratio)
+    reader.planner.chooser = Fixed(memory.ratio)
     decoder = tokenizer.stream_decoder()
     pieces: list[str] = []
     finished = "stop"
@@ -173,6 +215,9 @@ def answer(
         pieces.append(piece)
         yield AnswerPiece(piece)
     seconds["answer"] = time.perf_counter() - began
+    for document in memory.documents:
+        for stage, spent in document.summary.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
     text = "".join(pieces).strip()
     if not text:
         yield Note(f"{engine.source.name} gave no answer; ask in other words, or use a larger model (--model)")
@@ -182,6 +227,7 @@ def answer(
         passages=len(again),
         generated=generated,
         finished=finished,
-        condensed=memory.summary,
-        seconds={**seconds, **memory.summary.seconds},
+        documents=tuple(document.summary for document in memory.documents),
+        rows=rows,
+        seconds=seconds,
     )

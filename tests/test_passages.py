@@ -43,6 +43,24 @@ def test_a_page_that_is_about_the_subject_counts() -> None:
         assert capital in find_passages(passages, f"What is the capital of {name}?", 1)[-1].text
 
 
+def test_among_several_documents_a_name_counts() -> None:
+    """Neither document says whose it is."""
+    reports = {"Norland_2024.pdf": "Ost", "reports/Sudland_2024.pdf": "Vest"}
+    texts = {name: f"{FILLER}\nCapital. name: {capital}\n{FILLER}" for name, capital in reports.items()}
+    passages = [passage for name, text in texts.items() for passage in split_passages(pages(text), name)]
+    for name, capital in reports.items():
+        question = f"What is the capital of {name[-16:-9]}?"
+        best = find_passages(passages, question, 1)[-1]
+        assert (best.document, capital in best.text) == (name, True)
+    (found,) = cite(passages, "What is the capital of Sudland?", "Vest")
+    assert (found.document, found.page) == ("reports/Sudland_2024.pdf", 1)
+
+
+def test_pages_of_the_same_number_in_two_documents_are_two_places() -> None:
+    passages = [p for name in ("a", "b") for p in split_passages(pages("Edda Voss was here."), name)]
+    assert [(c.document, c.page) for c in cite(passages, "Who was here?", "Edda Voss")] == [("a", 1), ("b", 1)]
+
+
 def test_other_forms_of_a_word_are_found() -> None:
     passages = split_passages(
         pages(FILLER, "It has a border with Ost. " + FILLER, "They were exporting coal. " + FILLER)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from beacon_cli.console import Console
-from beacon_cli.events import Answered, Event
+from beacon_cli.events import Answered, Condensed, Event
 
 
 def show_answer(console: Console, events: Iterable[Event], model: str) -> None:
@@ -16,19 +16,32 @@ def show_answer(console: Console, events: Iterable[Event], model: str) -> None:
 
 def as_json(result: Answered, model: str) -> dict[str, Any]:
     """An answer for machines. `tokens_condensed` counts this run only; `seconds` are by stage."""
-    condensed = result.condensed
+    read = result.documents
     return {
         "answer": result.text,
-        "pages": [{"page": c.page, "label": c.label, "quote": c.quote} for c in result.citations],
-        "document": condensed.name,
-        "tokens_read": condensed.tokens,
-        "tokens_condensed": condensed.condensed_now,
-        "tokens_condensed_to": condensed.rows,
-        "ratio": condensed.ratio,
+        "pages": [
+            {"document": c.document, "page": c.page, "label": c.label, "quote": c.quote} for c in result.citations
+        ],
+        "document": ", ".join(document.name for document in read),
+        "documents": [_document(document) for document in read],
+        "tokens_read": sum(document.tokens for document in read),
+        "tokens_condensed": sum(document.condensed_now for document in read),
+        "tokens_condensed_to": result.rows,
+        "ratio": read[0].ratio,
         "passages_reread": result.passages,
         "tokens_generated": result.generated,
         "finished": result.finished,
         "seconds": {stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
         "model": model,
-        "cache_path": condensed.cache_path,
+        "cache_path": read[0].cache_path if len(read) == 1 else None,
+    }
+
+
+def _document(document: Condensed) -> dict[str, Any]:
+    return {
+        "document": document.name,
+        "pages": document.pages,
+        "tokens_read": document.tokens,
+        "tokens_condensed": document.condensed_now,
+        "cache_path": document.cache_path,
     }

@@ -9,7 +9,14 @@ from beacon_cli.settings import Settings, load_settings
 if TYPE_CHECKING:
     from beacon_cli.workflows import Options
 
-Document = Annotated[str, typer.Argument(metavar="DOC", help="A PDF, .txt or .md file, or - for standard input.")]
+Documents = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DOC",
+        help="Files, folders (all documents in them), patterns, or - for standard input.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="DIR|HUB-ID", help="Base model.", show_default="beacon-pocket, built in"),
@@ -17,6 +24,15 @@ Model = Annotated[
 Beacon = Annotated[
     str | None,
     typer.Option("--beacon", metavar="DIR|HUB-ID", help="Its beacon.", show_default="the folder beacon in the model's"),
+]
+BeaconBits = Annotated[
+    str | None,
+    typer.Option(
+        "--beacon-bits",
+        metavar="16|4",
+        help="Bits of the beacon's own weights; 4 takes a quarter of the memory.",
+        show_default="as they are stored; 16 when a model is converted",
+    ),
 ]
 DeviceFlag = Annotated[
     str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.", show_default="auto")
@@ -52,6 +68,15 @@ Passages = Annotated[
         show_default="2",
     ),
 ]
+CacheBits = Annotated[
+    int | None,
+    typer.Option(
+        "--cache-bits",
+        metavar="16|8|4",
+        help="Bits of a stored activation; 16 keeps them as they were computed, 8 and 4 take less disk and blur them.",
+        show_default="16",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
@@ -77,6 +102,7 @@ def gather(
     return Options(
         model=settings.model,
         beacon=settings.beacon,
+        beacon_bits=settings.beacon_bit_count,
         device=settings.device,  # type: ignore[arg-type]  # checked by Settings
         ratio=settings.condensing_ratio,
         pages=None if pages is None else PageSelection.parse(pages),
@@ -86,4 +112,6 @@ def gather(
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
         passages=settings.passages,
+        cache_bits=settings.cache_bits,
+        cache_limit=settings.cache_bytes,
     )

@@ -4,7 +4,7 @@ A transformers `Cache`: decoder layers hand it their new keys (already rotated) 
 grow by doubling; when an interval ends its condensed rows are moved behind the older memory, which stays as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,14 @@ class Memory(Cache):
     Attributes:
         size: rows that hold something; the running pass writes behind them.
         positions: the rotary position of each of those rows.
+        rounding: what storing does to condensed keys (position-free) and values, (…, head_dim); None if nothing. The
+            memory then goes on with what it makes of them, as one that was loaded from disk does.
     """
 
     def __init__(self, layers: int, rotary: Rotary) -> None:
         self.size = 0
         self.positions: list[int] = []
+        self.rounding: Callable[[Tensor], Tensor] | None = None
         self.rotary = rotary
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
@@ -110,7 +113,7 @@ class Memory(Cache):
             kept: rows that open the next interval.
 
         Returns:
-            What became memory: sink rows, then condensed ones.
+            What became memory: sink rows, then condensed ones, before `rounding`.
         """
         rows = [memory + row for row in (*sink, *condensed, *kept)]
         old = position_tensor([self.positions[row] for row in rows], self._device)
@@ -123,11 +126,12 @@ class Memory(Cache):
             # equal to this one bit for bit.
             free = self.rotary.unrotate(layer.keys[:, :, source], old)  # (1, kv_heads, rows, head_dim)
             value = layer.values[:, :, source]
-            self._keep_free(layer, free[:, :, :remembered])
-            layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
-            layer.values[:, :, memory : memory + len(rows)] = value
             free_keys.append(free[0, :, :remembered])
             values.append(value[0, :, :remembered])
+            free = self._rounded(free, len(sink), remembered)
+            self._keep_free(layer, free[:, :, :remembered])
+            layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
+            layer.values[:, :, memory : memory + len(rows)] = self._rounded(value, len(sink), remembered)
         self.size = memory + len(rows)
         self.positions[memory:] = range(memory, self.size)
         return Activations(torch.stack(free_keys), torch.stack(values))
@@ -152,6 +156,14 @@ class Memory(Cache):
         keys = [self.rotary.unrotate(layer.keys[0, :, first:end], positions) for layer in self.layers]
         return Activations(torch.stack(keys), torch.stack([layer.values[0, :, first:end] for layer in self.layers]))
 
+    def truncate(self, size: int) -> None:
+        """Forget the rows from `size` on, which is where a finished interval ended."""
+        self.size = size
+        del self.positions[size:]
+        for layer in self.layers:
+            if layer.free is not None:
+                layer.free = layer.free[:, :, :size]
+
     def extend_positions(self, length: int) -> None:
         """Let the rotary embedding grow to `length` positions, and bring all keys to its new frequencies."""
         positions = position_tensor(self.positions, self._device) if self.size else None
@@ -164,6 +176,11 @@ class Memory(Cache):
             if layer.free is not None:
                 free[:, :, : layer.free.shape[2]] = layer.free
             layer.keys[:, :, : self.size] = self.rotary.rotate(free, positions)
+
+    def _rounded(self, rows: Tensor, first: int, end: int) -> Tensor:
+        if self.rounding is None:
+            return rows
+        return torch.cat((rows[:, :, :first], self.rounding(rows[:, :, first:end]), rows[:, :, end:]), 2)
 
     def _keep_free(self, layer: _Layer, keys: Tensor) -> None:
         if self.rotary.grows:

@@ -27,17 +27,21 @@ from activation_beacon.rotary import Rotary, position_tensor
 class Layout:
     """Where everything of a text stands in one pass; all sequences of a batch share it.
 
+    A *source* is a key that the pass has: those carried over from the interval before, then its own rows.
+
     Attributes:
+        carried: how many sources are carried over.
         raw: rows of the ordinary tokens.
         beacons: rows of the beacons.
-        positions: of every row.
-        moved: rows whose keys enter a second time, at another position: first all that become memory, in memory order,
-            then what an interval leaves to the next (stride < window).
-        moved_to: where those stand then.
+        positions: of every source.
+        moved: sources whose keys enter a second time, at another position: first all that become memory, in memory
+            order, then what an interval leaves to the next (stride < window). Behind those, what the last leaves.
+        moved_to: where those that enter stand then.
         memorized: how many of them become memory.
-        mask: (rows, prefix + moved + rows), True where a row may attend.
+        mask: (rows, prefix + moved + sources), True where a row may attend.
     """
 
+    carried: int
     raw: Tensor
     beacons: Tensor
     positions: Tensor
@@ -48,23 +52,23 @@ class Layout:
 
 
 def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
-    """Combine the passes of a text into one."""
-    prefix = plans[0].memory
-    entries: list[Entry] = []
-    # Rows of the pass: all that become memory; what is copied for the next interval; those of the running interval.
+    """Combine consecutive passes of a text into one."""
+    prefix, carried = plans[0].memory, len(plans[0].cached)
+    entries: list[Entry] = [*plans[0].cached]
+    # Sources: all that become memory; what is copied for the next interval; those of the running interval.
     memorized: list[int] = []
     copied: list[int] = []
     copied_to: list[int] = []
-    window: list[int] = []
-    seen: list[tuple[int, list[int]]] = []  # of each plan: its first row, and the keys of its interval so far
+    window = [*range(carried)]
+    seen: list[tuple[int, list[int]]] = []  # of each plan: its first source, and the keys of its interval so far
     for plan in plans:
         # A negative key is a copy: the first is -1. Their column is known when all of the memory is.
         keys = []
-        for row, entry in zip(window, plan.cached, strict=True):
-            if entries[row].position == entry.position:
-                keys.append(row)
+        for source, entry in zip(window, plan.cached, strict=True):
+            if entries[source].position == entry.position:
+                keys.append(source)
             else:
-                copied.append(row)
+                copied.append(source)
                 copied_to.append(entry.position)
                 keys.append(-len(copied))
         new = range(len(entries), len(entries) + len(plan.entries))
@@ -75,17 +79,19 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
             memorized += [window[index] for index in (*plan.sink, *plan.condensed)]
             window = [window[index] for index in plan.kept]
     before = prefix + len(memorized)
-    mask = torch.zeros(len(entries), before + len(copied) + len(entries), dtype=torch.bool, device=device)
+    rows = entries[carried:]
+    mask = torch.zeros(len(rows), before + len(copied) + len(entries), dtype=torch.bool, device=device)
     for plan, (start, keys) in zip(plans, seen, strict=True):
-        own = slice(start, start + len(plan.entries))
+        own = slice(start - carried, start - carried + len(plan.entries))
         columns = [before + len(copied) + key if key >= 0 else before - 1 - key for key in keys]
         mask[own, : plan.memory] = sees_memory(plan, device)
         mask[own, position_tensor(columns, device)] = window_mask(plan, device)
     return Layout(
-        raw=position_tensor([row for row, entry in enumerate(entries) if not entry.is_beacon], device),
-        beacons=position_tensor([row for row, entry in enumerate(entries) if entry.is_beacon], device),
+        carried=carried,
+        raw=position_tensor([row for row, entry in enumerate(rows) if not entry.is_beacon], device),
+        beacons=position_tensor([row for row, entry in enumerate(rows) if entry.is_beacon], device),
         positions=position_tensor([entry.position for entry in entries], device),
-        moved=position_tensor([*memorized, *copied], device),
+        moved=position_tensor([*memorized, *copied, *window], device),
         moved_to=position_tensor([*range(prefix, before), *copied_to], device),
         memorized=len(memorized),
         mask=mask,
@@ -95,26 +101,32 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
 class _OnePassLayer(CacheLayerMixin):
     is_sliding = False
 
-    def __init__(self, owner: "_OnePassMemory", prefix: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(
+        self, owner: "_OnePassMemory", prefix: tuple[Tensor, Tensor] | None, carried: tuple[Tensor, Tensor] | None
+    ) -> None:
         super().__init__()
-        self._owner, self._prefix = owner, prefix
+        self._owner, self._prefix, self._carried = owner, prefix, carried
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix and the moved rows."""
+        """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix, the moved and the carried rows."""
         layout, rotary = self._owner.layout, self._owner.rotary
+        if self._carried is not None:
+            key_states = _behind(self._carried[0], key_states)
+            value_states = _behind(self._carried[1], value_states)
         free = rotary.unrotate(key_states[:, :, layout.moved], layout.positions[layout.moved])
-        keys = [rotary.rotate(free, layout.moved_to), key_states]
-        values = [value_states[:, :, layout.moved], value_states]
+        moved = value_states[:, :, layout.moved]
+        entering = layout.moved_to.shape[0]
+        # Kept so that what became memory, and what is left over, can be read off; the tensors exist anyway.
+        self.keys, self.values = free[:, :, : layout.memorized], moved[:, :, : layout.memorized]
+        self.left = free[:, :, entering:], moved[:, :, entering:]
+        keys = torch.cat((rotary.rotate(free[:, :, :entering], layout.moved_to), key_states), 2)
+        values = torch.cat((moved[:, :, :entering], value_states), 2)
         if self._prefix is not None:
-            batch = key_states.shape[0]
-            keys.insert(0, self._prefix[0].expand(batch, -1, -1, -1))
-            values.insert(0, self._prefix[1].expand(batch, -1, -1, -1))
-        # Kept so that what became memory can be read off; the tensors exist anyway.
-        self.keys, self.values = free[:, :, : layout.memorized], values[-2][:, :, : layout.memorized]
-        return torch.cat(keys, 2), torch.cat(values, 2)
+            keys, values = _behind(self._prefix[0], keys), _behind(self._prefix[1], values)
+        return keys, values
 
     def get_seq_length(self) -> int:
         return 0
@@ -128,15 +140,29 @@ class _OnePassLayer(CacheLayerMixin):
     get_max_cache_shape = get_max_length
 
 
+def _behind(first: Tensor, rows: Tensor) -> Tensor:
+    """(1, kv_heads, n, head_dim) before each of (batch, kv_heads, rows, head_dim)."""
+    return torch.cat((first.expand(rows.shape[0], -1, -1, -1), rows), 2)
+
+
 class _OnePassMemory(Cache):
-    def __init__(self, layers: int, layout: Layout, rotary: Rotary, prefix: Activations | None) -> None:
+    def __init__(
+        self, layers: int, layout: Layout, rotary: Rotary, prefix: Activations | None, carried: Activations | None
+    ) -> None:
         self.layout, self.rotary = layout, rotary
-        prefixes: list[tuple[Tensor, Tensor] | None] = [None] * layers
-        if prefix is not None:
-            positions = torch.arange(prefix.rows, device=prefix.keys.device)
-            keys = rotary.rotate(prefix.keys, positions)
-            prefixes = [(keys[index, None], prefix.values[index, None]) for index in range(layers)]
-        super().__init__(layers=[_OnePassLayer(self, each) for each in prefixes])
+        before = prefix.rows if prefix is not None else 0
+        prefixes = self._placed(prefix, torch.arange(before, device=layout.positions.device), layers)
+        carries = self._placed(carried, layout.positions[: layout.carried], layers)
+        super().__init__(layers=[_OnePassLayer(self, *each) for each in zip(prefixes, carries, strict=True)])
+
+    def _placed(
+        self, activations: Activations | None, positions: Tensor, layers: int
+    ) -> Sequence[tuple[Tensor, Tensor] | None]:
+        """For each layer, keys at `positions` and values, both (1, kv_heads, rows, head_dim)."""
+        if activations is None:
+            return [None] * layers
+        keys = self.rotary.rotate(activations.keys, positions)
+        return [(keys[index, None], activations.values[index, None]) for index in range(layers)]
 
 
 @dataclass(frozen=True)
@@ -146,11 +172,13 @@ class OnePass:
     Attributes:
         hidden: (batch, tokens, hidden) last hidden states of the ordinary tokens, in order.
         keys, values: (batch, layers, kv_heads, rows, head_dim) of what became memory; keys position-free.
+        left: the same two of what is left over of the last interval, for a further pass to carry on.
     """
 
     hidden: Tensor
     keys: Tensor
     values: Tensor
+    left: tuple[Tensor, Tensor]
 
 
 def read_in_one_pass(
@@ -161,25 +189,28 @@ def read_in_one_pass(
     plans: Sequence[Pass],
     ids: Tensor,
     prefix: Activations | None = None,
+    carried: Activations | None = None,
 ) -> OnePass:
     """Read whole texts at once; equals `Reader`, interval by interval, up to rounding.
 
     Args:
         plans: a planner's passes over the text's length, from its beginning, or behind `prefix`.
         ids: (batch, tokens).
-        prefix: memory before the text, the same for the whole batch; gets no gradient.
+        prefix: memory before the text, the same for the whole batch.
+        carried: what the pass before has left over, if the first of `plans` goes on with it.
     """
     layout = lay_out(plans, ids.device)
     decoder = decoder_of(model)
-    tokens = ids.new_zeros(ids.shape[0], layout.positions.shape[0])
+    positions = layout.positions[layout.carried :]
+    tokens = ids.new_zeros(ids.shape[0], positions.shape[0])
     tokens[:, layout.raw] = ids
     beacons = layout.beacons if layout.beacons.numel() else None
-    memory = _OnePassMemory(len(decoder.layers), layout, rotary, prefix)  # type: ignore[arg-type]
+    memory = _OnePassMemory(len(decoder.layers), layout, rotary, prefix, carried)  # type: ignore[arg-type]
     rows.rows = beacons
     try:
         output = decoder(
             inputs_embeds=embed(model, beacon, tokens, beacons),
-            position_ids=layout.positions[None],
+            position_ids=positions[None],
             attention_mask=layout.mask[None, None],
             past_key_values=memory,
             use_cache=True,
@@ -190,4 +221,8 @@ def read_in_one_pass(
         hidden=output.last_hidden_state[:, layout.raw],
         keys=torch.stack([layer.keys for layer in memory.layers], 1),
         values=torch.stack([layer.values for layer in memory.layers], 1),
+        left=(
+            torch.stack([layer.left[0] for layer in memory.layers], 1),
+            torch.stack([layer.left[1] for layer in memory.layers], 1),
+        ),
     )

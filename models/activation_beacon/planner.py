@@ -122,10 +122,29 @@ class Planner:
         return not self.window and not self._raw
 
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int) -> None:
-        """Continue behind `intervals` finished intervals whose memory has been loaded."""
-        self.consumed = self._start = tokens
-        self.sink, self.beacons = sink, beacons
-        self._intervals = self._passes = intervals
+        """Continue behind `intervals` further finished intervals whose memory has been loaded."""
+        self.consumed += tokens
+        self.sink += sink
+        self.beacons += beacons
+        self._intervals += intervals
+        self._passes += intervals
+        self._start = self.consumed
+
+    def end_interval(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """End the interval in progress where it is: its beacons become memory, and the tokens behind the last of them.
+
+        Returns:
+            The rows of the interval that become the sink, and those that become memory.
+        """
+        beacons = [row for row, entry in enumerate(self.window) if entry.is_beacon]
+        rest = range(beacons[-1] + 1 if beacons else 0, len(self.window))
+        sink = range(min(self.config.sink_size, len(self.window)) if beacons and not self._intervals else 0)
+        self.sink += len(sink)
+        self.beacons += len(beacons) + len(rest)
+        self._intervals += 1
+        self._start, self._ratio = self.consumed, None
+        self.window, self._raw = [], 0
+        return tuple(sink), (*beacons, *rest)
 
     def take(self, available: int) -> Pass:
         """Plan the next pass over at most `available` > 0 further tokens of the current call (`FORMAT.md` 4.3)."""

@@ -1,6 +1,6 @@
 """The beacon's own parameters, and putting them into a stock transformers decoder and out of it again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,11 @@ class ProjectionShape:
     inputs: int
     outputs: int
     bias: bool
+
+
+def _weight(layer: Any) -> Tensor:
+    weight: Tensor = layer.weight
+    return weight
 
 
 class Beacon(nn.Module):
@@ -54,19 +59,23 @@ class Beacon(nn.Module):
         return cls(config, hidden, shapes)
 
     @torch.no_grad()
-    def copy_base(self, model: nn.Module, *, token: int) -> None:
+    def copy_base(self, model: nn.Module, *, token: int, matrix: Callable[[Any], Tensor] = _weight) -> None:
         """Start from the model's own projections, and from the embedding of `token` (`FORMAT.md` 1).
 
+        Args:
+            matrix: the weight of a projection, (out, in); must dequantize those that are quantized.
+
         Raises:
-            ConfigError: if a projection's weight is not a plain matrix (dequantize the model first).
+            ConfigError: if a projection's weight is not such a matrix.
         """
         self.embedding.copy_(embeddings(model).weight[token])
         for layer, attention in zip(self.layers, attention_modules(model), strict=True):
             for p, linear in layer.items():  # type: ignore[operator]  # nn.ModuleDict is typed as nn.Module here
                 base = getattr(attention, f"{p}_proj")
-                if base.weight.shape != linear.weight.shape:
+                weight = matrix(base)
+                if weight.shape != linear.weight.shape:
                     raise ConfigError("a beacon can only be copied from a model that is not quantized")
-                linear.weight.copy_(base.weight)
+                linear.weight.copy_(weight)
                 if linear.bias is not None:
                     linear.bias.copy_(base.bias)
 

@@ -1,12 +1,36 @@
-"""What training does otherwise than reading: which passes, which ratios, which labels (`FORMAT.md` 5 and 6)."""
+"""What training does otherwise than reading: which passes, which ratios, which labels, and the loss of a text.
+
+`FORMAT.md` 5 and 6; paper, section 3.3.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from activation_beacon.architecture import decoder_of
+from activation_beacon.checkpointing import checkpointed
 from activation_beacon.config import BeaconConfig
+from activation_beacon.errors import ConfigError
+from activation_beacon.linear import BeaconRows
+from activation_beacon.memory import Activations
+from activation_beacon.objectives import (
+    Objectives,
+    Teacher,
+    hidden_distance,
+    layer_outputs,
+    read_uncondensed,
+    token_losses,
+)
+from activation_beacon.onepass import read_in_one_pass
 from activation_beacon.planner import Pass, Planner
+from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import OncePerSequence, RatioChooser, ratio_chooser
+from activation_beacon.rotary import Rotary, position_tensor
 
 IGNORED = -100
 
@@ -71,5 +95,136 @@ def token_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
         labels: (batch, tokens), shifted.
     """
     learned = labels != IGNORED
-    logits = model.get_output_embeddings()(hidden[learned])  # type: ignore[operator]  # a PreTrainedModel method
-    return nn.functional.cross_entropy(logits.float(), labels[learned])
+    return token_losses(model, hidden[learned], labels[learned])[0] / learned.sum()
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A frozen model in eval mode with the beacon that is trained installed, and what reading with them takes."""
+
+    model: nn.Module
+    beacon: Beacon
+    rows: BeaconRows
+    rotary: Rotary
+
+
+@dataclass(frozen=True)
+class TextLoss:
+    """The loss of one text.
+
+    Attributes:
+        total: what to differentiate.
+        parts: the objectives that are part of it, unweighted and detached; "ar" also beside "distill" alone.
+        learned: how many tokens they are a mean over.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    learned: int
+
+
+def text_loss(
+    trainee: Trainee,
+    ids: Tensor,
+    labels: Tensor,
+    plans: Sequence[Pass],
+    objectives: Objectives = Objectives(),  # noqa: B008  frozen
+    *,
+    intervals: int | None = None,
+    checkpoint_layers: bool = False,
+) -> TextLoss:
+    """The loss of one text, differentiable in the beacon's parameters, through the memory of all earlier intervals.
+
+    Args:
+        ids: (tokens).
+        labels: (tokens), from `training_labels`.
+        plans: from `training_passes`.
+        intervals: how many are read at a time. The backward pass computes each lot again, so that beside the memory
+            only one is held; None reads all at once and computes nothing again. The same gradients either way.
+        checkpoint_layers: keep only the inputs of layers, and compute those again too.
+
+    Raises:
+        ConfigError: if there is no token to learn from.
+    """
+    learned = labels != IGNORED
+    count = int(learned.sum())
+    if not count:
+        raise ConfigError("the text has no token to learn from")
+    model = trainee.model
+    trainee.rotary.reset()
+    trainee.rotary.extend(1 + max(entry.position for plan in plans for entry in plan.entries))
+    teacher = None
+    if objectives.distill or objectives.hidden:
+        teacher = read_uncondensed(model, ids, learned, layers=objectives.hidden > 0)
+    lesson = _Lesson(trainee, ids, labels, learned, objectives, teacher, checkpoint_layers)
+    memory: list[Activations] = []
+    sums, left, start = torch.zeros(3, device=ids.device), None, 0
+    size = intervals or len(plans)
+    for first in range(0, len(plans), size):
+        lot = plans[first : first + size]
+        if size >= len(plans):
+            part, done, left = lesson.read(lot, start, memory, left)
+        else:
+            part, done, left = checkpoint(
+                lesson.read, lot, start, memory.copy(), left, use_reentrant=False, preserve_rng_state=False
+            )
+        sums = sums + part
+        memory.append(done)
+        start += sum(plan.tokens for plan in lot)
+    ar, distill, hidden = sums[0] / count, sums[1] / count, sums[2]
+    total = objectives.ar * ar + objectives.distill * distill + objectives.hidden * hidden
+    parts = {"ar": ar, "distill": distill, "hidden": hidden}
+    return TextLoss(total, {name: part.detach() for name, part in parts.items() if objectives.has(name)}, count)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What the lots of one text share."""
+
+    trainee: Trainee
+    ids: Tensor
+    labels: Tensor
+    learned: Tensor
+    objectives: Objectives
+    teacher: Teacher | None
+    checkpoint_layers: bool
+
+    def read(
+        self, plans: Sequence[Pass], start: int, memory: list[Activations], left: Activations | None
+    ) -> tuple[Tensor, Activations, Activations]:
+        """Read some intervals from token `start` on.
+
+        Returns:
+            Sums of (cross-entropy, divergence, hidden distance); what became memory; what is left to the next lot.
+        """
+        model, rows = self.trainee.model, self.trainee.rows
+        decoder = decoder_of(model)
+        tokens = slice(start, start + sum(plan.tokens for plan in plans))
+        prefix = None
+        if plans[0].memory:
+            prefix = Activations(torch.cat([m.keys for m in memory], 2), torch.cat([m.values for m in memory], 2))
+        with (
+            checkpointed(decoder, rows) if self.checkpoint_layers else nullcontext(),
+            layer_outputs(decoder, wanted=self.objectives.hidden > 0) as outputs,
+        ):
+            done = read_in_one_pass(
+                model, self.trainee.beacon, rows, self.trainee.rotary, plans, self.ids[None, tokens], prefix,
+                left if plans[0].cached else None,
+            )  # fmt: skip
+        learned = self.learned[tokens]
+        before = int(self.learned[:start].sum())
+        part = slice(before, before + int(learned.sum()))
+        losses = torch.zeros(2, device=self.ids.device)
+        if self.objectives.has("ar"):
+            teacher = self.teacher.last[part] if self.teacher and self.objectives.distill else None
+            losses = token_losses(model, done.hidden[0, learned], self.labels[tokens][learned], teacher)
+        far = torch.zeros((), device=self.ids.device)
+        if self.teacher and self.objectives.hidden:
+            raw = [row for row, entry in enumerate(e for plan in plans for e in plan.entries) if not entry.is_beacon]
+            at = position_tensor(raw, self.ids.device)[learned]
+            far = hidden_distance([output[0, at] for output in outputs], self.teacher.layers, part)
+        return (
+            torch.cat((losses, far[None])),
+            Activations(done.keys[0], done.values[0]),
+            Activations(done.left[0][0], done.left[1][0]),
+        )

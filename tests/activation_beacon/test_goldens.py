@@ -13,7 +13,9 @@ from activation_beacon.plugin import installed
 from activation_beacon.reader import Reader, Step
 from activation_beacon.training import (
     IGNORED,
+    Trainee,
     shifted,
+    text_loss,
     token_loss,
     training_chooser,
     training_labels,
@@ -154,8 +156,9 @@ def reference_name(name: str) -> str:
     return f"model.layers.{layer}.self_attn.beacon_{projection}_proj.{kind}"
 
 
+@pytest.mark.parametrize("how", [{}, {"intervals": 1, "checkpoint_layers": True}], ids=["one pass", "sequential"])
 @pytest.mark.parametrize("case_id", TRAIN_CASES)
-def test_training_has_the_references_loss_and_gradients(case_id: str) -> None:
+def test_training_has_the_references_loss_and_gradients(case_id: str, how: dict[str, Any]) -> None:
     case = usable(case_id)
     parts: Any = build(case)
     model, beacon, rotary, config, settings = parts
@@ -164,15 +167,15 @@ def test_training_has_the_references_loss_and_gradients(case_id: str) -> None:
     rng = np.random.default_rng(42 if case.data["rng_seed"] is None else case.data["rng_seed"])
     with installed(model, beacon) as rows:
         for index, expected in enumerate(case.data["expected"]["instances"]):
-            ids = case.tensors[f"inst{index}.input_ids"][None].long()
+            ids = case.tensors[f"inst{index}.input_ids"].long()
             targets = case.tensors[f"inst{index}.labels"].long()
-            length = ids.shape[1]
+            length = len(ids)
             chooser = training_chooser(config, length, positions=positions(settings), rng=rng)
             plans = training_passes(length, config, chooser)
             assert [plan.ratio for plan in plans] == [step["ratio"] for step in expected["steps"]]
             beacon.zero_grad()
-            done = read_in_one_pass(model, beacon, rows, rotary, plans, ids)
-            loss = token_loss(model, done.hidden, training_labels(targets[None], config))
+            labels = training_labels(targets, config)
+            loss = text_loss(Trainee(model, beacon, rows, rotary), ids, labels, plans, **how).total
             loss.backward()
             assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
             for name, parameter in beacon.named_parameters():
