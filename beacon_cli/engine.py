@@ -1,8 +1,8 @@
-"""A loaded model: the 4-bit LLM with its beacon installed. The only user of bitsandbytes."""
+"""A loaded model: the 4-bit LLM with its beacon installed."""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +14,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from activation_beacon.architecture import decoder_of
-from activation_beacon.checkpoint import load_beacon
 from activation_beacon.linear import BeaconRows
 from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon, install
 from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
-from activation_beacon.rotary import Rotary, model_rotary
+from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
+from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.errors import ModelError, SettingsError
-from beacon_cli.model_source import ModelSource
+from beacon_cli.model_source import BaseSource, ModelSource
 
 Device = Literal["auto", "cpu", "cuda"]
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
@@ -64,21 +64,76 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         ModelError: if the weights are missing, damaged or of an architecture that cannot carry a beacon.
         SettingsError: if CUDA is asked for and not there.
     """
+    base = load_base(source, device)
+    beacon = load_adapter(
+        source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
+        device=base.device,
+    )  # fmt: skip
+    rotary = place_rotary(base, source.info.rope_scaling)
+    rows = install(base.model, beacon)
+    return Engine(source, base.model, beacon, rows, rotary, base.device, base.dtype, base.note)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model alone, frozen.
+
+    Attributes:
+        dtype: its compute type.
+        packed: whether its projections are in 4 bits still, or again matrices.
+        note: see `Engine`.
+    """
+
+    model: Any
+    device: torch.device
+    dtype: torch.dtype
+    packed: bool
+    note: str = ""
+
+
+def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits: int = 4) -> Base:
+    """Load a base model as `load_engine` does; with 16 `bits` nothing is quantized, and what is stored so dequantized.
+
+    Raises:
+        ModelError: if the weights are missing or damaged.
+        SettingsError: if CUDA is asked for and not there.
+    """
     place = pick_device(device)
     # What transformers and bitsandbytes say while loading is about them, not about the user's document.
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    model = _load_four_bit(source, place, dtype)
-    note = ""
-    if place.type == "cpu":
+    note, packed = "", bits == 4
+    if packed:
+        model = load_four_bit(source, place, dtype)
+    else:
+        model = _load(source.folder, place, dtype, None)
+        if getattr(model.config, "quantization_config", None) is not None:
+            model = model.dequantize(dtype=dtype).to(dtype)
+    if packed and place.type == "cpu":
         model, note = _dequantize_if_it_fits(model)
-    model.requires_grad_(False).eval()
-    beacon = load_beacon(source.beacon_folder, model, dtype=dtype, device=place)
-    rotary = model_rotary(decoder_of(model), model.config).to(place)
-    decoder_of(model).rotary_emb = rotary
-    return Engine(source, model, beacon, install(model, beacon), rotary, place, dtype, note)
+        packed = bool(note)
+    return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
+
+
+def place_rotary(base: Base, rope_scaling: Mapping[str, Any] | None) -> Rotary:
+    """Give the model the rotary embedding that is its beacon's too.
+
+    Args:
+        rope_scaling: what the beacon was trained with, where transformers would read the configuration otherwise.
+    """
+    model = base.model
+    rotary = model_rotary(decoder_of(model), model.config)
+    if rope_scaling is not None:
+        rotary = scaled_rotary(
+            rope_scaling,
+            base=model.config.rope_parameters["rope_theta"],
+            dim=2 * rotary.inv_freq.shape[-1],
+            positions=model.config.max_position_embeddings,
+        )
+    decoder_of(model).rotary_emb = rotary.to(base.device)
+    return rotary
 
 
 def pick_device(device: Device) -> torch.device:
@@ -94,15 +149,24 @@ def pick_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
-def _load_four_bit(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Any:
+def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype: torch.dtype) -> Any:
+    """The base model with its weights in 4 bits, computing in `dtype`.
+
+    Raises:
+        ModelError: if its weights are missing, damaged or unsuitable.
+    """
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+    return _load(source.folder, device, dtype, quantization)
+
+
+def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: BitsAndBytesConfig | None) -> Any:
     try:
-        config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         stored = getattr(config, "quantization_config", None)
         if stored is not None:
             # Weights keep their stored form; only the type they are computed in is this machine's.
@@ -111,7 +175,7 @@ def _load_four_bit(source: ModelSource, device: torch.device, dtype: torch.dtype
                 "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch."),
             }
         model = AutoModelForCausalLM.from_pretrained(
-            source.folder,
+            folder,
             config=config,
             dtype=dtype,
             device_map={"": device},
@@ -123,9 +187,7 @@ def _load_four_bit(source: ModelSource, device: torch.device, dtype: torch.dtype
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         # The libraries below raise all of these for damaged or unsuitable checkpoints.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"the model in {source.folder} cannot be loaded ({reason}): download or convert it again"
-        ) from error
+        raise ModelError(f"the model in {folder} cannot be loaded ({reason}): download or convert it again") from error
     return model
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "DocumentError",
     "ModelError",
     "SettingsError",
+    "TrainingError",
 ]
 
 
@@ -27,3 +28,7 @@ class ModelError(BeaconError):
 
 class SettingsError(BeaconError):
     """An option, environment variable or configuration file with an unusable value."""
+
+
+class TrainingError(BeaconError):
+    """Training that cannot start or go on: its data, its saved state, or a loss that is no number."""

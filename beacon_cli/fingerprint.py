@@ -4,18 +4,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from beacon_cli.errors import CacheError, ModelError
-from beacon_cli.hub import check_model_folder, expected_sha256, weight_files
+from beacon_cli.hub import check_model_folder, discard, expected_sha256, weight_files
 from beacon_cli.store.files import make_private_folder, write_durably
 
 # Settings that say where a model is from and which tool wrote it, not what it computes.
 _IRRELEVANT = {"_name_or_path", "auto_map", "base_name", "dtype", "torch_dtype", "transformers_version"}
+# In a model's own folder: the hashes that its files had when they were written.
+BESIDE = "hashes.json"
 # Two changes of a file within one tick of the file system's clock leave the same time of change.
 _TICK_NS = 20_000_000
 
@@ -28,6 +30,11 @@ class _File:
     mtime_ns: int
     inode: int
     sha256: str
+
+    @classmethod
+    def of(cls, stat: os.stat_result, sha256: str) -> "_File":
+        """A file with that status and that hash."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino, sha256)
 
 
 def model_fingerprint(folder: Path, cache: Path) -> str:
@@ -48,12 +55,33 @@ def model_fingerprint(folder: Path, cache: Path) -> str:
 
 
 def beacon_fingerprint(folder: Path, cache: Path) -> str:
-    """The same over `beacon.safetensors` and `beacon_config.json`.
+    """The same over `beacon.safetensors`, as it is stored, and `beacon_config.json`.
 
     Raises:
         ModelError: as `model_fingerprint`.
     """
     return _fingerprint(folder / "beacon_config.json", [folder / "beacon.safetensors"], cache)
+
+
+def remember_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Keep the SHA-256 of files in `folder`, by name, beside them: whoever wrote them need not read them again.
+
+    Files that are changed or copied are hashed anew.
+    """
+    files = {name: _File.of((folder / name).stat(), sha256) for name, sha256 in hashes.items()}
+    (folder / BESIDE).write_text(_memo_text(files), encoding="utf-8")
+
+
+def check_hub_files(folder: Path, cache: Path) -> None:
+    """Check what a snapshot of the hub's cache has of a model against the hub's checksums; a bad file is deleted.
+
+    Args:
+        cache: see `model_fingerprint`.
+
+    Raises:
+        ModelError: if a file does not match.
+    """
+    _hash_files([path for path in weight_files(folder) if expected_sha256(path)], cache)
 
 
 def _fingerprint(config: Path, weights: Sequence[Path], cache: Path) -> str:
@@ -77,36 +105,39 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _hash_files(paths: Sequence[Path], cache: Path) -> dict[str, _File]:
     """By name. All files are in one folder."""
+    if not paths:
+        return {}
     folder = os.path.realpath(paths[0].parent)
     memo = cache / "fingerprints" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()}.json"
-    known = _read_memo(memo)
+    known, beside = _read_memo(memo), _read_memo(paths[0].parent / BESIDE)
     files, fresh = {}, {}
     for path in paths:
-        file, settled = _hash_file(path, known.get(path.name))
+        remembered = [memory[path.name] for memory in (known, beside) if path.name in memory]
+        file, settled = _hash_file(path, remembered)
         files[path.name] = file
-        if settled and file != known.get(path.name):
+        if settled and file not in remembered:
             fresh[path.name] = file
     if fresh:
         _write_memo(memo, {**known, **fresh})
     return files
 
 
-def _hash_file(path: Path, known: _File | None) -> tuple[_File, bool]:
+def _hash_file(path: Path, remembered: Sequence[_File]) -> tuple[_File, bool]:
     """The file's hash, and whether it may be remembered."""
     try:
         with path.open("rb") as content:
             now = time.time_ns()
             stat = os.fstat(content.fileno())
-            if known and (known.size, known.mtime_ns, known.inode) == (stat.st_size, stat.st_mtime_ns, stat.st_ino):
-                return known, True
+            for known in remembered:
+                if known == _File.of(stat, known.sha256):
+                    return known, True
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}): restore or download it again") from error
     if expected_sha256(path) not in (None, sha256):
-        raise ModelError(
-            f"{path} does not match the hub's checksum; delete {path.resolve()} and run the same command again"
-        )
-    return _File(stat.st_size, stat.st_mtime_ns, stat.st_ino, sha256), abs(now - stat.st_mtime_ns) > _TICK_NS
+        discard(path)
+        raise ModelError(f"{path} does not match the hub's checksum and is deleted: run the same command again")
+    return _File.of(stat, sha256), abs(now - stat.st_mtime_ns) > _TICK_NS
 
 
 def _read_memo(path: Path) -> dict[str, _File]:
@@ -123,4 +154,8 @@ def _write_memo(path: Path, files: dict[str, _File]) -> None:
         path.parent.parent.parent.mkdir(parents=True, exist_ok=True)
         for folder in (path.parent.parent, path.parent):
             make_private_folder(folder)
-        write_durably(path, json.dumps({name: asdict(file) for name, file in files.items()}).encode())
+        write_durably(path, _memo_text(files).encode())
+
+
+def _memo_text(files: Mapping[str, _File]) -> str:
+    return json.dumps({name: asdict(file) for name, file in files.items()})

@@ -1,42 +1,46 @@
 """Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from beacon_cli.download import download
 from beacon_cli.errors import ModelError
+from beacon_cli.events import Event, Stage, Transfer
 
 Kind = Literal["model", "beacon"]
-Progress = Callable[[int, int], None]
 
 WEIGHTS = "model*.safetensors"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": ("config.json", WEIGHTS),
     "beacon": ("beacon_config.json", "beacon.safetensors"),
 }
+# What belongs to a model in whatever form its weights are.
+_COMPANIONS = [
+    "generation_config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "*.jinja",
+    "LICEN[CS]E*",
+    "NOTICE*",
+    "README.md",
+]
 # What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
 _TEXTS: dict[Kind, list[str]] = {
-    "model": [
-        "config.json",
-        "generation_config.json",
-        "model.safetensors.index.json",
-        "tokenizer*.json",
-        "tokenizer.model",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "merges.txt",
-        "*.jinja",
-        "beacon/beacon_config.json",
-    ],
+    "model": ["config.json", "model.safetensors.index.json", *_COMPANIONS, "beacon/beacon_config.json"],
     "beacon": ["beacon_config.json"],
 }
 _TENSORS: dict[Kind, re.Pattern[str]] = {
@@ -46,25 +50,14 @@ _TENSORS: dict[Kind, re.Pattern[str]] = {
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+Check = Callable[[Path], None]
 
 
-def resolve_model(name: str, *, kind: Kind, progress: Progress | None = None) -> Path:
-    """The folder of the model or beacon that the user calls `name`.
-
-    A folder on this disk is taken as it is. Anything else is a hub id, `owner/name` or `owner/name@revision`: what is
-    needed of that repository is fetched into the hub's own cache, and taken from there when the hub cannot be reached.
-    No code of the repository is fetched or executed. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` are
-    honoured as they were when this process first imported `huggingface_hub`.
-
-    The sizes of fetched files are checked here; whoever takes their fingerprint checks their content.
-
-    Args:
-        kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
-        progress: called with the bytes of weights that have arrived and those to fetch in all.
+def local_folder(name: str, kind: Kind = "model") -> Path | None:
+    """The folder on this disk that `name` is; None if it is a hub id, `owner/name` or `owner/name@revision`.
 
     Raises:
-        ModelError: if there is no such folder, repository or revision, if it cannot be fetched, or if the repository
-            holds no safetensors weights.
+        ModelError: if it is neither.
     """
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
@@ -74,9 +67,31 @@ def resolve_model(name: str, *, kind: Kind, progress: Progress | None = None) ->
         raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
     if not _HUB_ID.fullmatch(repository) or (at and not revision):
         raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
+    return None
+
+
+def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Generator[Event, None, Path]:
+    """The folder of the model or beacon that the user calls `name`, which is fetched if need be.
+
+    A folder on this disk is taken as it is. Of a repository, what is needed is fetched into the hub's own cache, and
+    taken from there when the hub cannot be reached. A file that arrived in part, however that ended, is gone on with.
+    No code of the repository is fetched or executed. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` are
+    honoured as they were when this process first imported `huggingface_hub`.
+
+    Args:
+        kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
+        check: called with the folder before the weights are fetched, when it holds everything else; may refuse it.
+
+    Raises:
+        ModelError: if there is no such folder, repository or revision, if it cannot be fetched, if what arrives does
+            not match the hub's checksum, or if the repository holds no safetensors weights.
+    """
+    folder = local_folder(name, kind)
+    if folder is not None:
+        return folder
+    repository, _, revision = name.partition("@")
     try:
-        with _quiet_library():
-            return _fetch(repository, revision or None, kind, progress or _ignore)
+        return (yield from _fetch(repository, revision or None, kind, check or (lambda folder: None)))
     except ModelError:
         raise
     # Errors of the library, of the HTTP client it was built with, and of the operating system have no common base.
@@ -97,14 +112,40 @@ def check_model_folder(folder: Path) -> None:
         if "model.safetensors" in names or index.name not in names:
             return
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        strange = [shard for shard in shards if "/" in shard or "\\" in shard or not fnmatchcase(shard, WEIGHTS)]
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be read ({error.strerror}): give the folder of a model") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{index} is damaged ({error!r}): download or convert the model again") from error
+    if strange:
+        raise ModelError(f"{index} names {strange[0]!r} as a shard, which is no {WEIGHTS} beside it: use another model")
     if missing := [shard for shard in shards if shard not in names]:
         raise ModelError(
             f"{folder} misses {len(missing)} of its {len(shards)} shards ({missing[0]}): download it again"
         )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a model folder.
+
+    Raises:
+        ModelError: if it is missing or damaged.
+    """
+    path = folder / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): give the folder of a whole model") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({error}): download the model again") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{path} is damaged (no mapping): download the model again")
+    return settings
+
+
+def is_merged(folder: Path) -> bool:
+    """Whether the model in `folder` has its beacon in it."""
+    return any(key.startswith("beacon_") for key in read_settings(folder))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -120,37 +161,82 @@ def expected_sha256(path: Path) -> str | None:
     return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else None
 
 
-def _fetch(repository: str, revision: str | None, kind: Kind, progress: Progress) -> Path:
-    """Weights are fetched one by one in this thread: the library's own pool would make Ctrl-C wait for whole files."""
-    from huggingface_hub import (  # noqa: PLC0415 (takes time that no other command should pay for)
-        get_cached_repo_tree,
-        hf_hub_download,
-        snapshot_download,
-    )
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (likewise)
+def discard(path: Path) -> None:
+    """Delete a file from the hub's cache: its name in a snapshot, and its content."""
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    content.unlink(missing_ok=True)
 
-    texts = snapshot_download(
-        repository, revision=revision, allow_patterns=_TEXTS[kind], tqdm_class=_bar_class(lambda count: None)
-    )
-    folder = Path(texts)
-    try:
-        files = get_cached_repo_tree(repository, revision=folder.name)
-    except CachedRepoTreeNotFoundError:
-        # Cached by an older version of the library, and now offline: what is there is all there is.
-        return folder
+
+def companions(folder: Path) -> list[Path]:
+    """The files of a model that are neither its weights nor their configuration: its tokenizer's, its licence."""
+    names = sorted(path for path in folder.iterdir() if path.is_file())
+    return [path for path in names if any(fnmatchcase(path.name, pattern) for pattern in _COMPANIONS)]
+
+
+def hub_cache() -> Path:
+    """The hub's cache."""
+    from huggingface_hub import constants  # noqa: PLC0415 (takes time that no other command should pay for)
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_repository(repository: str) -> Path:
+    """Where the hub's cache keeps what it has of a repository, whether or not it has any of it."""
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def _fetch(repository: str, revision: str | None, kind: Kind, check: Check) -> Generator[Event, None, Path]:
+    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (as above)
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (as above)
+
+    yield Stage(f"looking for {repository}")
+    with _quiet_library():
+        folder = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=_TEXTS[kind], tqdm_class=_silent_bar())
+        )
+        try:
+            files = get_cached_repo_tree(repository, revision=folder.name)
+        except CachedRepoTreeNotFoundError:
+            # Cached by an older version of the library, and now offline: what is there is all there is.
+            return folder
     _check_names(repository, [file.path for file in files if "/" not in file.path], kind)
+    _check_texts(folder)
+    check(folder)
     missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
     total = sum(file.size for file in missing)
-    done = 0
-
-    def arrived(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
+    before = 0
     for file in missing:
-        hf_hub_download(repository, file.path, revision=folder.name, tqdm_class=_bar_class(arrived))
+        # One by one in this thread: the library's own pool would make Ctrl-C wait for whole files.
+        for done in _fetch_file(repository, folder, file.path):
+            yield Transfer(f"downloading {repository}", min(before + done, total), total)
+        before += file.size
     return folder
+
+
+def _check_texts(folder: Path) -> None:
+    """Compare what is small but in large-file storage, as tokenizers are, with its checksum."""
+    for path in companions(folder):
+        if (sha256 := expected_sha256(path)) and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            discard(path)
+            raise ModelError(f"{path} does not match the hub's checksum and is deleted: run the same command again")
+
+
+def _fetch_file(repository: str, folder: Path, path: str) -> Iterator[int]:
+    """Fetch a large file into the snapshot `folder` of the hub's cache, yielding how many of its bytes are there."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url  # noqa: PLC0415 (as above)
+
+    url = hf_hub_url(repository, path, revision=folder.name)
+    with _quiet_library():
+        metadata = get_hf_file_metadata(url)
+    etag, size = metadata.etag or "", metadata.size
+    blobs = folder.parent.parent / "blobs"
+    if size is not None and re.fullmatch(r"[\w-]+", etag):
+        sha256 = etag if _SHA256.fullmatch(etag) else None
+        yield from download(url, blobs / etag, name=f"{repository}/{path}", size=size, sha256=sha256)
+    # Finds the file among the blobs, and gives it its name.
+    with _quiet_library():
+        hf_hub_download(repository, path, revision=folder.name, tqdm_class=_silent_bar())
 
 
 def _check_names(place: str, names: Sequence[str], kind: Kind) -> None:
@@ -166,25 +252,15 @@ def _check_names(place: str, names: Sequence[str], kind: Kind) -> None:
         raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
 
 
-def _bar_class(arrived: Callable[[int], None]) -> Any:
-    """A progress bar that draws nothing and passes on how many bytes each update adds."""
+def _silent_bar() -> Any:
+    """A progress bar that draws nothing."""
     from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 (as above)
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
-            # Where bytes on the network and bytes on the disk differ, the library has a bar for each.
-            self._counts = not str(options.get("name")).endswith(".transfer")
-
-        def update(self, n: float | None = 1) -> None:
-            if self._counts:
-                arrived(int(n or 0))
 
     return Bar
-
-
-def _ignore(done: int, total: int) -> None:
-    """Progress that nobody asked for."""
 
 
 @contextmanager
@@ -211,10 +287,10 @@ def _reason(error: Exception, repository: str) -> str:
     hub_url = constants.ENDPOINT
     if isinstance(error, hub.HFValidationError):
         return "not a name that the hub allows; check its spelling"
+    if isinstance(error, hub.OfflineModeIsEnabled) or isinstance(error.__cause__, hub.OfflineModeIsEnabled):
+        return "not (wholly) on this disk, and HF_HUB_OFFLINE is set; unset it for one run, or give a folder"
     if isinstance(error, hub.LocalEntryNotFoundError):
         cause = error.__cause__ or error
-        if isinstance(cause, hub.OfflineModeIsEnabled):
-            return "not (wholly) on this disk, and HF_HUB_OFFLINE is set; unset it for one run, or give a folder"
         if not isinstance(cause, hub.HfHubHTTPError):
             what = _first_line(cause)
             return f"not (wholly) on this disk, and {hub_url} cannot be reached ({what}); check the network"
@@ -237,7 +313,7 @@ def _reason(error: Exception, repository: str) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be written ({error.strerror}); set HF_HOME to a folder that can"
     what = _first_line(error)
-    return f"the download broke off ({what}); run the same command again: whole files that have arrived are kept"
+    return f"the download broke off ({what}); run the same command again, which goes on where it ended"
 
 
 def _first_line(error: BaseException) -> str:

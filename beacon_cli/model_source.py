@@ -1,18 +1,39 @@
 """Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
 
+import hashlib
 import json
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import beacon_pocket
 from activation_beacon.checkpoint import BeaconInfo, read_info
+from beacon_cli.checkpoints.adapter import stored_bits
+from beacon_cli.checkpoints.folders import Lease
+from beacon_cli.checkpoints.merged import check_if_merged
+from beacon_cli.checkpoints.record import RECORD_FILE
 from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.events import Event
 from beacon_cli.fingerprint import beacon_fingerprint, model_fingerprint
-from beacon_cli.hub import check_model_folder, resolve_model
+from beacon_cli.hub import check_model_folder, is_merged, local_folder, resolve_model
+from beacon_cli.library import converted, obtain
 from beacon_cli.tokenizer import Tokenizer
 
 POCKET = "beacon-pocket"
+
+
+@dataclass(frozen=True)
+class BaseSource:
+    """A base model on this disk; `beacon_folder` is None if it brings no beacon. See `ModelSource`."""
+
+    name: str
+    folder: Path
+    beacon_folder: Path | None
+    tokenizer: Tokenizer
+    context: int
+    fingerprint: str
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,8 @@ class ModelSource:
         tokenizer: the base model's.
         context: positions that the base model was made for.
         base_fingerprint, beacon_fingerprint: hashes of what the weights are.
+        beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
+        lease: what keeps a converted model from being removed.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
@@ -38,6 +61,8 @@ class ModelSource:
     context: int
     base_fingerprint: str
     beacon_fingerprint: str
+    beacon_bits: int = 16
+    lease: Lease | None = None
     note: str = ""
 
     @property
@@ -57,20 +82,37 @@ class ModelSource:
         return ratio
 
 
-def find_model(model: str, beacon: str | None, cache: Path) -> ModelSource:
-    """Resolve the names given for a model and its beacon.
+def find_model(model: str, beacon: str | None, cache: Path, beacon_bits: int | None = None) -> ModelSource:
+    """`locate_model`, for those who do not look on."""
+    events = locate_model(model, beacon, cache, beacon_bits)
+    while True:
+        try:
+            next(events)
+        except StopIteration as found:
+            source: ModelSource = found.value
+            return source
+
+
+def locate_model(
+    model: str, beacon: str | None, cache: Path, beacon_bits: int | None = None
+) -> Generator[Event, None, ModelSource]:
+    """Resolve the names given for a model and its beacon; what is not on this disk is fetched.
+
+    A merged checkpoint, base and beacon in one, is never run itself but converted once.
 
     Args:
         model: a checkpoint folder, a hub id, or `beacon-pocket`, the embedded default.
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
+        beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
 
     Raises:
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
     """
-    folder = beacon_pocket.FOLDER if model == POCKET else resolve_model(model, kind="model")
+    folder = beacon_pocket.FOLDER if model == POCKET else (yield from _model_folder(model, beacon_bits, cache))
+    lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    beacon_folder = resolve_model(beacon, kind="beacon") if beacon else folder / "beacon"
+    beacon_folder = (yield from resolve_model(beacon, kind="beacon")) if beacon else folder / "beacon"
     if not beacon and not beacon_folder.is_dir():
         raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id")
     info = read_info(beacon_folder)
@@ -86,6 +128,7 @@ def find_model(model: str, beacon: str | None, cache: Path) -> ModelSource:
             f"the beacon {beacon or beacon_folder} condenses {info.config.stride} of {info.config.window} tokens at a "
             "time, and the cache cannot keep the others yet; use one whose stride is its window"
         )
+    fingerprint, bits = _beacon_identity(beacon_folder, beacon_bits, cache)
     return ModelSource(
         name=model,
         folder=folder,
@@ -94,9 +137,58 @@ def find_model(model: str, beacon: str | None, cache: Path) -> ModelSource:
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
         base_fingerprint=base,
-        beacon_fingerprint=beacon_fingerprint(beacon_folder, cache),
+        beacon_fingerprint=fingerprint,
+        beacon_bits=bits,
+        lease=lease,
         note=beacon_pocket.SUMMARY_NOTE if model == POCKET else "",
     )
+
+
+def locate_base(model: str, cache: Path) -> Generator[Event, None, BaseSource]:
+    """As `locate_model`, for a base model whatever beacon it has.
+
+    Raises:
+        ModelError: if it is missing or unusable.
+    """
+    folder = beacon_pocket.FOLDER if model == POCKET else (yield from _model_folder(model, None, cache))
+    lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
+    check_model_folder(folder)
+    own = folder / "beacon"
+    return BaseSource(
+        name=model,
+        folder=folder,
+        beacon_folder=own if own.is_dir() else None,
+        tokenizer=Tokenizer.from_folder(folder),
+        context=_context(folder),
+        fingerprint=model_fingerprint(folder, cache),
+        lease=lease,
+    )
+
+
+def _model_folder(model: str, beacon_bits: int | None, cache: Path) -> Generator[Event, None, Path]:
+    """Where the model is, or is then: a merged checkpoint is converted."""
+    local = local_folder(model)
+    if local and not is_merged(local):
+        return local
+    if ready := converted(model):
+        return ready
+    folder = local or (yield from resolve_model(model, kind="model", check=check_if_merged))
+    if not is_merged(folder):
+        return folder
+    return (yield from obtain(model, beacon_bits=beacon_bits, cache=cache))
+
+
+def _beacon_identity(folder: Path, bits: int | None, cache: Path) -> tuple[str, int]:
+    """What the beacon in `folder` is when its projections are in `bits`, and in how many they then are."""
+    fingerprint, stored = beacon_fingerprint(folder, cache), stored_bits(folder)
+    if stored == 4 and bits == 16:
+        raise ModelError(
+            f"the beacon in {folder} is stored in 4 bits: leave --beacon-bits 16 out, or convert the model again "
+            "(beacon models convert … --beacon-bits 16)"
+        )
+    if stored == 16 and bits == 4:
+        return hashlib.sha256(f"{fingerprint} quantized to nf4".encode()).hexdigest(), 4
+    return fingerprint, stored
 
 
 def _context(folder: Path) -> int:

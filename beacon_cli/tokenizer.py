@@ -86,6 +86,14 @@ class Tokenizer:
         """Ids of a rendered chat template: control tokens are recognised, none is added."""
         return list(self._reference.encode(_well_formed(rendered), add_special_tokens=False).ids)
 
+    @cached_property
+    def text_opening(self) -> list[int]:
+        """What the checkpoint's own tokenizer puts before every text: a token that begins it, or nothing."""
+        first = self._reference.encode("")
+        return [
+            i for i, token in zip(first.ids, first.tokens, strict=True) if token == self._files.special.get("bos_token")
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` without special tokens; bytes that are not UTF-8 become U+FFFD."""
         if self._bpe is None:

@@ -12,6 +12,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     for name in [name for name in os.environ if name.startswith("BEACON_") and name != "BEACON_GOLDENS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
+    monkeypatch.setenv("BEACON_MODELS_DIR", str(home / "models"))
     monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -19,3 +20,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture
 def cache_dir() -> Path:
     return Path(os.environ["BEACON_CACHE_DIR"])
+
+
+@pytest.fixture
+def models_dir() -> Path:
+    return Path(os.environ["BEACON_MODELS_DIR"])

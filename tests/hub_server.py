@@ -10,9 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-# What a real repository keeps in large-file storage: served by the CDN, under its SHA-256.
-LARGE = (".safetensors", ".bin")
-
 
 @dataclass
 class Repository:
@@ -48,6 +45,8 @@ class HubServer:
             reset, or left open with nothing more coming.
         instead: by name of a large file, content that is sent in place of the announced one.
         announce: by name of a large file, the size to announce in place of the true one.
+        large: how files end that are in large-file storage: served by the CDN, under their SHA-256.
+        whole: whether the CDN sends files from their beginning, whatever it is asked for.
         broken: whether every answer of the hub is an internal error.
     """
 
@@ -56,6 +55,8 @@ class HubServer:
     cut: dict[str, list[tuple[Literal["close", "reset", "stall"], int]]] = field(default_factory=dict)
     instead: dict[str, bytes] = field(default_factory=dict)
     announce: dict[str, int] = field(default_factory=dict)
+    large: tuple[str, ...] = (".safetensors", ".bin")
+    whole: bool = False
     broken: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -71,8 +72,9 @@ class HubServer:
             server.server_close()
 
     def fetched(self) -> list[str]:
-        """Names of the files whose content was asked for, in order, with repetitions."""
-        return [path.rsplit("/", 1)[1] for method, path, _ in self.requests if method == "GET" and "/api/" not in path]
+        """Names of the files whose content was asked for, in order, with repetitions; redirections do not count."""
+        paths = [path for method, path, _ in self.requests if method == "GET" and "/api/" not in path]
+        return [path.rsplit("/", 1)[1] for path in paths if not ("/resolve/" in path and path.endswith(self.large))]
 
 
 def _serve(hub: HubServer, handler: "type[_Handler]") -> ThreadingHTTPServer:
@@ -125,7 +127,8 @@ class _HubHandler(_Handler):
         if action == "revision":
             return self.send({"id": f"{owner}/{name}", "sha": repository.commit, "siblings": []})
         if action == "tree":
-            return self.send([_entry(path, content) for path, content in repository.files.items()])
+            large = self.served.large
+            return self.send([_entry(path, content, large) for path, content in repository.files.items()])
         if repository.gated:
             return self.fail(403, "GatedRepo")
         return self.resolve(f"{owner}/{name}", repository, "/".join(file).strip("/"))
@@ -133,7 +136,7 @@ class _HubHandler(_Handler):
     def resolve(self, repository_id: str, repository: Repository, path: str) -> None:
         content = repository.files[path]
         commit = {"X-Repo-Commit": repository.commit}
-        if not path.endswith(LARGE):
+        if not path.endswith(self.served.large):
             return self.send(content, {**commit, "ETag": f'"{_git_id(content)}"'})
         linked = {
             "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"',
@@ -158,6 +161,8 @@ class _CdnHandler(_Handler):
     def answer(self, parts: list[str]) -> None:
         path = "/".join(parts[2:])
         content = self.served.instead.get(path, self.served.repositories["/".join(parts[:2])].files[path])
+        if self.served.whole:
+            del self.headers["Range"]
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
         self.head(206 if start else 200, len(content) - start, span)
@@ -174,9 +179,9 @@ class _CdnHandler(_Handler):
             self.connection.close()
 
 
-def _entry(path: str, content: bytes) -> dict[str, Any]:
+def _entry(path: str, content: bytes, large: tuple[str, ...]) -> dict[str, Any]:
     entry = {"type": "file", "path": path, "size": len(content), "oid": _git_id(content)}
-    if not path.endswith(LARGE):
+    if not path.endswith(large):
         return entry
     return {**entry, "lfs": {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}}
 

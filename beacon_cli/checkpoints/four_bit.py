@@ -1,0 +1,92 @@
+"""4-bit weights as bitsandbytes has them: NF4 in blocks of 64, their scales quantized once more."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from activation_beacon.errors import CheckpointError
+
+# In a state dict, the name of one of the entries that a 4-bit weight has beside its own.
+MARK = ".quant_state.bitsandbytes__nf4"
+
+
+def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """The entries of a state dict that hold `weight` in 4 bits, as stock transformers loads them.
+
+    Args:
+        name: the weight's, ending in `.weight`.
+        weight: (out, in) of a 16- or 32-bit type, which is what it is dequantized to.
+    """
+    packed, state = _library().functional.quantize_4bit(
+        weight, blocksize=64, compress_statistics=True, quant_type="nf4"
+    )
+    return {name: packed, **{f"{name}.{part}": value for part, value in state.as_dict(packed=True).items()}}
+
+
+def dequantize(name: str, entries: Mapping[str, Tensor]) -> Tensor:
+    """The weight that `quantize` was given, as it came out of it.
+
+    Raises:
+        CheckpointError: if entries are missing or malformed.
+    """
+    weight: Tensor = _library().functional.dequantize_4bit(entries[name], _state(name, entries))
+    return weight
+
+
+def stored_shape(name: str, entries: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The shape of the weight that `quantize` was given.
+
+    Raises:
+        CheckpointError: if entries are missing or malformed.
+    """
+    return tuple(_state(name, entries).shape)
+
+
+def four_bit_linear(name: str, entries: Mapping[str, Tensor], bias: Tensor | None, dtype: torch.dtype) -> nn.Module:
+    """A linear layer that keeps the weight `name` in 4 bits, on the device of its entries, and computes in `dtype`.
+
+    Raises:
+        CheckpointError: if entries are missing or malformed.
+    """
+    out_features, in_features = _state(name, entries).shape
+    library = _library().nn
+    layer: nn.Module = library.Linear4bit(
+        in_features, out_features, bias is not None, dtype, quant_type="nf4", device="meta"
+    )
+    layer.weight = library.Params4bit.from_prequantized(
+        entries[name], _parts(name, entries), device=entries[name].device, module=layer
+    )
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """The weight (out, in) of a linear layer, dequantized if it is in 4 bits."""
+    weight: Any = layer.weight
+    state = getattr(weight, "quant_state", None)
+    dense: Tensor = weight if state is None else _library().functional.dequantize_4bit(weight.data, state)
+    return dense
+
+
+def _parts(name: str, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What belongs to a weight, as bitsandbytes names it (which changes the mapping that it is given)."""
+    return {entry.removeprefix(f"{name}."): value for entry, value in entries.items() if entry.startswith(f"{name}.")}
+
+
+def _state(name: str, entries: Mapping[str, Tensor]) -> Any:
+    try:
+        return _library().functional.QuantState.from_dict(_parts(name, entries), device=entries[name].device)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise CheckpointError(f"the 4-bit weight {name} is damaged ({error!r}): convert the model again") from error
+
+
+def _library() -> Any:
+    """bitsandbytes, which tells of kernels that it does not find while it is imported."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import bitsandbytes  # noqa: PLC0415
+
+    return bitsandbytes

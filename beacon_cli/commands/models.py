@@ -1,0 +1,177 @@
+"""`beacon models …`: list, show, pull, convert, remove."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from beacon_cli.commands import options
+from beacon_cli.console import Console
+from beacon_cli.errors import ModelError
+from beacon_cli.events import Event
+from beacon_cli.settings import load_settings
+from beacon_cli.store import default_root
+
+app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
+
+Name = Annotated[str, typer.Argument(metavar="ID", help="A hub id (owner/name), see `models list`.")]
+RemoveDownload = Annotated[
+    bool,
+    typer.Option("--remove-download", help="Then delete the download; the converted model does without it."),
+]
+
+
+@app.command("list")
+def list_models(as_json: options.Json = False) -> None:
+    """List the models that are known and those on this disk."""
+    from beacon_cli.inventory import models  # noqa: PLC0415 (takes time that `--help` can do without)
+
+    console, found = Console(), models()
+    if as_json:
+        console.print_json([_entry(model) for model in found])
+        return
+    columns = ["id", "base", "window", "ratios", "licence", "on disk", "state"]
+    console.print_table(columns, [_row(model) for model in found])
+
+
+@app.command("show")
+def show(name: Name, as_json: options.Json = False) -> None:
+    """Show what is known of one model."""
+    from beacon_cli.inventory import find  # noqa: PLC0415 (as above)
+
+    console, entry = Console(), _entry(find(name))
+    if as_json:
+        console.print_json(entry)
+        return
+    for key, value in entry.items():
+        console.print_line(f"{key}: {'' if value is None else value}")
+
+
+@app.command("pull")
+def pull(
+    name: Name,
+    beacon_bits: options.BeaconBits = None,
+    no_convert: Annotated[bool, typer.Option("--no-convert", help="Only download.")] = False,
+    remove_download: RemoveDownload = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Download a model and convert it to 4 bits; the converted model's folder is printed.
+
+    Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
+    """
+    from beacon_cli.hub import local_folder, resolve_model  # noqa: PLC0415 (as above)
+
+    if local_folder(name):
+        raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
+    if no_convert:
+        from beacon_cli.checkpoints.merged import check_if_merged  # noqa: PLC0415 (as above)
+
+        console = Console(quiet=quiet)
+        console.print_line(str(_run(console, resolve_model(name, kind="model", check=check_if_merged))))
+        return
+    _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[str, typer.Argument(metavar="DIR|ID", help="A checkpoint with base and beacon in one.")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The folder to make.")] = None,
+    beacon_bits: options.BeaconBits = None,
+    remove_download: RemoveDownload = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Convert a published checkpoint to a 4-bit model with a beacon; its folder is printed.
+
+    Later starts read the 4-bit weights only. The checkpoint itself is not changed.
+    """
+    _convert(Console(quiet=quiet), source, to, beacon_bits, remove_download)
+
+
+@app.command("rm")
+def remove(
+    name: Name,
+    download: Annotated[bool, typer.Option("--download", help="Delete what was downloaded, too.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
+    from beacon_cli.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.library import remove, remove_download  # noqa: PLC0415 (as above)
+
+    console, model = Console(quiet=quiet), find(name)
+    if model.state == "embedded":
+        raise ModelError(f"{name} is a part of this tool and cannot be removed")
+    if not model.folder and not (download and model.download):
+        hint = "; its download is, and goes with --download" if model.download else ""
+        raise ModelError(f"{name} is not converted on this disk{hint}")
+    if model.folder:
+        remove(model.folder, default_root())
+        console.note(f"removed {model.folder}")
+    if download and model.download:
+        remove_download(model.id)
+        console.note(f"removed the download of {model.id} ({_size(model.download)})")
+
+
+def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
+    from beacon_cli import library  # noqa: PLC0415 (as above)
+    from beacon_cli.hub import local_folder  # noqa: PLC0415 (as above)
+
+    settings = load_settings({"beacon_bits": beacon_bits})
+    bits = settings.beacon_bit_count
+    target = None if to is None else to.expanduser().absolute()
+    folder = _run(console, library.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
+    if remove_download and local_folder(source):
+        console.note(f"{source} was not downloaded by this tool and stays where it is")
+    elif remove_download:
+        library.remove_download(source.partition("@")[0])
+    console.print_line(str(folder))
+
+
+def _run(console: Console, work: Generator[Event, None, Path]) -> Path:
+    """Draw what happens; returns what comes of it."""
+    results: list[Path] = []
+
+    def watched() -> Generator[Event, None, None]:
+        results.append((yield from work))
+
+    for _ in console.run(watched()):
+        pass
+    return results[0]
+
+
+def _entry(model: Any) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "base": model.base or None,
+        "window": model.window,
+        "ratios": list(model.ratios),
+        "licence": model.licence or "see its model card",
+        "state": model.state,
+        "size": model.size,
+        "folder": str(model.folder) if model.folder else None,
+        "download": model.download,
+        "to_fetch": model.to_fetch,
+        "beacon_bits": model.beacon_bits,
+        "revision": model.revision,
+        "created": model.created,
+        "problem": model.problem,
+    }
+
+
+def _row(model: Any) -> list[str]:
+    return [
+        model.id,
+        model.base or "?",
+        str(model.window or "?"),
+        " ".join(map(str, model.ratios)) or "?",
+        model.licence or "see its model card",
+        _size(model.size or model.download) if model.size or model.download else "-",
+        model.state,
+    ]
+
+
+def _size(size: int) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit / 10:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size / 1e3:,.1f} kB"

@@ -1,0 +1,154 @@
+"""What models there are: the embedded one, the released ones that are known by name, and what is on this disk."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import beacon_pocket
+from beacon_cli.catalogue import released
+from beacon_cli.checkpoints.record import read_record
+from beacon_cli.errors import ModelError
+from beacon_cli.hub import cached_repository, check_model_folder, hub_cache, is_merged
+from beacon_cli.library import models_root
+
+POCKET = "beacon-pocket"
+State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable", "not here"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with its beacon.
+
+    Attributes:
+        id: what `--model` takes.
+        base: the base model's name; empty if not known before it is here.
+        window: tokens in an interval; None if not known.
+        ratios: condensing ratios that it was trained for; empty if not known.
+        licence: empty if not known.
+        state: incomplete is a download that ended before its end; unusable a converted model that is damaged.
+        size: bytes of the folder; 0 if there is none.
+        folder: of the converted or embedded model; None if there is none.
+        download: bytes that the hub's cache has of it.
+        to_fetch: bytes of its weights on the hub; None if not known.
+        beacon_bits: of a converted model's beacon.
+        revision: the commit that it was converted from.
+        created: when it was converted.
+        problem: why it is unusable.
+    """
+
+    id: str
+    base: str = ""
+    window: int | None = None
+    ratios: tuple[int, ...] = ()
+    licence: str = ""
+    state: State = "not here"
+    size: int = 0
+    folder: Path | None = None
+    download: int = 0
+    to_fetch: int | None = None
+    beacon_bits: int | None = None
+    revision: str | None = None
+    created: str | None = None
+    problem: str | None = None
+
+
+def models() -> list[Model]:
+    """All of them: the embedded one, those that are converted, those that are only downloaded, and the others known."""
+    known = {
+        entry.id: Model(entry.id, entry.base, entry.window, entry.ratios, entry.licence, to_fetch=entry.download)
+        for entry in released()
+    }
+    found = {POCKET: _embedded()}
+    for model in _converted():
+        found[model.id] = replace(model, to_fetch=known[model.id].to_fetch if model.id in known else None)
+    for repository in {*_cached(), *known}:
+        size = _bytes(cached_repository(repository))
+        model = found.get(repository) or known.get(repository) or Model(repository)
+        if model.state == "not here" and size:
+            model = replace(model, state=_download_state(repository))
+        found[repository] = replace(model, download=size)
+    order: list[State] = ["embedded", "converted", "unusable", "downloaded", "incomplete", "not here"]
+    return sorted(found.values(), key=lambda model: (order.index(model.state), model.id))
+
+
+def find(name: str) -> Model:
+    """The model called `name`: its id, or the folder that it was made of or is in.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    path = Path(os.path.realpath(os.path.expanduser(name)))
+    for model in models():
+        if name == model.id or str(path) == model.id or (model.folder and path == Path(os.path.realpath(model.folder))):
+            return model
+    raise ModelError(f"no model is called {name}; `beacon models list` shows what is known and what is here")
+
+
+def _embedded() -> Model:
+    folder = beacon_pocket.FOLDER
+    settings = json.loads((folder / "beacon" / "beacon_config.json").read_text(encoding="utf-8"))["settings"]
+    ratios = tuple(sorted(settings["ratios"]))
+    return Model(
+        POCKET,
+        "own, 4.3 million parameters",
+        settings["window"],
+        ratios,
+        "apache-2.0",
+        "embedded",
+        _bytes(folder),
+        folder,
+    )
+
+
+def _converted() -> Iterator[Model]:
+    root = models_root()
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        size = _bytes(folder)
+        try:
+            record = read_record(folder)
+            check_model_folder(folder)
+        except ModelError as error:
+            yield Model(str(folder), state="unusable", size=size, folder=folder, problem=str(error))
+            continue
+        yield Model(
+            id=record.source,
+            base=record.base,
+            window=record.window,
+            ratios=tuple(record.ratios),
+            licence=record.licence,
+            state="converted",
+            size=size,
+            folder=folder,
+            beacon_bits=record.beacon_bits,
+            revision=record.revision,
+            created=record.created,
+        )
+
+
+def _cached() -> Iterator[str]:
+    """Merged checkpoints that the hub's cache has, in part at least."""
+    root = hub_cache()
+    for folder in root.glob("models--*--*") if root.is_dir() else []:
+        for snapshot in folder.glob("snapshots/*"):
+            with suppress(ModelError):
+                if is_merged(snapshot):
+                    yield folder.name.removeprefix("models--").replace("--", "/")
+
+
+def _download_state(repository: str) -> State:
+    for snapshot in cached_repository(repository).glob("snapshots/*"):
+        with suppress(ModelError):
+            check_model_folder(snapshot)
+            return "downloaded"
+    return "incomplete"
+
+
+def _bytes(folder: Path) -> int:
+    """Of the files in a folder; what links point to is counted where it is."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
