@@ -1,0 +1,1 @@
+"""Training a beacon on a frozen base model."""

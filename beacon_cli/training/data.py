@@ -1,0 +1,221 @@
+"""Reading training data: which files, what each of their lines is, and whether it can be learned from."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from activation_beacon.config import BeaconConfig
+from beacon_cli.documents import open_document
+from beacon_cli.documents.opening import SUFFIXES
+from beacon_cli.errors import BeaconError, DocumentError, TrainingError
+from beacon_cli.training.layouts import Layouts, Sample, text_pages
+
+KINDS = '{"text": …}, {"document": …, "question": …, "answer": …} or {"messages": […]}'
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What fits.
+
+    Attributes:
+        window: ordinary tokens of an interval.
+        max_tokens: of the longest text.
+    """
+
+    window: int
+    max_tokens: int
+
+    @property
+    def shortest(self) -> int:
+        """Tokens of which an interval is condensed and two are left, one to predict from and one to predict."""
+        return self.window + 2
+
+    @classmethod
+    def of(cls, config: BeaconConfig, max_tokens: int) -> "Limits":
+        """Raises TrainingError if no text could be of use."""
+        limits = cls(config.window, max_tokens)
+        if max_tokens < limits.shortest:
+            raise TrainingError(
+                f"max_tokens is {max_tokens}, and nothing is condensed of texts of less than {limits.shortest} tokens "
+                f"at a window of {config.window}: raise --max-tokens or lower --window"
+            )
+        return limits
+
+
+@dataclass
+class TrainingData:
+    """What was read.
+
+    Attributes:
+        samples: in the order of files and lines.
+        bad: what cannot be learned from, each with its place and the reason.
+        dropped: tokens at the end of texts that are too few for a sample.
+    """
+
+    samples: list[Sample]
+    bad: list[str]
+    dropped: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(sample.ids) for sample in self.samples)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 (hexadecimal) over what is learned from what."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(len(sample.ids).to_bytes(8, "little"))
+            digest.update(sample.ids.tobytes())
+            digest.update(np.packbits(sample.learned).tobytes())
+        return digest.hexdigest()
+
+
+def read_data(
+    paths: Sequence[str], layouts: Layouts, limits: Limits, *, pack: bool = False, skip_bad: bool = False
+) -> TrainingData:
+    """Read files, and folders of them.
+
+    Args:
+        pack: join texts, with an end token between them, into samples of the full length.
+        skip_bad: pass over what cannot be learned from, and list it.
+
+    Raises:
+        TrainingError: for the first thing that cannot be learned from, naming file and line; or if nothing is left.
+    """
+    data = TrainingData([], [])
+    packed: list[int] = []
+    for item in _items(paths):
+        try:
+            content = _content(item, layouts)
+            if isinstance(content, _Answer):
+                data.samples.append(_answer_sample(content, item.where, limits))
+            elif pack:
+                packed += content
+            else:
+                data.dropped += _cut(content, item.where, limits, data.samples)
+        except BeaconError as error:
+            if not skip_bad:
+                raise TrainingError(f"{item.where}: {error} (--skip-bad passes over such texts)") from error
+            data.bad.append(f"{item.where}: {error}")
+    if packed:
+        data.dropped += _cut(packed, "packed texts", limits, data.samples)
+    if not data.samples:
+        first = f"; the first of {len(data.bad)} that were skipped is {data.bad[0]}" if data.bad else ""
+        raise TrainingError(f"{', '.join(paths)}: nothing to learn from{first}")
+    return data
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A file, or a line of one."""
+
+    where: str
+    path: Path
+    line: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    ids: list[int]
+    learned: list[bool]
+    start: int  # index of the last answer
+
+
+def _items(paths: Sequence[str]) -> Iterator[_Item]:
+    for path in _files(paths):
+        if path.suffix.lower() != ".jsonl":
+            yield _Item(str(path), path)
+            continue
+        try:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield _Item(f"{path}:{number}", path, line)
+        except OSError as error:
+            raise TrainingError(f"{path} cannot be read ({error.strerror}): check the path") from error
+
+
+def _files(paths: Sequence[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path
+            continue
+        known = SUFFIXES | {".jsonl"}
+        found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in known and each.is_file()]
+        if not found:
+            raise TrainingError(f"{path} holds no training data: it takes {', '.join(sorted(known))}")
+        yield from found
+
+
+def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:
+    if item.line is None:
+        with open_document(str(item.path)) as file:
+            return layouts.text([page.text for page in file.pages()])
+    try:
+        value = json.loads(item.line)
+    except ValueError as error:
+        raise TrainingError(f"not JSON ({error}): every line must be {KINDS}") from error
+    if not isinstance(value, dict) or not ({"text", "messages"} & value.keys() or "document" in value):
+        raise TrainingError(f"an unknown kind of line: it must be {KINDS}")
+    if "messages" in value:
+        return _Answer(*layouts.chat(_messages(value["messages"])))
+    if "text" in value:
+        return layouts.text(_pages(value, "text"))
+    document, question, answer = (_string(value, name) for name in ("document", "question", "answer"))
+    return _Answer(*layouts.question(document, question, answer))
+
+
+def _string(value: dict[str, Any], name: str) -> str:
+    text = value.get(name)
+    if not isinstance(text, str) or not text.strip():
+        what = "no" if text is None else "an empty" if isinstance(text, str) else "no text as"
+        raise TrainingError(f"{what} {name}: give it, or drop the line")
+    return text
+
+
+def _pages(value: dict[str, Any], name: str) -> list[str]:
+    try:
+        return text_pages(_string(value, name))
+    except DocumentError as error:
+        raise TrainingError(f"no usable {name} ({error})") from error
+
+
+def _messages(value: Any) -> list[dict[str, str]]:
+    if not isinstance(value, list) or not all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+    ):
+        raise TrainingError('messages must be a list of {"role": …, "content": …}')
+    return [{"role": message["role"], "content": message["content"]} for message in value]
+
+
+def _answer_sample(answer: _Answer, where: str, limits: Limits) -> Sample:
+    length = len(answer.ids)
+    if answer.start < limits.window or length < limits.shortest:
+        raise TrainingError(
+            f"{answer.start} tokens before the answer are less than one window of {limits.window}, so nothing would be "
+            "condensed: give longer documents, or lower --window"
+        )
+    if length > limits.max_tokens:
+        raise TrainingError(f"{length} tokens are more than --max-tokens {limits.max_tokens}: raise that")
+    return Sample(np.asarray(answer.ids, np.int32), np.asarray(answer.learned, bool), where)
+
+
+def _cut(ids: list[int], where: str, limits: Limits, samples: list[Sample]) -> int:
+    """Append the samples of a text; returns how many tokens at its end are too few for one."""
+    if len(ids) < limits.shortest:
+        raise TrainingError(
+            f"{len(ids)} tokens are less than one window of {limits.window} and two more, so nothing would be "
+            "condensed: give longer texts, join them with --pack, or lower --window"
+        )
+    for start in range(0, len(ids), limits.max_tokens):
+        piece = np.asarray(ids[start : start + limits.max_tokens], np.int32)
+        if len(piece) < limits.shortest:
+            return len(piece)
+        samples.append(Sample(piece, np.ones(len(piece), bool), f"{where}, tokens {start}-{start + len(piece) - 1}"))
+    return 0

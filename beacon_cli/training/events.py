@@ -1,0 +1,80 @@
+"""What training says while it works; `console` draws it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainingBegun:
+    """Everything is loaded.
+
+    Attributes:
+        name: of the base model.
+        parameters: that are trained.
+        texts, tokens: to train on.
+        step, steps: how many are done already, of how many.
+    """
+
+    name: str
+    parameters: int
+    texts: int
+    tokens: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """One more step is done.
+
+    Attributes:
+        loss: what was minimised, the mean over the step's texts.
+        parts: its objectives, unweighted.
+        rate: learning rate.
+        tokens_per_second: of this run so far.
+        seconds_left: at that speed.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    rate: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Cross-entropy on the validation data, by condensing ratio; "full" is the model reading it uncondensed."""
+
+    step: int
+    losses: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is durable."""
+
+    step: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Training is complete; `folder` holds the beacon.
+
+    Attributes:
+        loss: of the last step.
+        tokens: read in all, from the first step on.
+        seconds: spent in all.
+    """
+
+    folder: Path
+    steps: int
+    loss: float
+    tokens: int
+    seconds: float
+
+
+TrainingEvent = TrainingBegun | TrainStep | Validated | Saved | Trained

@@ -1,0 +1,164 @@
+"""What training needs before its first step: everything that can be refused early, then what is heavy to load."""
+
+import math
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from activation_beacon.checkpoint import BeaconInfo, load_beacon, read_info
+from activation_beacon.config import BeaconConfig
+from activation_beacon.plugin import Beacon, install
+from activation_beacon.ratios import Fixed
+from activation_beacon.training import Trainee, training_passes
+from beacon_cli.checkpoints.adapter import stored_bits
+from beacon_cli.checkpoints.four_bit import matrix
+from beacon_cli.engine import load_base, place_rotary
+from beacon_cli.errors import TrainingError
+from beacon_cli.events import Event, Note, Stage
+from beacon_cli.hub import resolve_model
+from beacon_cli.model_source import BaseSource, locate_base
+from beacon_cli.store import default_root
+from beacon_cli.training.data import Limits, TrainingData, read_data
+from beacon_cli.training.layouts import Layouts
+from beacon_cli.training.settings import COPY, TrainSettings, resolved
+
+WINDOWS = 8
+WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be done.
+
+    Attributes:
+        settings: with all open choices made.
+        start: the folder of the beacon to start from; None copies the base model's projections.
+        info: of the beacon that is trained.
+        validation: None where there is none.
+        steps, warmup: in all.
+    """
+
+    settings: TrainSettings
+    base: BaseSource
+    start: Path | None
+    info: BeaconInfo
+    data: TrainingData
+    validation: TrainingData | None
+    steps: int
+    warmup: int
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """What a run must have in common with one that it goes on with, beside the settings."""
+        return {"base model": self.base.fingerprint, "training data": self.data.checksum}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is trained, where, and whether in bfloat16 (the beacon itself always is in float32)."""
+
+    trainee: Trainee
+    device: torch.device
+    bfloat16: bool
+    note: str
+
+
+def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
+    """Find the model and read the data.
+
+    Raises:
+        BeaconError: for whatever the user can act on.
+    """
+    base = yield from locate_base(settings.model, default_root())
+    start, known = yield from _starting_point(settings, base)
+    config = settings.beacon_config(None if known is None else known.config)
+    if start is not None and known is not None and set(known.config.param) != set(config.param):
+        raise TrainingError(
+            f"the beacon {settings.init} has projections {','.join(known.config.param)}, not {','.join(config.param)}: "
+            "leave --train out, or start with --init copy"
+        )
+    max_tokens = settings.max_tokens or min(WINDOWS * config.window, base.context)
+    limits = Limits.of(config, max_tokens)
+    _check_context(config, limits, base, teacher=settings.objectives().keys() != {"ar"})
+    yield Stage("reading the training data")
+    layouts = Layouts(base.tokenizer)
+    data = read_data(settings.data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
+    yield from _remarks(data)
+    validation = None
+    if settings.eval_data:
+        validation = read_data(settings.eval_data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
+    steps = settings.steps or math.ceil(settings.epochs * len(data.samples) / settings.batch)
+    warmup = math.ceil(WARMUP * steps) if settings.warmup is None else settings.warmup
+    settings = resolved(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
+    info = BeaconInfo(config, base.name, base.fingerprint, None if known is None else known.rope_scaling)
+    return Prepared(settings, base, start, info, data, validation, steps, warmup)
+
+
+def load_trainee(prepared: Prepared) -> Loaded:
+    """Load the base model, and install the beacon as it is at the first step.
+
+    Raises:
+        BeaconError: if that cannot be.
+    """
+    settings = prepared.settings
+    base = load_base(prepared.base, settings.device, bits=settings.bits)  # type: ignore[arg-type]  # checked
+    config = prepared.info.config
+    if prepared.start is None:
+        beacon = Beacon.like(config, base.model)
+        ends = prepared.base.tokenizer.eos_ids
+        beacon.copy_base(base.model, token=min(ends) if ends else 0, matrix=matrix)
+        beacon.to(base.device)
+    else:
+        beacon = load_beacon(prepared.start, base.model, dtype=torch.float32, device=base.device)
+        beacon.config = config
+    rotary = place_rotary(base, prepared.info.rope_scaling)
+    trainee = Trainee(base.model, beacon.requires_grad_(True), install(base.model, beacon), rotary)
+    bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and _fast_bfloat16(base.device))
+    return Loaded(trainee, base.device, bfloat16, base.note)
+
+
+def _starting_point(
+    settings: TrainSettings, base: BaseSource
+) -> Generator[Event, None, tuple[Path | None, BeaconInfo | None]]:
+    """The beacon to start from, and the one that gives the settings that the user leaves open."""
+    if settings.init == COPY:
+        return None, None if base.beacon_folder is None else read_info(base.beacon_folder)
+    folder = yield from resolve_model(settings.init, kind="beacon")
+    info = read_info(folder)
+    if info.base_fingerprint != base.fingerprint:
+        raise TrainingError(
+            f"the beacon {settings.init} belongs to {info.base_name} ({info.base_fingerprint[:12]}), but {base.name} "
+            f"is {base.fingerprint[:12]}: give the model it was trained for with --model, or start with --init copy"
+        )
+    if stored_bits(folder) == 4:
+        raise TrainingError(f"the beacon {settings.init} is stored in 4 bits: start from one in 16, or --init copy")
+    return folder, info
+
+
+def _check_context(config: BeaconConfig, limits: Limits, base: BaseSource, *, teacher: bool) -> None:
+    """Whether the longest text fits the model's positions even where it is condensed least."""
+    passes = training_passes(limits.max_tokens, config, Fixed(min(config.usable_ratios)))
+    needed = 1 + max(entry.position for plan in passes for entry in plan.entries)
+    if teacher:
+        needed = max(needed, limits.max_tokens)
+    if needed > base.context:
+        raise TrainingError(
+            f"texts of {limits.max_tokens:,} tokens can take {needed:,} positions, and {base.name} has "
+            f"{base.context:,}: lower --max-tokens"
+        )
+
+
+def _remarks(data: TrainingData) -> Generator[Event, None, None]:
+    if data.bad:
+        yield Note(f"{len(data.bad)} texts are skipped, of {len(data.bad) + len(data.samples)}: {data.bad[0]}")
+    if data.dropped:
+        yield Note(f"{data.dropped:,} tokens at the end of texts are too few to learn from")
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Without such tiles, products in bfloat16 are many times slower than in float32.
+    return bool(torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,156 @@
+"""Training data: laid out as the tool itself reads and answers, or refused with file and line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import beacon_pocket
+from activation_beacon.config import BeaconConfig
+from beacon_cli.documents import open_document
+from beacon_cli.errors import TrainingError
+from beacon_cli.prompts import chat_frame, question_text
+from beacon_cli.streams import PAGE_END
+from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.training.data import Limits, TrainingData, read_data
+from beacon_cli.training.layouts import Layouts, Sample
+from tests.training.tiny_base import prose, question, write_lines
+
+TOKENIZER = Tokenizer.from_folder(beacon_pocket.FOLDER)
+LAYOUTS = Layouts(TOKENIZER)
+END = TOKENIZER.encode_prompt("<|end|>")
+LIMITS = Limits(window=32, max_tokens=400)
+
+
+def read(path: Path, limits: Limits = LIMITS, **how: Any) -> TrainingData:
+    return read_data([str(path)], LAYOUTS, limits, **how)
+
+
+def learned_text(sample: Sample) -> list[str]:
+    """What is learned, each run of it."""
+    runs = np.split(np.arange(len(sample.ids)), np.flatnonzero(np.diff(sample.learned)) + 1)
+    return [TOKENIZER.decode(sample.ids[run].tolist()) for run in runs if sample.learned[run[0]]]
+
+
+def test_a_question_is_laid_out_as_ask_reads_it(tmp_path: Path) -> None:
+    document = "\n\n".join(prose(80, seed) for seed in range(12))  # three pages
+    file = tmp_path / "document.txt"
+    file.write_text(document)
+    with open_document(str(file)) as opened:
+        pages = [page.text for page in opened.pages()]
+    assert len(pages) > 1
+    frame = chat_frame(TOKENIZER)
+    prompt = [*frame.opening, *(i for page in pages for i in TOKENIZER.encode(page + PAGE_END))]
+    prompt += [*TOKENIZER.encode(question_text("Who?", [])), *frame.closing]
+    line = {"document": document, "question": " Who? ", "answer": "Edda Voss\n"}
+    (sample,) = read(write_lines(tmp_path / "a.jsonl", line), Limits(32, 10_000)).samples
+    assert sample.ids.tolist() == [*prompt, *TOKENIZER.encode("Edda Voss"), *END]
+    assert np.flatnonzero(sample.learned).tolist() == list(range(len(prompt), len(sample.ids)))
+
+
+def test_of_a_conversation_what_the_assistant_says_is_learned(tmp_path: Path) -> None:
+    said = ["The keeper does.", "He is old."]
+    messages = [
+        {"role": "user", "content": prose(60)},
+        {"role": "assistant", "content": said[0]},
+        {"role": "user", "content": "Tell me more"},
+        {"role": "assistant", "content": said[1]},
+        {"role": "user", "content": "Thanks"},
+    ]
+    (sample,) = read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).samples
+    assert learned_text(sample) == said
+    rendered = TOKENIZER.render(messages[:4], add_generation_prompt=False)
+    assert TOKENIZER.encode_prompt(rendered) == sample.ids.tolist()
+
+
+def test_a_long_text_is_cut_and_all_of_it_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "tale.txt").write_text(prose(500))
+    data = read(tmp_path, LIMITS)
+    assert [len(sample.ids) for sample in data.samples[:-1]] == [400] * (len(data.samples) - 1)
+    assert all(sample.learned.all() for sample in data.samples)
+    with open_document(str(tmp_path / "tale.txt")) as opened:
+        whole = [i for page in opened.pages() for i in TOKENIZER.encode(page.text + PAGE_END)] + END
+    assert np.concatenate([sample.ids for sample in data.samples]).tolist() == whole
+    shorter = read(tmp_path, Limits(window=32, max_tokens=len(whole) - 20))
+    assert shorter.dropped == 20
+    assert shorter.samples[-1].where == f"{tmp_path / 'tale.txt'}, tokens 0-{len(whole) - 21}"
+
+
+def test_short_texts_can_be_packed(tmp_path: Path) -> None:
+    texts = [{"text": prose(8, seed)} for seed in range(40)]
+    path = write_lines(tmp_path / "a.jsonl", *texts)
+    with pytest.raises(TrainingError, match=r"a\.jsonl:1: \d+ tokens are less than one window of 32"):
+        read(path)
+    data = read(path, pack=True)
+    assert len(data.samples[0].ids) == 400
+    assert (np.concatenate([sample.ids for sample in data.samples]) == END[0]).sum() >= 30
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{not json", "not JSON"),
+        ("[1, 2]", "unknown kind of line"),
+        ({"prompt": "a"}, "unknown kind of line"),
+        ({"text": " "}, "empty text"),
+        ({"text": 3}, "no text as text"),
+        ({"document": prose(60), "question": "Who?"}, "no answer"),
+        ({"document": prose(60), "question": "Who?", "answer": ""}, "an empty answer"),
+        ({"document": "", "question": "Who?", "answer": "He"}, "an empty document"),
+        (question(1, words=5), "less than one window of 32"),
+        (question(1, words=900), "more than --max-tokens 400"),
+        ({"messages": []}, "no assistant message"),
+        ({"messages": [{"role": "user", "content": prose(60)}]}, "no assistant message"),
+        ({"messages": [{"role": "user"}]}, "messages must be a list"),
+        ({"messages": [{"role": "user", "content": "Hm"}, {"role": "assistant", "content": prose(90)}]}, "one window"),
+        ("\udcff", "not JSON"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: Any, words: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", question(1))
+    with path.open("ab") as file:
+        file.write(b"\n" + (line.encode("utf-8", "surrogateescape") if isinstance(line, str) else b""))
+    if not isinstance(line, str):
+        write_lines(tmp_path / "more", line)
+        with path.open("ab") as file:
+            file.write((tmp_path / "more").read_bytes())
+    with pytest.raises(TrainingError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}:3: ")
+    assert words in str(caught.value)
+    data = read(path, skip_bad=True)
+    assert len(data.samples) == 1
+    assert [bad.startswith(f"{path}:3: ") for bad in data.bad] == [True]
+
+
+def test_where_nothing_is_left_the_first_reason_is_given(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", "nonsense", "more")
+    with pytest.raises(TrainingError, match=r"nothing to learn from; the first of 2 .*a\.jsonl:1: not JSON"):
+        read(path, skip_bad=True)
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(TrainingError, match="nothing to learn from"):
+        read(tmp_path / "empty.jsonl")
+
+
+def test_files_that_are_not_there_or_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no such file"):
+        read(tmp_path / "nowhere.txt")
+    with pytest.raises(TrainingError, match=r"nowhere\.jsonl cannot be read"):
+        read(tmp_path / "nowhere.jsonl")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TrainingError, match="holds no training data"):
+        read(tmp_path / "folder")
+
+
+def test_windows_that_no_text_can_fill() -> None:
+    with pytest.raises(TrainingError, match="raise --max-tokens"):
+        Limits.of(BeaconConfig(window=32, stride=32, ratios=(2,)), 33)
+
+
+def test_the_checksum_is_that_of_what_is_learned(tmp_path: Path) -> None:
+    one = read(write_lines(tmp_path / "a.jsonl", question(1), question(2)))
+    same = read(write_lines(tmp_path / "b.jsonl", question(1), question(2)))
+    other = read(write_lines(tmp_path / "c.jsonl", question(2), question(1)))
+    assert one.checksum == same.checksum
+    assert one.checksum != other.checksum
