@@ -104,11 +104,12 @@ class AnswerPiece:
 
 @dataclass(frozen=True)
 class Citation:
-    """A place where an answer stands: the document, the page, and the words on it."""
+    """A place where an answer stands: the document, the page, the headings above it, and the words on it."""
 
     document: str
     page: int
     label: str | None
+    section: str | None
     quote: str
 
 

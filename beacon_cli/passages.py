@@ -30,6 +30,7 @@ class Passage:
     document: str
     page: int
     label: str | None
+    section: str | None
     text: str
 
 
@@ -41,12 +42,12 @@ def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passag
         for sentence in _sentences(page.text):
             length = len(sentence.split())
             if text and words + length > PASSAGE_WORDS:
-                passages.append(Passage(document, page.number, page.label, text.strip()))
+                passages.append(Passage(document, page.number, page.label, page.section, text.strip()))
                 text, words = "", 0
             text += sentence
             words += length
         if text.strip():
-            passages.append(Passage(document, page.number, page.label, text.strip()))
+            passages.append(Passage(document, page.number, page.label, page.section, text.strip()))
     return passages
 
 
@@ -76,7 +77,8 @@ def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citati
     citations: dict[tuple[str, int], Citation] = {}
     for index in sorted(holding, key=lambda index: -scores[index]):
         passage = passages[index]
-        quoted = Citation(passage.document, passage.page, passage.label, _quote(passage.text, pattern))
+        quote = _quote(passage.text, pattern)
+        quoted = Citation(passage.document, passage.page, passage.label, passage.section, quote)
         citations.setdefault((passage.document, passage.page), quoted)
     return list(citations.values())[:3]
 
@@ -84,14 +86,15 @@ def cite(passages: Sequence[Passage], question: str, answer: str) -> list[Citati
 def _scores(passages: Sequence[Passage], terms: Sequence[str]) -> NDArray[np.float32]:
     """BM25 of each passage; a term counts as it does for the passage or for its page, whichever is more.
 
-    A passage seldom repeats what its page is about: that stands in a running head, a few sentences before, or, where
-    there are several documents, in the name of its own.
+    A passage seldom repeats what its page is about: that stands in a heading, a few sentences before, or, where there
+    are several documents, in the name of its own.
     """
     own = _index([passage.text for passage in passages])
     several = len({passage.document for passage in passages}) > 1
     pages: dict[tuple[str, int], list[str]] = {}
     for passage in passages:
         title = [_title(passage.document)] if several else []
+        title += [passage.section] if passage.section else []
         pages.setdefault((passage.document, passage.page), title).append(passage.text)
     whole = _index([" ".join(texts) for texts in pages.values()])
     order = {page: index for index, page in enumerate(pages)}

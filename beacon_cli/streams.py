@@ -20,6 +20,8 @@ class _Page(Protocol):
     def label(self) -> str | None: ...
     @property
     def text(self) -> str: ...
+    @property
+    def section(self) -> str | None: ...
 
 
 @dataclass
@@ -77,5 +79,5 @@ def _read(source: ModelSource, pages: Iterable[_Page], stream: Stream) -> Iterat
         first = len(stream.ids)
         stream.ids += source.tokenizer.encode(page.text + PAGE_END)
         label = str(page.number) if page.label is None else page.label
-        stream.pages.append(PageText(page.number, label, page.text, first, len(stream.ids)))
+        stream.pages.append(PageText(page.number, label, page.text, first, len(stream.ids), page.section))
         yield PageRead(len(stream.pages), len(stream.ids))

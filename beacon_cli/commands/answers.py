@@ -20,7 +20,8 @@ def as_json(result: Answered, model: str) -> dict[str, Any]:
     return {
         "answer": result.text,
         "pages": [
-            {"document": c.document, "page": c.page, "label": c.label, "quote": c.quote} for c in result.citations
+            {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
+            for c in result.citations
         ],
         "document": ", ".join(document.name for document in read),
         "documents": [_document(document) for document in read],
