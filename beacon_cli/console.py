@@ -4,10 +4,21 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -15,13 +26,17 @@ from beacon_cli.events import (
     Answered,
     AnswerPiece,
     Condensed,
+    Counting,
+    Evaluated,
     Event,
     IntervalDone,
     Note,
     PageRead,
     Reading,
     Stage,
+    Transfer,
 )
+from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
 
 
 class Console:
@@ -36,14 +51,14 @@ class Console:
         self.quiet, self.as_json = quiet, as_json
         self._err = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._out = RichConsole(highlight=False, soft_wrap=True)
-        self._progress: _ReadingProgress | None = None
+        self._progress: _ReadingProgress | _AmountProgress | _TrainingProgress | None = None
 
-    def run(self, events: Iterable[Event]) -> Iterator[Condensed | Answered]:
+    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Answered | Evaluated | Trained]:
         """Draw events as they come, passing on those that carry results."""
         try:
             for event in events:
                 self._draw(event)
-                if isinstance(event, Condensed | Answered):
+                if isinstance(event, Condensed | Answered | Evaluated | Trained):
                     yield event
         finally:
             self._end_progress()
@@ -76,18 +91,34 @@ class Console:
             table.add_row(*map(Text, row))
         self._out.print(table)
 
-    def _draw(self, event: Event) -> None:
+    def _draw(self, event: Event | TrainingEvent) -> None:
         if isinstance(event, Stage):
+            self._end_progress()
             if self._err.is_terminal:
                 self.note(f"{event.text} …")
         elif isinstance(event, Note):
             self._end_progress()
             self._err.print(Text(f"note: {event.text}", style="yellow"))
+        elif isinstance(event, Transfer | Counting):
+            if not isinstance(self._progress, _AmountProgress) or self._progress.text != event.text:
+                self._end_progress()
+                self._progress = _AmountProgress(self._err, event)
+            self._progress.update(event)
+        elif isinstance(event, TrainingBegun):
+            self._end_progress()
+            self.note(
+                f"{event.name}: training {event.parameters:,} parameters on {event.texts:,} texts of {event.tokens:,} "
+                f"tokens, {event.steps:,} steps" + (f", going on behind step {event.step:,}" if event.step else "")
+            )
+            self._progress = _TrainingProgress(self._err, event)
+        elif isinstance(event, TrainStep | Validated | Saved):
+            if isinstance(self._progress, _TrainingProgress):
+                self._progress.update(event)
         elif isinstance(event, Reading):
             self._end_progress()
             self._progress = _ReadingProgress(self._err, event)
         elif isinstance(event, PageRead | IntervalDone):
-            if self._progress is not None:
+            if isinstance(self._progress, _ReadingProgress):
                 self._progress.update(event)
         elif isinstance(event, Condensed):
             self._end_progress()
@@ -100,7 +131,9 @@ class Console:
             sys.stdout.write("\n")
             sys.stdout.flush()
             for citation in event.citations:
-                self.note(f"p. {citation.label or citation.page}: “{citation.quote}”")
+                document = f"{citation.document}, " if len(event.documents) > 1 else ""
+                section = f" ({citation.section})" if citation.section else ""
+                self.note(f"{document}p. {citation.label or citation.page}{section}: “{citation.quote}”")
 
     def _end_progress(self) -> None:
         if self._progress is not None:
@@ -151,6 +184,71 @@ class _ReadingProgress:
             total=max(expected, self._condensed, 1),
             figures=f"page {self._pages}/{self._total_pages}  {self._condensed:,} tokens  {speed:,.0f} tokens/s",
         )
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class _TrainingProgress:
+    """Steps, loss, tokens/s, time left. Validations and checkpoints get a line that stays."""
+
+    def __init__(self, console: RichConsole, event: TrainingBegun) -> None:
+        self._console, self._step = console, ""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._progress.add_task("training", total=event.steps, completed=event.step, figures="")
+        self._progress.start()
+
+    def update(self, event: TrainStep | Validated | Saved) -> None:
+        if isinstance(event, TrainStep):
+            left = timedelta(seconds=round(event.seconds_left))
+            self._step = (
+                f"step {event.step:,}/{event.steps:,}  loss {event.loss:.4f}  {event.tokens_per_second:,.0f} tokens/s  "
+                f"{left} left"
+            )
+            self._progress.update(self._task, completed=event.step, figures=self._step)
+        elif isinstance(event, Validated):
+            losses = "  ".join(f"{_ratio_name(name)} {loss:.4f}" for name, loss in event.losses.items())
+            self._console.print(Text(f"validation at step {event.step:,}: {losses}", style="dim"))
+        elif not self._console.is_terminal:
+            self._console.print(Text(f"{self._step}  saved"))
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+def _ratio_name(name: str) -> str:
+    return "uncondensed" if name == "full" else f"ratio {name}"
+
+
+class _AmountProgress:
+    """So much of so much, in bytes (and bytes a second) or in samples; time left."""
+
+    def __init__(self, console: RichConsole, event: Transfer | Counting) -> None:
+        self.text = event.text
+        in_bytes = (DownloadColumn(), TransferSpeedColumn())
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            *(in_bytes if isinstance(event, Transfer) else (MofNCompleteColumn(),)),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._progress.add_task(Text(event.text).plain, total=event.total, completed=event.done)
+        self._progress.start()
+
+    def update(self, event: Transfer | Counting) -> None:
+        self._progress.update(self._task, completed=event.done, total=event.total)
 
     def stop(self) -> None:
         self._progress.stop()

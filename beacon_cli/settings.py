@@ -10,6 +10,8 @@ from typing import Any
 import platformdirs
 
 from beacon_cli.errors import SettingsError
+from beacon_cli.quantities import parse_size
+from beacon_cli.store.identity import BITS
 
 DEVICES = ("auto", "cpu", "cuda")
 AUTO = "auto"
@@ -25,15 +27,20 @@ class Settings:
 
     model: str = "beacon-pocket"
     beacon: str | None = None
+    beacon_bits: str = AUTO
     device: str = AUTO
     ratio: str = AUTO
     max_new_tokens: int = 256
     temperature: float = 0.0
     passages: int = 2
+    cache_bits: int = 16
+    cache_limit: str | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise SettingsError(f"device {self.device!r} is unknown; choose one of {', '.join(DEVICES)}")
+        if self.beacon_bits not in (AUTO, "16", "4"):
+            raise SettingsError(f"beacon_bits is {self.beacon_bits!r}; choose 16 or 4, or auto for what is stored")
         if self.ratio != AUTO and not self.ratio.isdecimal():
             raise SettingsError(f"ratio {self.ratio!r} is no condensing ratio; give a whole number such as 8, or auto")
         if self.max_new_tokens < 1:
@@ -44,6 +51,21 @@ class Settings:
             )
         if self.passages < 0:
             raise SettingsError(f"passages is {self.passages}; give 0 to answer from the condensed memory alone")
+
+        if self.cache_bits not in BITS:
+            raise SettingsError(f"cache_bits is {self.cache_bits}; choose one of {', '.join(map(str, BITS))}")
+        if self.cache_limit is not None:
+            parse_size(self.cache_limit)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """The bytes that `cache_limit` says; None for no limit."""
+        return None if self.cache_limit is None else parse_size(self.cache_limit)
+
+    @property
+    def beacon_bit_count(self) -> int | None:
+        """Bits of the beacon's weights; None for auto."""
+        return None if self.beacon_bits == AUTO else int(self.beacon_bits)
 
     @property
     def condensing_ratio(self) -> int | None:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; a module may import its own layer and those before it.
 LAYERS = [
     {"activation_beacon", "beacon_pocket", "beacon_cli.__init__"},
-    {"beacon_cli.errors"},
+    {"beacon_cli.errors", "beacon_cli.quantities", "beacon_cli.events"},
     {
         "beacon_cli.store",
         "beacon_cli.documents",
@@ -19,25 +19,41 @@ LAYERS = [
         "beacon_cli.tokenizer_files",
         "beacon_cli.stream_decoder",
         "beacon_cli.hub",
+        "beacon_cli.download",
+        "beacon_cli.catalogue",
+        "beacon_cli.checkpoints",
+        "beacon_cli.library",
+        "beacon_cli.inventory",
         "beacon_cli.fingerprint",
         "beacon_cli.model_source",
         "beacon_cli.engine",
         "beacon_cli.settings",
     },
     {
-        "beacon_cli.events",
         "beacon_cli.passages",
         "beacon_cli.prompts",
         "beacon_cli.budget",
+        "beacon_cli.combining",
         "beacon_cli.condensing",
+        "beacon_cli.gathering",
+        "beacon_cli.growing",
+        "beacon_cli.identities",
+        "beacon_cli.streams",
+        "beacon_cli.housekeeping",
+        "beacon_cli.matching",
+        "beacon_cli.recondensing",
+        "beacon_cli.verification",
+        "beacon_cli.sharing",
         "beacon_cli.workflows",
+        "beacon_cli.training",
+        "beacon_cli.evaluation",
     },
     {"beacon_cli.console"},
     {"beacon_cli.commands"},
     {"beacon_cli.app", "beacon_cli.__main__"},
 ]
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
-SOLE_USERS = {"rich": {"beacon_cli.console"}, "bitsandbytes": {"beacon_cli.engine"}, "models": set[str]()}
+SOLE_USERS = {"rich": {"beacon_cli.console"}, "bitsandbytes": {"beacon_cli.checkpoints.four_bit"}, "models": set[str]()}
 OURS = ("beacon_cli", "activation_beacon", "beacon_pocket")
 
 

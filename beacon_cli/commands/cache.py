@@ -1,21 +1,33 @@
-"""`beacon cache …`: build, list, show, remove; where it is."""
+"""`beacon cache …`: build, list, show, remove; where it is. The rest is in `cache_upkeep`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.commands import options
+from beacon_cli.commands import cache_upkeep, options
+from beacon_cli.commands.cache_upkeep import Which, find, name
 from beacon_cli.console import Console
-from beacon_cli.errors import CacheError
 from beacon_cli.events import Condensed
+from beacon_cli.quantities import format_size
 from beacon_cli.store import Store, Summary, default_root
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
 
-Which = Annotated[
-    str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
-]
+app.command("verify")(cache_upkeep.verify)
+app.command("prune")(cache_upkeep.prune)
+app.command("export")(cache_upkeep.export)
+app.command("import")(cache_upkeep.import_)
+
+
+SORTS: dict[str, Callable[[Summary], Any]] = {
+    "used": lambda summary: -summary.last_used,
+    "size": lambda summary: -summary.size,
+    "name": lambda summary: name(summary).casefold(),
+    "pages": lambda summary: -summary.manifest.subject.document.page_count if summary.manifest else 0,
+    "model": lambda summary: summary.manifest.subject.models.base if summary.manifest else "",
+}
 
 
 @app.command("build")
@@ -23,10 +35,12 @@ def build(
     documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="PDF, .txt or .md files, or -.")],
     model: options.Model = None,
     beacon: options.Beacon = None,
+    beacon_bits: options.BeaconBits = None,
     device: options.DeviceFlag = None,
     ratio: options.Ratio = None,
     pages: options.Pages = None,
     password: options.Password = None,
+    cache_bits: options.CacheBits = None,
     refresh: options.Refresh = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -35,7 +49,10 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    flags = {"model": model, "beacon": beacon, "device": device, "ratio": ratio}
+    flags = {
+        "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "ratio": ratio,
+        "cache_bits": cache_bits,
+    }  # fmt: skip
     chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli import workflows  # noqa: PLC0415
@@ -47,13 +64,21 @@ def build(
 
 
 @app.command("list")
-def list_caches(as_json: options.Json = False) -> None:
-    """List what is condensed, the last used first."""
-    console, summaries = Console(), Store.default().entries()
+def list_caches(
+    sort: Annotated[
+        str,
+        typer.Option("--sort", metavar="|".join(SORTS), help="The largest, latest or first in the alphabet on top."),
+    ] = "used",
+    as_json: options.Json = False,
+) -> None:
+    """List what is condensed."""
+    if sort not in SORTS:
+        raise typer.BadParameter(f"--sort takes {', '.join(SORTS)}")
+    console, summaries = Console(), sorted(Store.default().entries(), key=SORTS[sort])
     if as_json:
         console.print_json([_entry(summary) for summary in summaries])
         return
-    columns = ["key", "document", "pages", "tokens", "ratio", "model", "size", "last used", "state"]
+    columns = ["key", "document", "pages", "tokens", "ratio", "bits", "model", "size", "last used", "state"]
     console.print_table(columns, [_row(summary) for summary in summaries])
 
 
@@ -61,13 +86,13 @@ def list_caches(as_json: options.Json = False) -> None:
 def show(which: Which, as_json: options.Json = False) -> None:
     """Show one condensed document."""
     console = Console()
-    for summary in _find(which):
+    for summary in find(Store.default(), which):
         entry = _entry(summary)
         if as_json:
             console.print_json(entry)
             continue
-        for name, value in entry.items():
-            console.print_line(f"{name}: {'' if value is None else value}")
+        for field, value in entry.items():
+            console.print_line(f"{field}: {'' if value is None else value}")
 
 
 @app.command("rm")
@@ -80,23 +105,16 @@ def remove(
     if everything == bool(which):
         raise typer.BadParameter("name what to remove, or give --all")
     console, store = Console(quiet=quiet), Store.default()
-    chosen = store.entries() if everything else [summary for each in which or [] for summary in _find(each)]
+    chosen = store.entries() if everything else [summary for each in which or [] for summary in find(store, each)]
     for key, summary in {summary.entry.key: summary for summary in chosen}.items():
         store.remove(summary.entry)
-        console.note(f"removed {key} ({_name(summary)})")
+        console.note(f"removed {key} ({name(summary)})")
 
 
 @app.command("path")
 def path() -> None:
     """Print the cache's folder."""
     Console().print_line(str(default_root()))
-
-
-def _find(which: str) -> list[Summary]:
-    found = Store.default().find(which)
-    if not found:
-        raise CacheError(f"the cache holds nothing called {which}; `beacon cache list` shows what it holds")
-    return found
 
 
 def _built(result: Condensed) -> dict[str, Any]:
@@ -134,6 +152,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "tokens": manifest.tokens if manifest.complete else manifest.condensed_tokens,
         "rows": sum(shard.rows for shard in manifest.shards) + manifest.sink_rows + len(manifest.tail),
         "ratio": subject.identity.ratio,
+        "bits": subject.identity.bits,
         "window": subject.identity.window,
         "model": subject.models.base,
         "beacon": subject.models.beacon,
@@ -141,10 +160,6 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "created": manifest.created,
         "tool_version": manifest.tool_version,
     }
-
-
-def _name(summary: Summary) -> str:
-    return summary.manifest.subject.document.name if summary.manifest else "unusable"
 
 
 def _row(summary: Summary) -> list[str]:
@@ -155,12 +170,9 @@ def _row(summary: Summary) -> list[str]:
         str(entry.get("selection", "?")),
         f"{entry['tokens']:,}" if "tokens" in entry else "?",
         str(entry.get("ratio", "?")),
+        str(entry.get("bits", "?")),
         str(entry.get("model", "?")),
-        _size(entry["size"]),
+        format_size(entry["size"]),
         entry["last_used"][:16].replace("T", " "),
         entry["state"],
     ]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

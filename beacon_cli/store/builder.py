@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from beacon_cli.errors import CacheError
-from beacon_cli.store.files import make_private_folder, sync_folder, what_is_wrong, write_durably, write_error
+from beacon_cli.store.files import (
+    make_private_folder,
+    share_durably,
+    sync_folder,
+    what_is_wrong,
+    write_durably,
+    write_error,
+)
 from beacon_cli.store.identity import Subject
+from beacon_cli.store.locks import alone
 from beacon_cli.store.manifest import (
     MANIFEST,
     MAX_INTERVALS_PER_SHARD,
@@ -20,16 +28,17 @@ from beacon_cli.store.manifest import (
     Manifest,
     PagesFile,
     Shard,
-    chain_tokens,
+    chain_link,
     read_manifest,
 )
 from beacon_cli.store.pages import Pages, PageText
-from beacon_cli.store.records import check_token_ids, to_json
+from beacon_cli.store.records import check_token_ids, seal, to_json
 
 if TYPE_CHECKING:
     import torch
 
-    from beacon_cli.store.shards import Rows, StoredMemory
+    from beacon_cli.store.loading import StoredMemory
+    from beacon_cli.store.shards import Tensors
 
 SHARD_BYTES = 16 * 2**20
 
@@ -40,7 +49,7 @@ class _Pending:
 
     interval: Interval
     tokens: tuple[int, ...]
-    rows: "Rows"
+    rows: "Tensors"
 
 
 class Builder:
@@ -64,14 +73,15 @@ class Builder:
         manifest: what is durable; within a refresh, what will be once it is finished.
     """
 
-    def __init__(self, folder: Path, lock: Path, subject: Subject, refresh: bool) -> None:
+    def __init__(self, folder: Path, lock: Path, use: Path, subject: Subject, refresh: bool) -> None:
         self.manifest = Manifest.begin(subject)
         self.folder = folder
         self._lock = FileLock(lock, mode=0o600, thread_local=False)
+        self._use = use
         self._refresh = refresh
         self._keep_old = False
         self._pending: list[_Pending] = []
-        self._sink: Rows | None = None
+        self._sink: Tensors = {}
 
     def try_lock(self) -> bool:
         """Take the lock unless another process has it; say whether it is ours."""
@@ -105,9 +115,9 @@ class Builder:
         """The memory of the intervals to go on from.
 
         Raises:
-            CacheError: if it is damaged.
+            CacheError: if a shard has been removed meanwhile; iterating finds one that was damaged meanwhile.
         """
-        from beacon_cli.store.shards import StoredMemory  # noqa: PLC0415  imports torch
+        from beacon_cli.store.loading import StoredMemory  # noqa: PLC0415  imports torch
 
         return StoredMemory(self.folder, self.manifest, device)
 
@@ -122,13 +132,44 @@ class Builder:
         Raises:
             CacheError: if it cannot be discarded.
         """
-        chain = ""
-        for interval in self.manifest.intervals:
-            chain = chain_tokens(chain, tokens[interval.start : interval.end])
-            if chain != interval.chain:
-                self._discard()
-                return False
-        return True
+        if self.manifest.shared_intervals(tokens) == len(self.manifest.intervals):
+            return True
+        self._discard()
+        return False
+
+    def take_over(self, folder: Path, earlier: Manifest, intervals: int) -> None:
+        """Begin with the first intervals of another cache of the same identity, before any is added.
+
+        Full shards are shared between the two caches, not copied, where the file system can do that.
+
+        Args:
+            folder, earlier: where the other cache is, and its durable state.
+            intervals: how many of its intervals, at least one.
+
+        Raises:
+            CacheError: if one of them is damaged, or cannot be written here.
+        """
+        from beacon_cli.store.loading import read_shard  # noqa: PLC0415  imports torch
+        from beacon_cli.store.shards import interval_tensors  # noqa: PLC0415  imports torch
+
+        per_shard = earlier.intervals_per_shard
+        full = intervals // per_shard
+        for name in list(earlier.files)[:full]:
+            self._prepare_folder()
+            share_durably(folder / name, self.folder / name)
+        begun = replace(self.manifest, intervals_per_shard=per_shard)
+        if full:
+            kept, shards = earlier.intervals[: full * per_shard], earlier.shards[:full]
+            begun = replace(begun, sink_rows=earlier.sink_rows, intervals=kept, shards=shards)
+        self._advance(begun, publish=bool(full) and not self._keep_old)
+        rest = earlier.intervals[full * per_shard : intervals]
+        if rest:
+            cut = interval_tensors(earlier, full, read_shard(folder, earlier, full))
+            for interval, (tensors, tokens) in zip(rest, cut, strict=False):
+                sink = {name: tensor for name, tensor in tensors.items() if name.startswith("sink_")}
+                self._sink |= sink
+                rows = {name: tensor for name, tensor in tensors.items() if name not in sink}
+                self._pending.append(_Pending(interval, tuple(tokens), rows))
 
     def add(
         self,
@@ -143,33 +184,36 @@ class Builder:
         Args:
             tokens: its token ids.
             ratio: the condensing ratio it was condensed at.
-            keys, values: (layers, kv_heads, beacons, head_dim) of its beacons, keys position-free; copied.
+            keys, values: (layers, kv_heads, beacons, head_dim) of its beacons, keys position-free and both not rounded
+                yet, whatever the identity's bits; copied.
             sink: keys and values (layers, kv_heads, sink_rows, head_dim) of the sink, with the first interval only.
 
         Raises:
             CacheError: if a shard cannot be written; what was durable stays so.
             ValueError: for other shapes, impossible token ids, a late sink, or a cache that is complete.
         """
-        from beacon_cli.store.shards import copied  # noqa: PLC0415  imports torch
+        from beacon_cli.store.shards import checksum, copied, encode, encode_sink  # noqa: PLC0415  imports torch
 
         last = self._last_interval()
         if self.manifest.complete or (sink is not None and last is not None):
             raise ValueError("a complete cache takes no interval, and only the first interval brings a sink")
         check_token_ids("tokens", tuple(tokens))
-        rows = copied(keys, values)
+        rows = encode(copied(keys, values), self.manifest.subject.identity.bits)
         if last is None:
-            self._sink = None if sink is None else copied(*sink)
-            fitting = SHARD_BYTES // (rows.keys.nbytes + rows.values.nbytes)
+            self._sink = encode_sink(None if sink is None else copied(*sink))
+            fitting = SHARD_BYTES // sum(tensor.nbytes for tensor in rows.values())
             per_shard = max(1, min(MAX_INTERVALS_PER_SHARD, fitting))
             self.manifest = replace(self.manifest, intervals_per_shard=per_shard)
+        sha256 = checksum(rows if last else rows | self._sink)
         interval = Interval(
             start=last.end if last else 0,
             tokens=len(tokens),
-            beacons=rows.count,
+            beacons=keys.shape[2],
             ratio=ratio,
             shard=len(self.manifest.shards),
             offset=last.offset + last.beacons if last and self._pending else 0,
-            chain=chain_tokens(last.chain if last else "", tokens),
+            sha256=sha256,
+            chain=chain_link(last.chain if last else "", sha256, tokens),
         )
         self._pending.append(_Pending(interval, tuple(tokens), rows))
         if len(self._pending) == self.manifest.intervals_per_shard:
@@ -192,7 +236,8 @@ class Builder:
         data = to_json(content)
         file = PagesFile(len(data), hashlib.sha256(data).hexdigest())
         self._write(file.file_name, data)
-        end: dict[str, Any] = {"complete": True, "tail": tuple(tail), "pages": file}
+        chain = chain_link(last.chain if last else "", file.sha256, tail)
+        end: dict[str, Any] = {"complete": True, "tail": tuple(tail), "pages": file, "chain": chain}
         manifest = self._write_shard(**end) if self._pending else replace(self.manifest, **end)
         self._advance(manifest, publish=True)
 
@@ -240,7 +285,19 @@ class Builder:
             raise write_error(self.folder, error) from error
 
     def _tidy(self) -> None:
-        """Remove files that the manifest on disk does not name, and the folder if there is no manifest."""
+        """Remove files that the manifest on disk does not name, and the folder if there is no manifest.
+
+        While somebody reads, files stay: what replaces them has other names, and the next build tidies again.
+        """
+        try:
+            with alone(self._use):
+                self._remove_strays()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise write_error(self._use, error) from error
+
+    def _remove_strays(self) -> None:
         found = read_manifest(self.folder)
         named = set() if found is None else {MANIFEST, *found.files}
         try:
@@ -264,29 +321,33 @@ class Builder:
         from beacon_cli.store.shards import pack  # noqa: PLC0415  imports torch
 
         before = self.manifest
-        sink = None if before.shards else self._sink
+        sink = {} if before.shards else self._sink
         tokens = [token for pending in self._pending for token in pending.tokens]
         data = pack([pending.rows for pending in self._pending], tokens, sink)
         rows = sum(pending.interval.beacons for pending in self._pending)
+        sink_rows = sink["sink_keys"].shape[2] if sink else before.sink_rows
         shard = Shard(rows, len(data), hashlib.sha256(data).hexdigest())
         self._write(shard.file_name(len(before.shards)), data)
         return replace(
             before,
             intervals=(*before.intervals, *(pending.interval for pending in self._pending)),
             shards=(*before.shards, shard),
-            sink_rows=sink.count if sink else before.sink_rows,
+            sink_rows=sink_rows,
             **changes,
         )
 
     def _advance(self, manifest: Manifest, publish: bool) -> None:
         if publish:
-            self._write(MANIFEST, to_json(manifest))
+            self._write(MANIFEST, seal(manifest))
         self.manifest = manifest
         self._pending.clear()
 
     def _write(self, name: str, data: bytes) -> None:
+        self._prepare_folder()
+        write_durably(self.folder / name, data)
+
+    def _prepare_folder(self) -> None:
         try:
             make_private_folder(self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
-        write_durably(self.folder / name, data)

@@ -1,42 +1,46 @@
 """The cache of one document as a person sees it: what is in it, its memory, its pages, the right to write it."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from beacon_cli.errors import CacheError
 from beacon_cli.store.builder import Builder
-from beacon_cli.store.files import damaged
+from beacon_cli.store.files import DamageError, write_error
 from beacon_cli.store.identity import Subject
+from beacon_cli.store.locks import shared
 from beacon_cli.store.manifest import MANIFEST, Manifest, read_manifest
 from beacon_cli.store.pages import PageText, read_pages
 
 if TYPE_CHECKING:
     import torch
 
-    from beacon_cli.store.shards import StoredMemory
+    from beacon_cli.store.loading import StoredMemory
 
 Read = TypeVar("Read")
+USE_SUFFIX = ".use"
 
 
 class Entry:
     """The cache of some pages of one document under one identity, whether there is anything in it yet or not.
 
-    Reading takes no lock. A reader sees what is durable, and a refresh that replaces it meanwhile is noticed.
+    Reading waits for no builder: a reader sees what is durable, and a refresh that replaces it meanwhile is noticed.
+    Within `in_use`, what was opened can be read to its end.
 
     Attributes:
         key: its name, see `cache_key`.
         folder: where it is.
-        lock: the lock file of its builders. It stands outside of the folder and is never deleted, so that removing the
-            folder cannot leave two processes with two locks.
+        lock, use: the lock files of its builders and of its readers, see `locks`. They stand outside of the folder and
+            are never deleted, so that removing the folder cannot leave two processes with two locks.
     """
 
     def __init__(self, folder: Path, lock: Path) -> None:
         self.key = folder.name
         self.folder = folder
         self.lock = lock
+        self.use = lock.with_name(lock.name + USE_SUFFIX)
 
     def manifest(self) -> Manifest | None:
         """What is durable at this moment; None if nothing is.
@@ -47,12 +51,12 @@ class Entry:
         return read_manifest(self.folder)
 
     def open(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
-        """The condensed memory, complete or as far as it goes, checked against its checksums; counts as a use.
+        """The condensed memory, complete or as far as it goes, to be checked as it is read; counts as a use.
 
         Raises:
-            CacheError: if there is none, or it is damaged.
+            CacheError: if there is none, or files are missing or cut off.
         """
-        from beacon_cli.store.shards import StoredMemory  # noqa: PLC0415  imports torch
+        from beacon_cli.store.loading import StoredMemory  # noqa: PLC0415  imports torch
 
         memory = self._read(lambda manifest: StoredMemory(self.folder, manifest, device))
         with suppress(OSError):
@@ -76,7 +80,21 @@ class Entry:
         """
         if subject.key != self.key:
             raise ValueError(f"cache {self.key} is not that of the subject, {subject.key}")
-        return Builder(self.folder, self.lock, subject, refresh)
+        return Builder(self.folder, self.lock, self.use, subject, refresh)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Meanwhile, no file of the cache is deleted, by whomever; never wait for a builder within this.
+
+        Raises:
+            CacheError: if that cannot be arranged.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(shared(self.use))
+            except OSError as error:
+                raise write_error(self.use, error) from error
+            yield
 
     def _read(self, read: Callable[[Manifest], Read]) -> Read:
         """`read` what is durable; once more if that failed because another process replaced it."""
@@ -92,5 +110,5 @@ class Entry:
     def _durable(self) -> Manifest:
         manifest = self.manifest()
         if manifest is None:
-            raise damaged(self.folder, "nothing of the document is condensed yet")
+            raise DamageError(self.folder, "nothing of the document is condensed yet")
         return manifest

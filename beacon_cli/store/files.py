@@ -3,12 +3,33 @@
 import errno
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from beacon_cli.errors import CacheError
 
 TEMPORARY_SUFFIX = ".tmp"
+
+
+def check_private(folder: Path) -> None:
+    """Refuse a folder that another user could have filled.
+
+    Raises:
+        CacheError: if it belongs to someone else, or someone else may write to it.
+        OSError: if it is not there, or cannot be looked at.
+    """
+    stat = folder.stat()
+    if stat.st_uid != os.geteuid():
+        raise CacheError(
+            f"{folder} belongs to another user (uid {stat.st_uid}, you are {os.geteuid()}), who could put a forged "
+            "memory there; name a folder of your own in BEACON_CACHE_DIR, or take it over with chown"
+        )
+    if stat.st_mode & 0o022:
+        raise CacheError(
+            f"{folder} can be written by others (mode {stat.st_mode & 0o777:o}), who could put a forged memory there; "
+            f"check what is in it and close it with `chmod 700 {folder}`"
+        )
 
 
 def make_private_folder(folder: Path) -> None:
@@ -45,7 +66,8 @@ def write_durably(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
-        _write_and_sync(temporary, data)
+        with new_file(temporary) as write:
+            write(data)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
@@ -54,16 +76,43 @@ def write_durably(path: Path, data: bytes) -> None:
         raise write_error(path, error) from error
 
 
-def _write_and_sync(path: Path, data: bytes) -> None:
+@contextmanager
+def new_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Write a file, mode 0600, with the function that this yields; in the end its contents (not its name) are durable.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
+
+    def write(data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+    try:
+        os.fchmod(descriptor, 0o600)
+        yield write
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def share_durably(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`, or a copy where the file system cannot.
+
+    Raises:
+        CacheError: if `source` cannot be read, or `target` not be written.
+    """
+    try:
+        os.link(source, target)
+        sync_folder(target.parent)
+    except OSError:
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise DamageError(source.parent, f"{source.name} cannot be read ({error.strerror})") from error
+        write_durably(target, data)
 
 
 def what_is_wrong(path: Path, size: int, sha256: str) -> str | None:
@@ -93,9 +142,17 @@ def write_error(path: Path, error: OSError) -> CacheError:
     return CacheError(f"cannot write {path}: {error.strerror}; what was finished before is kept: {advice}")
 
 
-def damaged(folder: Path, what: str) -> CacheError:
-    """The one line that says why the cache of one document cannot be used."""
-    return CacheError(
-        f"the cache in {folder} cannot be used: {what}; "
-        f"rebuild it with --refresh, or remove it with `beacon cache rm {folder.name}`"
-    )
+class DamageError(CacheError):
+    """A cache of one document that cannot be used.
+
+    Attributes:
+        what: what is wrong with it; the message also says what to do.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(
+            f"the cache in {folder} cannot be used: {what}; "
+            f"repair it with `beacon cache verify --repair {folder.name}`, rebuild it with --refresh, "
+            f"or remove it with `beacon cache rm {folder.name}`"
+        )
+        self.what = what

@@ -7,6 +7,8 @@ from typing import Any
 from beacon_cli.store.records import check_sha256, check_token_ids, to_json
 
 KEY_DIGITS = 32
+# 16 stands for the type that they were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
+BITS = (16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Identity:
         ratio: the condensing ratio, or how ratios are mixed; anything that JSON can hold.
         prompt_prefix: token ids that stand before the document's.
         text_version: version of the code that turns a document into text.
+        bits: that a stored number takes, see `BITS`: rounded activations are another memory.
     """
 
     base: str
@@ -31,8 +34,11 @@ class Identity:
     ratio: Any
     prompt_prefix: tuple[int, ...]
     text_version: int
+    bits: int
 
     def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise ValueError(f"activations are not kept in {self.bits} bits")
         check_token_ids("prompt_prefix", self.prompt_prefix)
 
     @property

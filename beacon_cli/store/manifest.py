@@ -11,13 +11,14 @@ from typing import Any
 
 from beacon_cli import __version__
 from beacon_cli.errors import CacheError
-from beacon_cli.store.files import damaged
+from beacon_cli.store.files import DamageError, check_private
 from beacon_cli.store.identity import Subject
-from beacon_cli.store.records import check_sha256, check_token_ids, from_json, parse
+from beacon_cli.store.records import check_sha256, check_token_ids, from_json, parse, unseal
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MAX_INTERVALS_PER_SHARD = 64
+_UNFINISHED: Any = {"complete": False, "tail": (), "pages": None, "chain": None}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Interval:
         beacons: rows that it added to the memory.
         ratio: the condensing ratio it was condensed at.
         shard, offset: where its rows are: index of the shard, first row in there.
-        chain: checksum of all token ids up to its end, see `chain_tokens`.
+        sha256: checksum of its rows as they are stored (the sink's with the first), see `shards.checksum`.
+        chain: checksum of all token ids and rows up to its end, see `chain_link`.
     """
 
     start: int
@@ -38,11 +40,13 @@ class Interval:
     ratio: int
     shard: int
     offset: int
+    sha256: str
     chain: str
 
     def __post_init__(self) -> None:
         if self.tokens < 1 or self.beacons < 1:
             raise ValueError("an interval is empty")
+        check_sha256("sha256 of an interval", self.sha256)
         check_sha256("chain", self.chain)
 
     @property
@@ -92,6 +96,7 @@ class Manifest:
         intervals_per_shard: every shard but the last of a complete cache holds exactly so many.
         sink_rows: rows kept from before the first interval; they are in the first shard.
         tail: token ids of the unfinished last interval.
+        chain: the chain's end, over tail and pages: one checksum of all that the document became; None until complete.
     """
 
     format: int
@@ -105,18 +110,22 @@ class Manifest:
     shards: tuple[Shard, ...]
     tail: tuple[int, ...]
     pages: PagesFile | None
+    chain: str | None
 
     def __post_init__(self) -> None:
         if datetime.fromisoformat(self.created).utcoffset() is None:
             raise ValueError("created has no time zone")
         if not 1 <= self.intervals_per_shard <= MAX_INTERVALS_PER_SHARD:
             raise ValueError(f"intervals_per_shard is {self.intervals_per_shard}")
-        if self.complete != (self.pages is not None) or (self.tail and not self.complete):
+        ended = {self.complete, self.pages is not None, self.chain is not None}
+        if len(ended) > 1 or (self.tail and not self.complete):
             raise ValueError("complete, tail and pages contradict each other")
         if self.sink_rows and not self.intervals:
             raise ValueError("there is a sink without an interval")
         check_token_ids("tail", self.tail)
         self._check_intervals()
+        if self.pages is not None and self.chain != chain_link(self.last_chain, self.pages.sha256, self.tail):
+            raise ValueError("the chain does not end with the tail and the pages")
 
     def _check_intervals(self) -> None:
         count, size = len(self.intervals), self.intervals_per_shard
@@ -136,7 +145,7 @@ class Manifest:
     def begin(cls, subject: Subject) -> "Manifest":
         """The manifest of a cache in which nothing is durable yet."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(FORMAT, __version__, now, subject, False, MAX_INTERVALS_PER_SHARD, 0, (), (), (), None)
+        return cls(FORMAT, __version__, now, subject, False, MAX_INTERVALS_PER_SHARD, 0, (), (), (), None, None)
 
     def truncated(self, shards: int) -> "Manifest":
         """What remains when only the first `shards` shards are to be trusted: an incomplete cache of full shards."""
@@ -144,12 +153,30 @@ class Manifest:
         if not shards:
             return Manifest.begin(self.subject)
         intervals = self.intervals[: shards * self.intervals_per_shard]
-        return replace(self, complete=False, intervals=intervals, shards=self.shards[:shards], tail=(), pages=None)
+        return replace(self, intervals=intervals, shards=self.shards[:shards], **_UNFINISHED)
 
     @property
     def rows(self) -> int:
         """Rows of condensed memory, the sink not counted."""
         return sum(shard.rows for shard in self.shards)
+
+    def intervals_of(self, shard: int) -> tuple[Interval, ...]:
+        """The intervals whose rows are in shard number `shard`."""
+        return self.intervals[shard * self.intervals_per_shard : (shard + 1) * self.intervals_per_shard]
+
+    def shared_intervals(self, tokens: Sequence[int]) -> int:
+        """How many of its intervals, from the first one on, `tokens` begins with."""
+        chain = ""
+        for index, interval in enumerate(self.intervals):
+            chain = chain_link(chain, interval.sha256, tokens[interval.start : interval.end])
+            if chain != interval.chain:
+                return index
+        return len(self.intervals)
+
+    @property
+    def last_chain(self) -> str:
+        """The chain up to the last finished interval."""
+        return self.intervals[-1].chain if self.intervals else ""
 
     @property
     def condensed_tokens(self) -> int:
@@ -170,42 +197,65 @@ class Manifest:
         return files
 
 
-def chain_tokens(previous: str, tokens: Sequence[int]) -> str:
-    """SHA-256 (hexadecimal) of the checksum `previous` ("" at the start) and `tokens` as little-endian uint32."""
-    return hashlib.sha256(bytes.fromhex(previous) + struct.pack(f"<{len(tokens)}I", *tokens)).hexdigest()
+def chain_link(previous: str, sha256: str, tokens: Sequence[int]) -> str:
+    """SHA-256 (hexadecimal) that binds `tokens` and what they became to all that was before.
+
+    Args:
+        previous: the link before; "" at the start.
+        sha256: checksum of what they became: rows for an interval, page texts for the tail.
+        tokens: ids; they go in as little-endian uint32.
+    """
+    known = bytes.fromhex(previous) + bytes.fromhex(sha256)
+    return hashlib.sha256(known + struct.pack(f"<{len(tokens)}I", *tokens)).hexdigest()
+
+
+class OtherFormatError(ValueError):
+    """A manifest of another version of the format."""
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest that `seal` made `data` of.
+
+    Raises:
+        OtherFormatError: if it is of another format.
+        ValueError: if it is malformed, or other by a single bit.
+        RecursionError: if it is nested absurdly deep.
+    """
+    value = from_json(data)
+    if not isinstance(value, dict) or type(value.get("format")) is not int:
+        raise ValueError("it has no format number")
+    if value["format"] != FORMAT:
+        writer = short_repr(value.get("tool_version"))
+        raise OtherFormatError(
+            f"has format {short_repr(value['format'])}, written by beacon {writer}; "
+            f"this is beacon {__version__}, which reads format {FORMAT}"
+        )
+    return parse(Manifest, unseal(data, value))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The durable state of the cache in `folder`; None if nothing is.
 
     Raises:
-        CacheError: if the manifest cannot be read, is malformed, of another format, or belongs to another folder.
+        CacheError: if others can change the folder, or the manifest cannot be read, is malformed, of another format, or
+            belongs to another folder.
     """
     try:
+        check_private(folder)
         data = (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise damaged(folder, f"{MANIFEST} cannot be read ({error.strerror})") from error
+        raise DamageError(folder, f"{MANIFEST} cannot be read ({error.strerror})") from error
     try:
-        value = from_json(data)
-        _check_format(folder, value)
-        manifest = parse(Manifest, value)
-        key = manifest.subject.key
-    except (ValueError, RecursionError) as error:
-        raise damaged(folder, f"{MANIFEST} is malformed: {error}") from error
-    if key != folder.name:
-        raise damaged(folder, f"{MANIFEST} is that of cache {key}")
-    return manifest
-
-
-def _check_format(folder: Path, value: Any) -> None:
-    if not isinstance(value, dict) or type(value.get("format")) is not int:
-        raise ValueError("it has no format number")
-    if value["format"] != FORMAT:
-        writer = short_repr(value.get("tool_version"))
+        manifest = parse_manifest(data)
+    except OtherFormatError as error:
         raise CacheError(
-            f"the cache in {folder} has format {short_repr(value['format'])}, written by beacon {writer}; "
-            f"this is beacon {__version__}, which reads format {FORMAT}: "
+            f"the cache in {folder} {error}: "
             f"use that version, rebuild with --refresh, or remove it with `beacon cache rm {folder.name}`"
-        )
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DamageError(folder, f"{MANIFEST} is malformed: {error}") from error
+    if manifest.subject.key != folder.name:
+        raise DamageError(folder, f"{MANIFEST} is that of cache {manifest.subject.key}")
+    return manifest

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon_cli.store.files import damaged, what_is_wrong
+from beacon_cli.store.files import DamageError, what_is_wrong
 from beacon_cli.store.manifest import Manifest
 from beacon_cli.store.records import from_json, parse
 
@@ -17,6 +17,7 @@ class PageText:
         label: what the document itself calls it ("iv", "12").
         text: its text.
         first_token, end_token: its tokens, the last one excluded, as positions in the stream (prompt prefix included).
+        section: the headings that it stands under, outermost first, as one line; None if the document names none.
     """
 
     number: int
@@ -24,6 +25,7 @@ class PageText:
     text: str
     first_token: int
     end_token: int
+    section: str | None = None
 
     def __post_init__(self) -> None:
         if self.number < 1 or self.first_token > self.end_token:
@@ -49,14 +51,14 @@ def read_pages(folder: Path, manifest: Manifest) -> tuple[PageText, ...]:
         CacheError: if the cache is not complete, or its page texts are missing or damaged.
     """
     if manifest.pages is None:
-        raise damaged(folder, "the document has not been read to its end yet")
+        raise DamageError(folder, "the document has not been read to its end yet")
     path = folder / manifest.pages.file_name
     wrong = what_is_wrong(path, manifest.pages.size, manifest.pages.sha256)
     if wrong:
-        raise damaged(folder, wrong)
+        raise DamageError(folder, wrong)
     try:
         pages = parse(Pages, from_json(path.read_bytes()))
         pages.check_span(manifest.tokens)
     except (OSError, ValueError, RecursionError) as error:
-        raise damaged(folder, f"{path.name} is malformed: {error}") from error
+        raise DamageError(folder, f"{path.name} is malformed: {error}") from error
     return pages.pages

@@ -1,17 +1,28 @@
-"""Activations in safetensors files: the only module of the store that imports torch, itself imported when needed."""
+"""Activations as the bytes of safetensors files, and back. Imports torch, and is itself imported when needed."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from beacon_cli.store.files import damaged, what_is_wrong
 from beacon_cli.store.manifest import Manifest
+from beacon_cli.store.quantization import Quantized, dequantize, quantize
+from beacon_cli.store.records import from_json, parse
+
+_TYPES = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
+Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,16 +39,12 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class ShardData(Rows):
-    """The contents of a shard.
+class _Place:
+    """A tensor in the header of a safetensors file."""
 
-    Attributes:
-        tokens: (tokens) int32, ids of its intervals' tokens.
-        first_row: which row of the condensed memory its first one is, the sink not counted.
-    """
-
-    tokens: Tensor
-    first_row: int
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, ...]
 
 
 def copied(keys: Tensor, values: Tensor) -> Rows:
@@ -51,86 +58,129 @@ def copied(keys: Tensor, values: Tensor) -> Rows:
     return Rows(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
 
 
-def pack(intervals: Sequence[Rows], tokens: Sequence[int], sink: Rows | None) -> bytes:
-    """The bytes of a shard file; the same contents give the same bytes."""
-    tensors = {
-        "keys": torch.cat([interval.keys for interval in intervals], dim=2),
-        "values": torch.cat([interval.values for interval in intervals], dim=2),
-        "tokens": torch.tensor(tokens, dtype=torch.int32),
+def encode(rows: Rows, bits: int) -> Tensors:
+    """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor."""
+    if bits == 16:
+        return {"keys": rows.keys, "values": rows.values}
+    keys, values = quantize(rows.keys, bits), quantize(rows.values, bits)
+    return {
+        "keys": keys.codes,
+        "values": values.codes,
+        "key_scales": keys.scales,
+        "value_scales": values.scales,
     }
-    if sink is not None:
-        tensors |= {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
-    return save(tensors)
 
 
-class StoredMemory:
-    """A condensed memory on disk, all of whose shards were found whole when it was opened.
+def decode(tensors: Tensors, bits: int) -> Rows:
+    """The rows that `encode` stored; in float32 if they were rounded."""
+    if bits == 16:
+        return Rows(tensors["keys"], tensors["values"])
+    keys = Quantized(tensors["keys"], tensors["key_scales"])
+    values = Quantized(tensors["values"], tensors["value_scales"])
+    return Rows(dequantize(keys, bits), dequantize(values, bits))
 
-    Shards are mapped; each goes to the device once, when it is iterated over. On the CPU their tensors are views of the
-    files and stay valid when these are removed. Let go of the object once its rows are copied.
 
-    Opening hashes every byte (about 1.4 GB/s), also of memories beyond 1 GB: a damaged memory must not answer, and
-    condensing the document again would take a thousand times longer.
+def encode_sink(sink: Rows | None) -> Tensors:
+    """The sink as it is stored: never rounded, for it is few rows of extreme numbers that all others look at."""
+    return {} if sink is None else {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
 
-    Attributes:
-        manifest: the durable state that was opened, the tail's token ids included.
-        sink: the rows kept from before the first interval; they come before all others.
+
+def decode_sink(tensors: Tensors) -> Rows | None:
+    """The sink that a shard holds."""
+    return Rows(tensors["sink_keys"], tensors["sink_values"]) if "sink_keys" in tensors else None
+
+
+def checksum(tensors: Tensors) -> str:
+    """SHA-256 (hexadecimal) of names, types, shapes and contents."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]  # numpy's own
+    return digest.hexdigest()
+
+
+def pack(intervals: Sequence[Tensors], tokens: Iterable[int], sink: Tensors) -> bytes:
+    """The bytes of a shard file; the same contents give the same bytes."""
+    tensors = {name: torch.cat([interval[name] for interval in intervals], dim=2) for name in intervals[0]}
+    return save(tensors | sink | {"tokens": torch.tensor(list(tokens), dtype=torch.int32)})
+
+
+def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
+    """The tensors of shard `index`, as views of the file's bytes.
+
+    Args:
+        data: (size) uint8, on any device.
+
+    Raises:
+        ValueError: if the bytes are not what `pack` makes, or do not hold what the manifest says.
+        RecursionError: if the header is nested absurdly deep.
     """
-
-    def __init__(self, folder: Path, manifest: Manifest, device: str | torch.device) -> None:
-        """Check and map the shards that `manifest` names.
-
-        Raises:
-            CacheError: if one is missing, damaged, or not what the manifest says.
-        """
-        self.manifest = manifest
-        self._shards = [_open_shard(folder, manifest, index, device) for index in range(len(manifest.shards))]
-        self.sink: Rows | None = None
-        if manifest.sink_rows:
-            first = self._shards[0]
-            self.sink = Rows(first.get_tensor("sink_keys"), first.get_tensor("sink_values"))
-
-    def __iter__(self) -> Iterator[ShardData]:
-        """The shards in the order of their rows."""
-        first_row = 0
-        for shard, file in zip(self.manifest.shards, self._shards, strict=True):
-            keys, values, tokens = (file.get_tensor(name) for name in ("keys", "values", "tokens"))
-            yield ShardData(keys, values, tokens, first_row)
-            first_row += shard.rows
-
-    def tokens(self) -> list[int]:
-        """The token ids of the whole stream: prompt prefix, intervals, tail."""
-        ids = [token for file in self._shards for token in file.get_tensor("tokens").tolist()]
-        return [*ids, *self.manifest.tail]
+    length = int.from_bytes(_bytes(data[:8]), "little")
+    if not 8 + length < len(data):
+        raise ValueError("its header is cut off")
+    header = from_json(_bytes(data[8 : 8 + length]))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    places = {name: parse(_Place, place) for name, place in header.items()}
+    tensors, end = {}, 0
+    for name, place in sorted(places.items(), key=lambda item: item[1].data_offsets):
+        dtype = _TYPES.get(place.dtype)
+        if dtype is None or len(place.data_offsets) != 2 or place.data_offsets[0] != end:
+            raise ValueError("its header is none of ours")
+        begin, end = place.data_offsets
+        size = math.prod(place.shape) * dtype.itemsize
+        first = 8 + length + begin
+        if end - begin != size or first + size > len(data) or first % dtype.itemsize:
+            raise ValueError("its header is none of ours")
+        tensors[name] = data[first : first + size].view(dtype).view(place.shape)
+    if 8 + length + end != len(data):
+        raise ValueError("bytes follow behind its tensors")
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
+        raise ValueError("it does not hold what the manifest says")
+    return tensors
 
 
-def _open_shard(folder: Path, manifest: Manifest, index: int, device: str | torch.device) -> Any:
-    shard = manifest.shards[index]
-    path = folder / shard.file_name(index)
-    wrong = what_is_wrong(path, shard.size, shard.sha256)
-    if wrong:
-        raise damaged(folder, wrong)
-    try:
-        # Any: safetensors leaves the methods of its files untyped.
-        file: Any = safe_open(path, framework="pt", device=str(device))
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (OSError, SafetensorError) as error:
-        raise damaged(folder, f"{path.name} cannot be read ({error})") from error
-    if shapes != _expected_shapes(manifest, index, shapes.get("keys", ())):
-        raise damaged(folder, f"{path.name} does not hold what the manifest says")
-    return file
+def interval_tensors(manifest: Manifest, index: int, tensors: Tensors) -> list[tuple[Tensors, list[int]]]:
+    """A shard cut at its intervals: the tensors and the token ids of each, the first one's with the sink."""
+    cut: list[tuple[Tensors, list[int]]] = []
+    token = 0
+    for interval in manifest.intervals_of(index):
+        end = interval.offset + interval.beacons
+        rows = {
+            name: tensor[:, :, interval.offset : end].contiguous()
+            for name, tensor in tensors.items()
+            if name != "tokens" and not name.startswith("sink_")
+        }
+        sink = {name: tensor for name, tensor in tensors.items() if name.startswith("sink_") and not cut}
+        cut.append((rows | sink, tensors["tokens"][token : token + interval.tokens].tolist()))
+        token += interval.tokens
+    return cut
 
 
-def _expected_shapes(manifest: Manifest, index: int, keys: tuple[int, ...]) -> dict[str, tuple[int, ...]] | None:
+def _bytes(data: Tensor) -> bytes:
+    return data.cpu().numpy().tobytes()
+
+
+def _expected_shapes(manifest: Manifest, index: int, tensors: Tensors) -> dict[str, tuple[int, ...]] | None:
     """Shapes of shard `index` by name, given the number of layers, heads and channels that `keys` shows."""
-    if len(keys) != 4:
+    bits = manifest.subject.identity.bits
+    keys: Any = tensors.get("keys")
+    if keys is None or keys.ndim != 4:
         return None
-    layers, kv_heads, _, head_dim = keys
-    rows = (layers, kv_heads, manifest.shards[index].rows, head_dim)
-    size = manifest.intervals_per_shard
-    tokens = sum(interval.tokens for interval in manifest.intervals[index * size : (index + 1) * size])
-    shapes: dict[str, tuple[int, ...]] = {"keys": rows, "values": rows, "tokens": (tokens,)}
+    layers, kv_heads, _, last = keys.shape
+    rows = manifest.shards[index].rows
+    shapes = {
+        "keys": (layers, kv_heads, rows, last),
+        "values": (layers, kv_heads, rows, last),
+        "tokens": (sum(interval.tokens for interval in manifest.intervals_of(index)),),
+    }
+    channels = last * 2 if bits == 4 else last
+    if bits != 16:
+        scales = tensors.get("key_scales", keys).shape[-1]
+        if not scales or channels % scales:
+            return None
+        shapes |= dict.fromkeys(("key_scales", "value_scales"), (layers, kv_heads, rows, scales))
     if index == 0 and manifest.sink_rows:
-        sink = (layers, kv_heads, manifest.sink_rows, head_dim)
+        sink = (layers, kv_heads, manifest.sink_rows, channels)
         shapes |= {"sink_keys": sink, "sink_values": sink}
     return shapes

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,24 @@ from filelock import FileLock, Timeout
 
 from beacon_cli.errors import CacheError
 from beacon_cli.store.entry import Entry
-from beacon_cli.store.files import make_private_folder
+from beacon_cli.store.files import check_private, make_private_folder, sync_folder
 from beacon_cli.store.identity import KEY_DIGITS, Identity, cache_key
+from beacon_cli.store.locks import alone
 from beacon_cli.store.manifest import MANIFEST, Manifest
 
 SHORTEST_PREFIX = 4
 REMOVED_SUFFIX = ".removed"
+IMPORT_SUFFIX = ".importing"
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a cache takes: bytes on disk; when it was last built or opened, in seconds since 1970."""
+
+    entry: Entry
+    bytes: int
+    last_used: float
 
 
 @dataclass(frozen=True)
@@ -46,20 +58,26 @@ def default_root() -> Path:
 
 
 class Store:
-    """All caches below `root`.
+    """All caches below `root`, and how they are kept.
+
+    Attributes:
+        path: `root`.
+        bits: that a number of an activation takes in caches that are built, see `identity.BITS`.
+        limit: bytes that all caches may take after a build; None for as many as there are.
 
     Raises:
-        CacheError: if `root` cannot be created or written.
+        CacheError: if `root` cannot be created or written, or others could have written to it.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.path = root
+    def __init__(self, root: Path, bits: int = 16, limit: int | None = None) -> None:
+        self.path, self.bits, self.limit = root, bits, limit
         self._documents = root / "documents"
         self._locks = root / "locks"
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             for folder in (root, self._documents, self._locks):
                 make_private_folder(folder)
+                check_private(folder)
                 if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
@@ -68,19 +86,27 @@ class Store:
             ) from error
 
     @classmethod
-    def default(cls) -> "Store":
+    def default(cls, bits: int = 16, limit: int | None = None) -> "Store":
         """The store at `default_root()`."""
-        return cls(default_root())
+        return cls(default_root(), bits, limit)
 
     def entry(self, identity: Identity, document_sha256: str, selection: str) -> Entry:
         """The cache of some pages of a document under `identity`, there or not."""
         return self._entry(cache_key(identity, document_sha256, selection))
 
+    def entry_of_key(self, key: str) -> Entry:
+        """The cache with that key, there or not."""
+        return self._entry(key)
+
     def entries(self) -> list[Summary]:
         """All caches, the last used first; those that cannot be used are among them and say why."""
-        keys = [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
-        summaries = [summary for key in keys if (summary := _summary(self._entry(key)))]
+        summaries = [summary for key in self._keys() if (summary := _summary(self._entry(key)))]
         return sorted(summaries, key=lambda summary: summary.last_used, reverse=True)
+
+    def sizes(self) -> list[Size]:
+        """What each cache takes, the least recently used first; reads no manifest."""
+        sizes = [size for key in self._keys() if (size := _size(self._entry(key)))]
+        return sorted(sizes, key=lambda size: size.last_used)
 
     def find(self, text: str) -> list[Summary]:
         """The caches whose key begins with `text` (4 digits at least), or whose document has that name or path."""
@@ -91,23 +117,50 @@ class Store:
         """Delete a cache, all or (if this is interrupted) nothing of it that could be mistaken for a cache.
 
         Raises:
-            CacheError: if it is being built, or cannot be deleted.
+            CacheError: if it is being built or read, or cannot be deleted.
         """
-        removed = entry.folder.with_name(entry.key + REMOVED_SUFFIX)
         try:
             with FileLock(entry.lock, mode=0o600, thread_local=False).acquire(timeout=0):
-                self._delete_removed()
-                if entry.folder.exists():
-                    entry.folder.rename(removed)
-                    self._delete_removed()
+                self.delete(entry)
         except Timeout as error:
             raise CacheError(
                 f"cache {entry.key} is being built; wait until that is done, or stop it, then remove the cache"
+            ) from error
+
+    def delete(self, entry: Entry) -> None:
+        """Delete a cache whose lock the caller holds.
+
+        Raises:
+            CacheError: if it is being read, or cannot be deleted.
+        """
+        removed = entry.folder.with_name(entry.key + REMOVED_SUFFIX)
+        try:
+            with alone(entry.use):
+                self._delete_removed()
+                if entry.folder.exists():
+                    entry.folder.rename(removed)
+                    # Else a power cut could bring back the old name with some of its files gone.
+                    sync_folder(self._documents)
+            self._delete_removed()
+        except BlockingIOError as error:
+            raise CacheError(
+                f"cache {entry.key} is being read; wait until that is done, then remove the cache"
             ) from error
         except OSError as error:
             raise CacheError(f"cannot remove {entry.folder}: {error.strerror}; check its permissions") from error
         if removed.exists():
             raise CacheError(f"cannot delete all of {removed}; check its permissions and delete it yourself")
+
+    def _keys(self) -> list[str]:
+        return [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
+
+    def sweep(self) -> None:
+        """Delete what interrupted removals and imports left behind."""
+        self._delete_removed()
+        for folder in self._documents.glob(f"*{IMPORT_SUFFIX}"):
+            lock = self._locks / folder.name.removesuffix(IMPORT_SUFFIX)
+            with suppress(Timeout), FileLock(lock, mode=0o600, thread_local=False).acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _delete_removed(self) -> None:
         """Delete what is renamed for removal, leftovers of interrupted removals included."""
@@ -135,9 +188,15 @@ def _summary(entry: Entry) -> Summary | None:
         manifest = entry.manifest()
     except CacheError as error:
         problem = str(error)
+    size = _size(entry)
+    return Summary(entry, manifest, problem, size.bytes, size.last_used) if size else None
+
+
+def _size(entry: Entry) -> Size | None:
+    """None if the cache is being removed at this moment."""
     try:
-        sizes = {file.name: file.stat() for file in os.scandir(entry.folder)}
-        used = sizes.get(MANIFEST) or entry.folder.stat()
+        files = {file.name: file.stat() for file in os.scandir(entry.folder)}
+        used = files.get(MANIFEST) or entry.folder.stat()
     except FileNotFoundError:
         return None
-    return Summary(entry, manifest, problem, sum(stat.st_size for stat in sizes.values()), used.st_mtime)
+    return Size(entry, sum(stat.st_size for stat in files.values()), used.st_mtime)

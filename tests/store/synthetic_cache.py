@@ -3,11 +3,13 @@
 python synthetic_cache.py build ROOT        build one in ROOT with a pause of a second, telling when it begins and ends
 python synthetic_cache.py limited ROOT      the same where no file can grow beyond 2 kB
 python synthetic_cache.py kill ROOT         for each system call of a build: kill one there, in ROOT/<number>; resume
-python synthetic_cache.py soak ROOT         five times, in ROOT/<number>: kill at random calls until one comes through
+python synthetic_cache.py soak ROOT KILLS   in ROOT/<number>: kill at random calls until one comes through; again until
+                                            there were so many kills; for each build, tell how many it took
 """
 
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -41,9 +43,9 @@ SHARD_BYTES = INTERVALS_PER_SHARD * INTERVAL_BYTES + 100
 TAIL = (5, 6, 7)
 STREAM = INTERVALS * TOKENS + len(TAIL)
 PAGES = (PageText(1, "i", "One\ud800 \u00e9", 0, 70), PageText(2, "1", "", 70, STREAM))
-CALLS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rmdir")
+CALLS = ("open", "write", "fsync", "replace", "rename", "mkdir", "unlink", "rmdir")
 
-IDENTITY = Identity("base", "beacon", "tokens", 16, 16, {"pos": "interleave", "sink_size": 2}, 4, (1, 2), 1)
+IDENTITY = Identity("base", "beacon", "tokens", 16, 16, {"pos": "interleave", "sink_size": 2}, 4, (1, 2), 1, 16)
 DOCUMENT = DocumentInfo("b\u00fccher.pdf", "/books/b\u00fccher.pdf", 1234, "ab" * 32, None, "pdf", "1-50,60-", 80)
 SUBJECT = Subject(IDENTITY, DOCUMENT, Models("pocket", "pocket-beacon"), Compute("cpu", "float32"))
 KEY = cache_key(IDENTITY, DOCUMENT.sha256, DOCUMENT.selection)
@@ -94,11 +96,9 @@ def check_message(error: CacheError, *parts: str) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a cache by name, the manifest's time of creation blanked."""
+    """The files of a cache by name, the manifest's time of creation, and with it the checksum, blanked."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    manifest = files["manifest.json"]
-    start = manifest.index(b'"created":"') + 11
-    files["manifest.json"] = manifest[:start] + manifest[start + 25 :]
+    files["manifest.json"] = re.sub(rb'"(checksum|created)":"[^"]*"', b"", files["manifest.json"])
     return files
 
 
@@ -163,10 +163,13 @@ def main(command: str, root: Path) -> None:
             build(root / str(point))
             point += 1
     elif command == "soak":
-        for seed in range(5):
-            draw = random.Random(seed)
-            while not survives(root / str(seed), draw.randrange(30)):
-                print("killed")
+        draw, kills, number = random.Random(0), 0, 0
+        while kills < int(sys.argv[3]):
+            before = kills
+            while not survives(root / str(number), draw.randrange(30)):
+                kills += 1
+            print(kills - before)
+            number += 1
 
 
 def build_slowly(root: Path) -> None:

@@ -4,14 +4,20 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from beacon_cli.errors import CacheError
+from beacon_cli.store import Store
+from beacon_cli.store.archive import Archive, export
 from beacon_cli.store.files import write_durably
+from beacon_cli.store.repair import Repair
 from tests.store import synthetic_cache
-from tests.store.synthetic_cache import KEY, Interposed, build, check_message, contents, entry_in
+from tests.store.synthetic_cache import KEY, PAGES, Interposed, build, check_message, contents, entry_in
+
+SOAK_KILLS = int(os.environ.get("BEACON_SOAK_KILLS", "10"))
 
 
 def in_another_process(*arguments: object) -> list[str]:
@@ -40,26 +46,31 @@ def test_a_build_killed_at_any_system_call_ends_with_the_same_bytes(
 def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
-    assert len(in_another_process("soak", tmp_path)) >= 10
-    for seed in range(5):
-        assert contents(tmp_path / str(seed) / "documents" / KEY) == uninterrupted
+    kills = [int(line) for line in in_another_process("soak", tmp_path, SOAK_KILLS)]
+    assert sum(kills) >= SOAK_KILLS
+    for number in range(len(kills)):
+        assert contents(tmp_path / str(number) / "documents" / KEY) == uninterrupted
 
 
-def fail(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def failure(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_build_that_any_system_call_fails_keeps_what_is_durable(
-    tmp_path: Path, uninterrupted: dict[str, bytes]
+    tmp_path: Path, uninterrupted: dict[str, bytes], number: int
 ) -> None:
     point, finished, durable = 0, False, set()
     while not finished:
         root = tmp_path / str(point)
-        with Interposed(point, fail) as calls:
+        with Interposed(point, failure(number)) as calls:
             try:
                 build(root)
             except CacheError as error:
-                check_message(error, os.strerror(errno.ENOSPC))
+                check_message(error, os.strerror(number))
         finished = calls.count <= point
         if not finished and root.exists():
             manifest = entry_in(root).manifest()
@@ -76,18 +87,67 @@ def test_a_refresh_that_any_system_call_fails_leaves_a_whole_cache(tmp_path: Pat
     seen, finished, point = [], False, 0
     while not finished:
         build(tmp_path, refresh=True)
-        with Interposed(point, fail) as calls:
+        with Interposed(point, failure(errno.EIO)) as calls:
             try:
                 build(tmp_path, seed=50, refresh=True)
             except CacheError:
                 seen.append(contents(entry.folder))
-                entry.open()
+                list(entry.open())
                 entry.pages()
         finished = calls.count <= point
         point += 1
     new = contents(entry.folder)
     assert old in seen
     assert all(manifest["manifest.json"] in (old["manifest.json"], new["manifest.json"]) for manifest in seen)
+
+
+def test_an_import_that_any_system_call_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    archive = tmp_path / "book.beacon"
+    export(build(tmp_path / "a", seed=50), archive)
+    old = contents(build(tmp_path / "cache").folder)
+    store, entry = Store(tmp_path / "cache"), entry_in(tmp_path / "cache")
+    seen, point, finished = [], 0, False
+    while not finished:
+        build(tmp_path / "cache", refresh=True)
+        with Interposed(point, failure(errno.ENOSPC)) as calls:
+            try:
+                Archive(archive).install(store, None, replace_existing=True)
+            except CacheError as error:
+                check_message(error)
+        finished = calls.count <= point
+        seen.append(contents(entry.folder) if entry.folder.exists() else {})
+        point += 1
+    new = seen[-1]
+    assert new.keys() == contents(entry_in(tmp_path / "a").folder).keys() != old.keys()
+    assert len(seen) > 30
+    assert old in seen
+    assert all(state in (old, new, {}) for state in seen)
+    store.sweep()
+    assert list(entry.folder.parent.iterdir()) == [entry.folder]
+
+
+def test_a_repair_that_any_system_call_fails_can_be_done_again(tmp_path: Path) -> None:
+    entry = build(tmp_path)
+    whole = contents(entry.folder)
+    manifest = entry.manifest()
+    assert manifest is not None
+    pages = entry.folder / manifest.files[list(manifest.files)[-1]].file_name  # type: ignore[call-arg, operator]
+    point, finished = 0, False
+    while not finished:
+        pages.write_bytes(b"")
+        with Interposed(point, failure(errno.EIO)) as calls:
+            try:
+                with Repair(entry) as repair:
+                    assert [damage.shard for damage in repair.damage] == [None]
+                    assert repair.put_pages(PAGES)
+            except CacheError as error:
+                check_message(error)
+        finished = calls.count <= point
+        left = contents(entry.folder)
+        assert left == whole or left == {**whole, pages.name: b""}
+        point += 1
+    assert point > 4
+    assert left == whole
 
 
 @pytest.mark.parametrize(
@@ -97,11 +157,8 @@ def test_a_refresh_that_any_system_call_fails_leaves_a_whole_cache(tmp_path: Pat
 def test_a_failed_write_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
     (tmp_path / "file").write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", failure(number))
     with pytest.raises(CacheError, match=advice) as error:
         write_durably(tmp_path / "file", b"new")
     check_message(error.value, os.strerror(number), str(tmp_path))
@@ -132,5 +189,5 @@ def test_a_damaged_file_is_refused_and_built_again(
     else:
         path.write_bytes(data if harm == "flip" else data[:-1])
     with pytest.raises(CacheError, match=rf"{path.name}.*--refresh.*beacon cache rm {KEY}"):
-        entry.pages() if "pages" in path.name else entry.open()
+        entry.pages() if "pages" in path.name else list(entry.open())
     assert contents(build(tmp_path).folder) == uninterrupted

@@ -35,7 +35,7 @@ from tests.store.synthetic_cache import (
 def everything(entry: Entry) -> tuple[Tensors, list[int]]:
     """Keys and values of all rows, and all token ids."""
     memory = entry.open()
-    shards = list(memory)
+    shards = list(memory)[memory.manifest.sink_rows > 0 :]
     keys = torch.cat([shard.keys for shard in shards], dim=2)
     return (keys, torch.cat([shard.values for shard in shards], dim=2)), memory.tokens()
 
@@ -53,10 +53,10 @@ def test_a_cache_gives_back_what_was_added(tmp_path: Path) -> None:
     assert manifest.subject == SUBJECT
     assert (manifest.rows, manifest.sink_rows, manifest.tokens) == (INTERVALS * ROWS, 2, STREAM)
     memory = entry.open()
-    assert memory.sink is not None
-    assert torch.equal(memory.sink.keys, SINK[0])
-    assert torch.equal(memory.sink.values, SINK[1])
-    assert [shard.first_row for shard in memory] == [0, 12, 24]
+    sink, *shards = memory
+    assert torch.equal(sink.keys, SINK[0])
+    assert torch.equal(sink.values, SINK[1])
+    assert [shard.count for shard in shards] == [12, 12, 8]
     assert memory.tokens() == [token for index in range(INTERVALS) for token in tokens(index)] + list(TAIL)
     (keys, values), _ = everything(entry)
     assert torch.equal(keys, added()[0])
@@ -85,7 +85,6 @@ def test_a_document_shorter_than_an_interval(store: Store) -> None:
         cache.finish([1, 2, 3], [PageText(1, "1", "short", 0, 3)])
     memory = entry.open()
     assert list(memory) == []
-    assert memory.sink is None
     assert memory.tokens() == [1, 2, 3]
 
 
@@ -126,7 +125,7 @@ def test_an_interrupted_build_drops_what_is_not_durable_and_goes_on(tmp_path: Pa
     with entry.builder(SUBJECT) as cache:
         assert len(cache.manifest.intervals) == 6
         assert cache.check_token_prefix([token for index in range(INTERVALS) for token in tokens(index)])
-        assert sum(shard.keys.shape[2] for shard in cache.memory()) == 6 * ROWS
+        assert sum(rows.count for rows in cache.memory()) == 2 + 6 * ROWS
         fill(cache, 6)
         cache.finish(TAIL, PAGES)
     assert contents(entry.folder) == contents(build(tmp_path / "b").folder)
@@ -186,7 +185,18 @@ def test_a_refresh_replaces_a_cache_and_its_files(tmp_path: Path) -> None:
     build(tmp_path, seed=50, refresh=True)
     assert torch.equal(everything(entry)[0][0], added(50)[0])
     assert len(list(entry.folder.iterdir())) == 5
-    assert torch.equal(torch.cat([shard.keys for shard in opened], dim=2), added()[0])
+    with pytest.raises(CacheError, match="missing"):
+        list(opened)
+
+
+def test_a_refresh_leaves_what_is_being_read_in_place(tmp_path: Path) -> None:
+    entry = build(tmp_path)
+    with entry.in_use():
+        opened = entry.open()
+        build(tmp_path, seed=50, refresh=True)
+        assert torch.equal(torch.cat([rows.keys for rows in opened][1:], dim=2), added()[0])
+    build(tmp_path)
+    assert len(list(entry.folder.iterdir())) == 5
 
 
 def test_an_unfinished_refresh_leaves_a_complete_cache_as_it_was(tmp_path: Path) -> None:
@@ -232,7 +242,7 @@ def test_nobody_else_can_read_anything_whatever_the_umask(tmp_path: Path, umask:
     finally:
         os.umask(before)
     modes = {path: path.stat().st_mode & 0o777 for path in [tmp_path / "cache", *(tmp_path / "cache").rglob("*")]}
-    assert len(modes) == 1 + 2 + 1 + 5 + 1
+    assert len(modes) == 1 + 2 + 1 + 5 + 2
     assert modes == {path: 0o700 if path.is_dir() else 0o600 for path in modes}
 
 

@@ -1,0 +1,196 @@
+"""`beacon cache verify`, `prune`, `export` and `import`."""
+
+import re
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from beacon_cli.commands import options
+from beacon_cli.console import Console
+from beacon_cli.errors import CacheError
+from beacon_cli.events import Event
+from beacon_cli.quantities import format_size, parse_age, parse_size
+from beacon_cli.settings import load_settings
+from beacon_cli.store import Store, Summary
+
+if TYPE_CHECKING:
+    from beacon_cli.recondensing import Report
+
+Result = TypeVar("Result")
+Which = Annotated[
+    str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
+]
+Several = Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`; all if none.")]
+Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
+
+
+def verify(
+    which: Several = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Condense again, and compare with what is stored.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Condense what is damaged again and put it back.")] = False,
+    model: options.Model = None,
+    beacon: options.Beacon = None,
+    device: options.DeviceFlag = None,
+    password: options.Password = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Read condensed documents through and find every damaged bit; exit code 1 if any damage remains."""
+    console, store = Console(quiet=quiet, as_json=as_json), Store.default()
+    chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
+    where = load_settings({"device": device}).device
+    # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.matching import Matcher  # noqa: PLC0415
+    from beacon_cli.verification import Verifier  # noqa: PLC0415
+
+    matcher = Matcher(store.path, model, beacon)
+    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
+    reports: list[Report] = []
+    for summary in {summary.entry.key: summary for summary in chosen}.values():
+        report = _drawn(console, verifier.verify(summary))
+        reports.append(report)
+        if not as_json:
+            console.print_line(_line(report))
+    if as_json:
+        console.print_json([asdict(report) for report in reports])
+    bad = [report for report in reports if report.state in ("damaged", "unverified")]
+    if bad:
+        raise CacheError(f"{len(bad)} of {len(reports)} caches cannot be relied on; {bad[0].name}: {bad[0].advice}")
+
+
+def prune(
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="30d", help="Not used for so long (m, h, d, w or y).")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", metavar="2GB", help="Keep so much, the last used; remove the rest.")
+    ] = None,
+    unusable: Annotated[
+        bool, typer.Option("--unusable", help="What cannot be read, or is for a model that is not on this disk.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove condensed documents that are old, too many or unusable; never one that is being built or read."""
+    if older_than is None and max_size is None and not unusable:
+        raise typer.BadParameter("say what to remove: --older-than, --max-size or --unusable")
+    age = None if older_than is None else parse_age(older_than)
+    limit = None if max_size is None else parse_size(max_size)
+    console, store = Console(quiet=quiet, as_json=as_json), Store.default()
+    from beacon_cli import housekeeping  # noqa: PLC0415  beside the next one
+
+    summaries = store.entries()
+    keys = _unusable(store, summaries) if unusable else set()
+    removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)
+    gone = _drawn(console, housekeeping.prune(store, removals, dry_run=dry_run))
+    if as_json:
+        console.print_json(
+            [
+                {"key": r.summary.entry.key, "document": name(r.summary), "size": r.summary.size, "reason": r.reason}
+                for r in gone
+            ]
+        )
+        return
+    for removal in gone:
+        console.print_line(
+            f"{removal.summary.entry.key[:12]} {name(removal.summary)} ({format_size(removal.summary.size)}): "
+            f"{removal.reason}"
+        )
+    total = format_size(sum(removal.summary.size for removal in gone))
+    console.note(f"{'would remove' if dry_run else 'removed'} {len(gone)} of {len(summaries)} caches, {total}")
+
+
+def export(
+    which: Which,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="NAME.beacon")
+    ] = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write one condensed document, its text included, to a file that another machine with the same model can use."""
+    from beacon_cli.store.archive import SUFFIX  # noqa: PLC0415  imports tarfile
+    from beacon_cli.store.archive import export as write  # noqa: PLC0415
+
+    console = Console(quiet=quiet)
+    found = [each for each in find(Store.default(), which) if each.manifest is not None]
+    if len(found) != 1:
+        keys = ", ".join(each.entry.key[:12] for each in found) or "nothing that can be read"
+        raise CacheError(f"{which} is not one condensed document but {len(found)} ({keys}); give a key")
+    stem = re.sub(r"[^\w.-]+", "_", Path(name(found[0])).stem).strip("._") or found[0].entry.key
+    target = output or Path(f"{stem}{SUFFIX}")
+    if target.exists() and not force:
+        raise CacheError(f"{target} exists; give another name with -o, or replace it with --force")
+    size = write(found[0].entry, target)
+    console.print_line(str(target))
+    console.note(f"{format_size(size)}, with the text of the document; `beacon cache import` reads it")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `beacon cache export` wrote.")],
+    model: options.Model = None,
+    beacon: options.Beacon = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Put an exported document into the cache, so that questions about it are answered at once."""
+    console, store = Console(quiet=quiet), Store.default()
+    # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.matching import Matcher  # noqa: PLC0415
+    from beacon_cli.sharing import import_cache  # noqa: PLC0415
+
+    entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
+    console.print_line(entry.key)
+    if not usable:
+        console.note("no model on this disk can use it yet; `beacon cache prune --unusable` would remove it")
+
+
+def find(store: Store, which: str) -> list[Summary]:
+    """The caches that a user means.
+
+    Raises:
+        CacheError: if there are none.
+    """
+    found = store.find(which)
+    if not found:
+        raise CacheError(f"the cache holds nothing called {which}; `beacon cache list` shows what it holds")
+    return found
+
+
+def name(summary: Summary) -> str:
+    """What a person calls it."""
+    return summary.manifest.subject.document.name if summary.manifest else "unusable"
+
+
+def _unusable(store: Store, summaries: list[Summary]) -> set[str]:
+    from beacon_cli.matching import Matcher  # noqa: PLC0415  imports torch
+
+    matcher = Matcher(store.path)
+    broken = {each.entry.key for each in summaries if each.problem is not None}
+    strange = {each.entry.key for each in summaries if each.manifest and not matcher.find(each.manifest.subject)}
+    return broken | strange
+
+
+def _drawn(console: Console, events: Generator[Event, None, Result]) -> Result:
+    """Draw the events of a workflow; what it returns."""
+    results: list[Result] = []
+
+    def kept() -> Generator[Event, None, None]:
+        results.append((yield from events))
+
+    for _ in console.run(kept()):
+        pass
+    return results[0]
+
+
+def _line(report: "Report") -> str:
+    parts = [f"{report.key[:12]} {report.name}: {report.state}"]
+    if report.condensed:
+        parts.append(f"{report.condensed} intervals condensed again")
+    if report.deviation is not None:
+        parts.append("equal to the bit" if not report.deviation else f"equal within {report.deviation:.1g}")
+    return "; ".join([*parts, *report.damage])

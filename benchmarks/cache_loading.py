@@ -1,0 +1,88 @@
+"""Loading a condensed memory, every byte checked, against a plain read of the same bytes.
+
+    python benchmarks/cache_loading.py [ROWS]
+
+A made-up memory of the shapes of an 8-billion-parameter model (32 layers, 8 key/value heads of 128 channels, bfloat16;
+8,192 rows by default, 1.1 GB). "checked" hashes it on the way into buffers of its own; "placed" also rotates the keys
+to their positions in the model's memory. Warm files are in the operating system's cache, cold ones are not.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from activation_beacon.memory import Activations, Memory
+from activation_beacon.rotary import Rotary
+from beacon_cli.store import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
+
+LAYERS, HEADS, CHANNELS, INTERVAL = 32, 8, 128, 128
+
+
+def build(folder: Path, rows: int) -> Entry:
+    """A cache of so many rows."""
+    identity = Identity("base", "beacon", "tokenizer", 1024, 1024, {}, 8, (), 1, 16)
+    document = DocumentInfo("book.txt", "-", 1, "0" * 64, None, "text", "1", 1)
+    subject = Subject(identity, document, Models("base", "beacon"), Compute("cpu", "bfloat16"))
+    entry = Store(folder).entry(identity, document.sha256, document.selection)
+    with entry.builder(subject) as builder:
+        for index in range(rows // INTERVAL):
+            keys, values = torch.randn(2, LAYERS, HEADS, INTERVAL, CHANNELS).bfloat16()
+            builder.add([index] * 1024, 8, keys, values)
+        builder.finish((), ())
+    return entry
+
+
+def read(entry: Entry) -> None:
+    """Read all shards into one buffer, shard by shard."""
+    for path in sorted(entry.folder.glob("*.safetensors")):
+        buffer = bytearray(path.stat().st_size)
+        with path.open("rb", buffering=0) as file:
+            file.readinto(buffer)
+
+
+def check(entry: Entry) -> None:
+    for _ in entry.open():
+        pass
+
+
+def place(entry: Entry) -> None:
+    frequencies = 1.0 / 500_000 ** (torch.arange(0, CHANNELS, 2) / CHANNELS)
+    memory = Memory(LAYERS, Rotary(frequencies, 1.0))
+    for rows in entry.open():
+        memory.append(Activations(rows.keys, rows.values))
+
+
+def seconds(work: Callable[[Entry], None], entry: Entry, cold: bool) -> float:
+    """The median of five runs."""
+    times = []
+    for _ in range(5):
+        for path in entry.folder.iterdir() if cold else ():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+        began = time.perf_counter()
+        work(entry)
+        times.append(time.perf_counter() - began)
+    return sorted(times)[2]
+
+
+def main() -> None:
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 8192
+    with tempfile.TemporaryDirectory() as name:
+        entry = build(Path(name), rows)
+        size = sum(path.stat().st_size for path in entry.folder.glob("*.safetensors"))
+        print(f"{size / 1e9:.2f} GB, {torch.get_num_threads()} threads")
+        print("| | warm | | cold | |\n|---|---|---|---|---|")
+        for label, work in (("plain read", read), ("checked", check), ("placed", place)):
+            warm, cold = (seconds(work, entry, each) for each in (False, True))
+            cells = " | ".join(f"{taken:.2f} s | {size / taken / 1e9:.1f} GB/s" for taken in (warm, cold))
+            print(f"| {label} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

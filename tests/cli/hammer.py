@@ -1,0 +1,105 @@
+"""Processes that do everything at once on one cache folder; run by `test_hammer.py`.
+
+    python hammer.py hammer SECONDS PROCESSES DOC...     prints one JSON line for each command that was run
+    python hammer.py kill KILLS DOC                      builds DOC, killed at random moments, until that many kills
+
+Models are loaded before the processes fork, so that these spend their time on the cache.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from beacon_cli import workflows
+from beacon_cli.engine import Engine, load_engine
+from beacon_cli.model_source import find_model
+from beacon_cli.store import builder, default_root
+from tests.cli.runner import run
+
+QUESTION = "Who is the keeper of the Morvane lighthouse?"
+SHARD_BYTES = 300_000
+
+
+def preload() -> None:
+    """Let all workflows share one engine, and build small shards."""
+    engine: Engine = load_engine(find_model("beacon-pocket", None, default_root()), "cpu")
+    workflows.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
+    builder.SHARD_BYTES = SHARD_BYTES
+
+
+def commands(documents: list[str]) -> list[tuple[int, list[str]]]:
+    """Commands, each with how often it is to be run in relation to the others."""
+    any_document = [
+        (5, ["ask", document, QUESTION, "--ratio", "4", "--max-new-tokens", "8", "--json"]) for document in documents
+    ]
+    builds = [(2, ["cache", "build", document, "--ratio", "4", "--json"]) for document in documents]
+    refreshes = [(1, ["cache", "build", document, "--ratio", "4", "--refresh", "--json"]) for document in documents]
+    others = [
+        (3, ["cache", "verify", "--json"]),
+        (2, ["cache", "list", "--json"]),
+        (2, ["cache", "prune", "--max-size", "0", "--json"]),
+        (1, ["cache", "rm", "--all"]),
+    ]
+    return [*any_document, *builds, *refreshes, *others]
+
+
+def hammer(seconds: float, processes: int, documents: list[str]) -> None:
+    weights, choices = zip(*commands(documents), strict=True)
+    children = []
+    for number in range(processes):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        draw, end = random.Random(number), time.monotonic() + seconds
+        lines: list[dict[str, Any]] = []
+        while time.monotonic() < end:
+            (command,) = draw.choices(choices, weights)
+            result = run(*command)
+            lines.append({"command": command, "code": result.code, "out": result.out, "err": result.err})
+        os.write(1, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        os._exit(0)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def kill(kills: int, document: str) -> None:
+    """Prints the number of kills that it took to build each of the caches, which stay in numbered folders."""
+    draw, done, folder = random.Random(0), 0, 0
+    root = Path(os.environ["BEACON_CACHE_DIR"])
+    began = time.monotonic()
+    attempt(root / "whole", document, None)
+    duration = time.monotonic() - began
+    while done < kills:
+        count = 0
+        while not attempt(root / str(folder), document, draw.uniform(0, 0.7 * duration)):
+            count += 1
+        print(count, flush=True)
+        done, folder = done + count, folder + 1
+
+
+def attempt(root: Path, document: str, seconds: float | None) -> bool:
+    """Build in a process that is killed after so many seconds; whether it came through before."""
+    child = os.fork()
+    if not child:
+        os.environ["BEACON_CACHE_DIR"] = str(root)
+        os._exit(run("cache", "build", document, "--ratio", "4").code)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or not status, status
+    return status == 0
+
+
+if __name__ == "__main__":
+    preload()
+    if sys.argv[1] == "hammer":
+        hammer(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    else:
+        kill(int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,89 @@
+"""Many processes at once on one cache, and builds killed again and again.
+
+`BEACON_HAMMER_SECONDS` and `BEACON_SOAK_KILLS` make them longer.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from beacon_cli.store import Store
+from beacon_cli.store.locks import alone
+from tests.cli import hammer
+from tests.cli.conftest import story
+from tests.cli.runner import run
+
+SECONDS = float(os.environ.get("BEACON_HAMMER_SECONDS", "3"))
+KILLS = int(os.environ.get("BEACON_SOAK_KILLS", "5"))
+PROCESSES = 8
+
+
+def start(*arguments: object) -> list[str]:
+    command = [sys.executable, "-m", "tests.cli.hammer", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def files(cache: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(cache.glob("documents/*/*")) if p.name != "manifest.json"}
+
+
+def test_processes_on_one_cache_do_not_disturb_each_other(book: Path, tmp_path: Path, cache_dir: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text(story(14, fact_at=11))
+    quiet = {}
+    for document in (book, other):
+        asked = run("ask", str(document), hammer.QUESTION, "--ratio", "4", "--max-new-tokens", "8", "--json").json
+        quiet[str(document)] = (asked["answer"], asked["pages"])
+    results: list[dict[str, Any]] = [json.loads(line) for line in start("hammer", SECONDS, PROCESSES, book, other)]
+
+    assert len(results) >= PROCESSES
+    for result in results:
+        command, code, err = result["command"], result["code"], result["err"]
+        if command[:2] == ["cache", "rm"] and code == 1:
+            assert "being built" in err or "being read" in err, err
+            continue
+        assert code == 0, result
+        if command[0] == "ask":
+            answer = json.loads(result["out"])
+            assert (answer["answer"], answer["pages"]) == quiet[command[1]]
+        if command[:2] == ["cache", "verify"]:
+            assert {report["state"] for report in json.loads(result["out"])} <= {"whole", "unfinished", "gone"}, result
+    assert {" ".join(result["command"][: 1 + (result["command"][0] == "cache")]) for result in results} >= {
+        "ask",
+        "cache build",
+    }
+
+    print(Counter(result["command"][1 if result["command"][0] == "cache" else 0] for result in results))
+    for lock in (cache_dir / "locks").iterdir():
+        if lock.suffix == ".use":
+            with alone(lock):
+                pass
+        else:
+            with FileLock(lock, mode=0o600).acquire(timeout=0):
+                pass
+    Store(cache_dir).sweep()
+    for folder in (cache_dir / "documents").iterdir():
+        assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+    assert run("cache", "build", str(book), str(other), "--ratio", "4").code == 0
+    assert run("cache", "verify", "--deep").code == 0
+
+
+def test_builds_killed_at_random_end_with_the_same_bytes(tmp_path: Path, cache_dir: Path) -> None:
+    book = tmp_path / "long.txt"
+    book.write_text(story(40))
+    kills = [int(line) for line in start("kill", KILLS, book)]
+    assert sum(kills) >= KILLS
+    whole = files(cache_dir / "whole")
+    assert len(whole) > 5
+    for number in range(len(kills)):
+        assert files(cache_dir / str(number)) == whole
+    print(f"{sum(kills)} kills in {len(kills)} builds")
