@@ -181,8 +181,10 @@ def _load(engine: Engine, document: Document, entry: Entry, ratio: int) -> Gener
         0,
         len(pages),
         str(entry.folder),
+        manifest.warnings,
         {"load_cache": time.perf_counter() - began},
     )
+    yield from map(Note, summary.warnings)
     yield summary
     return Memory(reader, list(manifest.tail), (DocumentText(pages, summary),))
 
@@ -222,12 +224,11 @@ def _build(
     assert reader is not None  # made at the last page at the latest
     tail = stream.ids[reader.planner.consumed :]
     if builder is not None:
-        builder.finish(tail, stream.pages)
+        builder.finish(tail, stream.pages, stream.warnings)
     if beginning.taken is not None:
         yield Note(f"{name}: {resumed:,} of its {len(stream.ids):,} tokens were condensed before")
         beginning.discard_superseded()
-    for warning in document.warnings:
-        yield Note(warning)
+    yield from map(Note, stream.warnings)
     summary = Condensed(
         name,
         len(stream.ids),
@@ -236,6 +237,7 @@ def _build(
         reader.planner.consumed - resumed,
         len(stream.pages),
         None if builder is None else str(builder.folder),
+        tuple(stream.warnings),
         {"condense": time.perf_counter() - began},
     )
     yield summary

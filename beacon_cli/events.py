@@ -82,6 +82,7 @@ class Condensed:
         condensed_now: tokens that were condensed by this run; 0 if the cache had them all.
         pages: that were read.
         cache_path: where the cache is; None without one.
+        warnings: one-line remarks on pages that could not be read as they should.
         seconds: spent, by stage.
     """
 
@@ -92,6 +93,7 @@ class Condensed:
     condensed_now: int
     pages: int
     cache_path: str | None
+    warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
 

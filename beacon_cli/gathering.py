@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from beacon_cli.documents.opening import SUFFIXES, SUPPORTED
-from beacon_cli.documents.raw import printable
+from beacon_cli.documents.raw import open_raw, printable
 from beacon_cli.errors import DocumentError, SettingsError
 
 STDIN = "-"
@@ -32,12 +32,21 @@ def find_documents(arguments: Sequence[str]) -> list[Place]:
     A folder stands for all documents in it and in its folders, hidden ones excepted.
 
     Raises:
-        DocumentError: for a folder without documents, and a pattern that nothing matches.
+        DocumentError: for a folder without documents, a pattern that nothing matches, and a file that is missing, empty
+            or not to be read: before anything heavy is loaded or fetched.
         SettingsError: if standard input is named twice.
     """
     places = [place for argument in arguments for place in _places(argument)]
     if sum(place.path == STDIN for place in places) > 1:
         raise SettingsError("standard input can be read only once; name - only once")
+    for place in places:
+        # Not for pipes: what is read of them is gone.
+        if (
+            place.folder is None
+            and place.path != STDIN
+            and (os.path.isfile(place.path) or not os.path.exists(place.path))
+        ):
+            open_raw(place.path).file.close()
     return places
 
 
@@ -45,7 +54,7 @@ def _places(argument: str) -> Iterator[Place]:
     if os.path.isdir(argument):
         yield from _in_folder(argument)
     elif argument == STDIN or os.path.lexists(argument) or not glob.has_magic(argument):
-        yield Place(argument)  # if it is not there, opening it says so
+        yield Place(argument)
     else:
         matching = sorted(glob.glob(argument, recursive=True))
         if not matching:

@@ -187,4 +187,4 @@ def rebuild(
                 builder.add(ids, identity.ratio, rows.keys, rows.values, front)
             report.condensed += 1
             yield IntervalDone(reader.planner.consumed, reader.memory.size)
-        builder.finish(stream.ids[reader.planner.consumed :], stream.pages)
+        builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)

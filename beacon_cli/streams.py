@@ -32,16 +32,18 @@ class Stream:
         ids: token ids, the prompt's opening first.
         pages: whose text they are.
         rest: reads the next page into both with every step.
+        warnings: remarks on the pages, complete when all are read.
     """
 
     ids: list[int]
     pages: list[PageText] = field(default_factory=list)
     rest: Iterator[PageRead] = field(default_factory=lambda: iter(()))
+    warnings: list[str] = field(default_factory=list)
 
 
 def document_stream(source: ModelSource, frame: Frame, document: Document) -> Stream:
     """The stream of a document that is open, nothing of it read yet."""
-    return _stream(source, frame, document.pages())
+    return _stream(source, frame, document.pages(), document.warnings)
 
 
 def stored_stream(source: ModelSource, frame: Frame, entry: Entry) -> Stream:
@@ -50,10 +52,14 @@ def stored_stream(source: ModelSource, frame: Frame, entry: Entry) -> Stream:
     Its first step raises CacheError if the cache is damaged.
     """
 
+    warnings: list[str] = []
+
     def pages() -> Iterator[PageText]:
         yield from entry.pages()
+        manifest = entry.manifest()
+        warnings.extend(manifest.warnings if manifest is not None else ())
 
-    return _stream(source, frame, pages())
+    return _stream(source, frame, pages(), warnings)
 
 
 def read_all(document: Document, stream: Stream) -> Generator[Event, None, None]:
@@ -68,8 +74,8 @@ def reading(document: Document, stream: Stream, condensed: int = 0) -> Reading:
     return Reading(document.source.name, pages, len(stream.pages), len(stream.ids), condensed)
 
 
-def _stream(source: ModelSource, frame: Frame, pages: Iterable[_Page]) -> Stream:
-    stream = Stream(list(frame.opening))
+def _stream(source: ModelSource, frame: Frame, pages: Iterable[_Page], warnings: list[str]) -> Stream:
+    stream = Stream(list(frame.opening), warnings=warnings)
     stream.rest = _read(source, pages, stream)
     return stream
 

@@ -25,6 +25,7 @@ def as_json(result: Answered, model: str) -> dict[str, Any]:
         ],
         "document": ", ".join(document.name for document in read),
         "documents": [_document(document) for document in read],
+        "warnings": [warning for document in read for warning in document.warnings],
         "tokens_read": sum(document.tokens for document in read),
         "tokens_condensed": sum(document.condensed_now for document in read),
         "tokens_condensed_to": result.rows,
@@ -42,6 +43,7 @@ def _document(document: Condensed) -> dict[str, Any]:
     return {
         "document": document.name,
         "pages": document.pages,
+        "warnings": list(document.warnings),
         "tokens_read": document.tokens,
         "tokens_condensed": document.condensed_now,
         "cache_path": document.cache_path,

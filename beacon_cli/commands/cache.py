@@ -32,7 +32,7 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
 
 @app.command("build")
 def build(
-    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="PDF, .txt or .md files, or -.")],
+    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
     model: options.Model = None,
     beacon: options.Beacon = None,
     beacon_bits: options.BeaconBits = None,
@@ -121,6 +121,7 @@ def _built(result: Condensed) -> dict[str, Any]:
     return {
         "document": result.name,
         "pages": result.pages,
+        "warnings": list(result.warnings),
         "tokens_read": result.tokens,
         "tokens_condensed": result.condensed_now,
         "tokens_condensed_to": result.rows,
@@ -157,6 +158,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "model": subject.models.base,
         "beacon": subject.models.beacon,
         "computed": f"{subject.compute.device}, {subject.compute.dtype}",
+        "warnings": list(manifest.warnings),
         "created": manifest.created,
         "tool_version": manifest.tool_version,
     }

@@ -105,7 +105,7 @@ class PagedDocument(Document):
             yield _page(number, content, extras)
         if "text" not in told:
             raise self._without_text("damaged" if told.keys() <= {"damaged", "lost"} else "scanned")
-        self.warnings = [*extras.notes, *self._remarks(told, cut)]
+        self.warnings[:] = [*extras.notes, *self._remarks(told, cut)]
 
     def _remarks(self, told: dict[Outcome, list[int]], cut: Sequence[int]) -> Iterator[str]:
         for outcome, state in _WITHOUT_TEXT:

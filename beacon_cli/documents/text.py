@@ -57,7 +57,7 @@ class TextDocument(Document):
             raise raw.error(f"pages {self.selection.canonical} hold no text: select others with --pages")
 
         if guessed:
-            self.warnings = [f"was read as {guessed}, which is a guess: save it as UTF-8 if words look wrong"]
+            self.warnings[:] = [f"was read as {guessed}, which is a guess: save it as UTF-8 if words look wrong"]
 
     def pages(self) -> Iterator[Page]:
         for number in self.selection.numbers():

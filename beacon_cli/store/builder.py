@@ -219,12 +219,13 @@ class Builder:
         if len(self._pending) == self.manifest.intervals_per_shard:
             self._advance(self._write_shard(), publish=not self._keep_old)
 
-    def finish(self, tail: Sequence[int], pages: Sequence[PageText]) -> None:
+    def finish(self, tail: Sequence[int], pages: Sequence[PageText], warnings: Sequence[str] = ()) -> None:
         """Make the cache complete.
 
         Args:
             tail: token ids of the last, unfinished interval.
             pages: the text that was condensed.
+            warnings: what its reader should know about it.
 
         Raises:
             CacheError: if a file cannot be written; what was durable stays so.
@@ -237,7 +238,13 @@ class Builder:
         file = PagesFile(len(data), hashlib.sha256(data).hexdigest())
         self._write(file.file_name, data)
         chain = chain_link(last.chain if last else "", file.sha256, tail)
-        end: dict[str, Any] = {"complete": True, "tail": tuple(tail), "pages": file, "chain": chain}
+        end: dict[str, Any] = {
+            "complete": True,
+            "tail": tuple(tail),
+            "pages": file,
+            "warnings": tuple(warnings),
+            "chain": chain,
+        }
         manifest = self._write_shard(**end) if self._pending else replace(self.manifest, **end)
         self._advance(manifest, publish=True)
 

@@ -18,7 +18,7 @@ from beacon_cli.store.records import check_sha256, check_token_ids, from_json, p
 FORMAT = 2
 MANIFEST = "manifest.json"
 MAX_INTERVALS_PER_SHARD = 64
-_UNFINISHED: Any = {"complete": False, "tail": (), "pages": None, "chain": None}
+_UNFINISHED: Any = {"complete": False, "tail": (), "pages": None, "warnings": (), "chain": None}
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Manifest:
         intervals_per_shard: every shard but the last of a complete cache holds exactly so many.
         sink_rows: rows kept from before the first interval; they are in the first shard.
         tail: token ids of the unfinished last interval.
+        warnings: one-line remarks on pages that could not be read as they should.
         chain: the chain's end, over tail and pages: one checksum of all that the document became; None until complete.
     """
 
@@ -110,6 +111,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     tail: tuple[int, ...]
     pages: PagesFile | None
+    warnings: tuple[str, ...]
     chain: str | None
 
     def __post_init__(self) -> None:
@@ -145,7 +147,7 @@ class Manifest:
     def begin(cls, subject: Subject) -> "Manifest":
         """The manifest of a cache in which nothing is durable yet."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(FORMAT, __version__, now, subject, False, MAX_INTERVALS_PER_SHARD, 0, (), (), (), None, None)
+        return cls(FORMAT, __version__, now, subject, False, MAX_INTERVALS_PER_SHARD, 0, (), (), (), None, (), None)
 
     def truncated(self, shards: int) -> "Manifest":
         """What remains when only the first `shards` shards are to be trusted: an incomplete cache of full shards."""

@@ -137,6 +137,9 @@ def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
         raise ValueError("bytes follow behind its tensors")
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
         raise ValueError("it does not hold what the manifest says")
+    tokens = tensors["tokens"]
+    if tokens.dtype != torch.int32 or bool((tokens < 0).any()):
+        raise ValueError("its token ids are none")
     return tensors
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
+from tests.documents.pdf_samples import pdf
 
 
 def shards(cache: Path) -> dict[str, bytes]:
@@ -100,3 +101,17 @@ def test_a_damaged_cache_is_refused_and_rebuilt(book: Path, cache_dir: Path) -> 
     assert_refused(run("ask", str(book), "Who?"), "--refresh")
     assert run("cache", "build", str(book), "--refresh").code == 0
     assert shard.read_bytes() == good
+
+
+def test_what_could_not_be_read_is_said_with_every_answer(tmp_path: Path, cache_dir: Path) -> None:
+    paper = tmp_path / "paper.pdf"
+    image = b"q 600 0 0 800 0 0 cm BI /W 1 /H 1 /BPC 8 /CS /G ID x EI Q"
+    paper.write_bytes(pdf(["The lighthouse keeper is called Amos Barr.", image]))
+    first, second = (run("ask", str(paper), "Who keeps the lighthouse?", "--json") for _ in range(2))
+    assert (first.json["tokens_condensed"], second.json["tokens_condensed"]) == (0, 0)
+    for result in (first, second):
+        (warning,) = result.json["warnings"]
+        assert "page 2" in warning
+        assert warning in result.err
+    (listed,) = run("cache", "list", "--json").json
+    assert listed["warnings"] == first.json["warnings"]

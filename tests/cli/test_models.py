@@ -329,3 +329,9 @@ def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch:
 
 def test_the_catalogue_names_the_released_pairs() -> None:
     assert {entry.id for entry in released()} == {LLAMA2, MISTRAL, QWEN2}
+
+
+def test_a_mistyped_document_fetches_no_model(machine: Machine, hub: HubServer, tmp_path: Path) -> None:
+    asked = machine.run(*ask(tmp_path / "bok.pdf", QWEN2))
+    assert_refused(asked, "bok.pdf: no such file")
+    assert hub.requests == []

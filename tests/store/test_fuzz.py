@@ -155,6 +155,17 @@ def test_a_shard_whose_checksum_was_made_to_fit(original: Original, changes: lis
         assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.parametrize("spoiled", ["negative", "not whole"])
+def test_token_ids_that_are_none(original: Original, spoiled: str) -> None:
+    data = as_tensor(original.shard_bytes).clone()
+    if spoiled == "negative":
+        unpack(data, original.manifest, 0)["tokens"][0] = -1
+    else:
+        data = as_tensor(original.shard_bytes.replace(b'"dtype":"I32"', b'"dtype":"F32"'))
+    with pytest.raises(ValueError, match="token ids"):
+        unpack(data, original.manifest, 0)
+
+
 @fuzz
 @given(changes=CHANGES)
 def test_an_export(original: Original, changes: list[Change]) -> None:
