@@ -48,8 +48,8 @@ class Document(ABC):
     """An open document; close it, or use it in a `with`.
 
     `selection` is already cut to the pages that exist, so that "1-" and "1-40" of 40 pages are the same.
-    `warnings`, always the same list, holds one-line remarks on the pages read, complete once `pages` has been read to its
-    end.
+    `warnings`, always the same list, holds one-line remarks on the pages read, complete once `pages` has been read to
+    its end.
     """
 
     def __init__(self, source: Source, selection: PageSelection) -> None:
