@@ -16,7 +16,7 @@ from beacon_cli import budget
 from beacon_cli.condensing import Measured, Memory, Request, condense_measured, condense_stream, measure
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.engine import Engine
-from beacon_cli.errors import DocumentError
+from beacon_cli.errors import DocumentError, ModelError
 from beacon_cli.events import Event, Note
 from beacon_cli.gathering import Place
 from beacon_cli.model_source import ModelSource
@@ -79,11 +79,17 @@ def condense_together(
 
     Raises:
         DocumentError: if they are too long for the model together.
+        ModelError: if the model's rotary frequencies are not fixed.
         CacheError: if the cache cannot be written, read or trusted.
     """
     if len(documents) == 1:
         return (yield from condense_measured(engine, frame, documents[0].measured, store, request))
     source = engine.source
+    if engine.rotary.grows:
+        raise ModelError(
+            f"{source.name} changes its rotary frequencies with the length of the text, so documents that were "
+            "condensed each by itself cannot stand in one memory: ask them one at a time"
+        )
     names = [source.tokenizer.encode(name_text(document.name)) for document in documents]
     request = replace(request, needed=request.needed + len(frame.opening) + sum(map(len, names)))
     ratio = _check_length(source, [document.measured for document in documents], len(documents), request)
@@ -111,7 +117,7 @@ def _placed(together: Memory, memory: Memory, ratio: int, opening: Sequence[int]
         return Memory(reader, memory.tail[len(opening) :], (*together.documents, *memory.documents))
     reader.load(other.memory.activations(sink, size))
     intervals = tokens // reader.planner.config.window
-    reader.planner.restore(tokens=tokens, sink=0, beacons=size - sink, intervals=intervals)
+    reader.restore(tokens=tokens, sink=0, beacons=size - sink, intervals=intervals, ratio=ratio)
     return Memory(reader, memory.tail, (*together.documents, *memory.documents))
 
 

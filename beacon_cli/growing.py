@@ -42,7 +42,8 @@ def restored(engine: Engine, ratio: int, stored: StoredMemory, intervals: int | 
             break
         keys, values = (each[:, :, :missing].to(engine.device, engine.dtype) for each in (rows.keys, rows.values))
         reader.load(Activations(keys, values))
-    reader.planner.restore(tokens=placed[-1].end if placed else 0, sink=sink, beacons=beacons, intervals=len(placed))
+    tokens = placed[-1].end if placed else 0
+    reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=ratio)
     return reader
 
 

@@ -82,11 +82,12 @@ class Walk:
                 intervals = manifest.intervals_of(index)
                 size = self._reader.memory.size
                 sink = self._load(read_shard(self._repair.entry.folder, manifest, index))
-                self._reader.planner.restore(
+                self._reader.restore(
                     tokens=intervals[-1].end - intervals[0].start,
                     sink=sink,
                     beacons=self._reader.memory.size - size - sink,
                     intervals=len(intervals),
+                    ratio=self._manifest.subject.identity.ratio,
                 )
         return None
 

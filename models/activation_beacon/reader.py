@@ -80,8 +80,18 @@ class Reader:
 
     @torch.inference_mode()
     def load(self, activations: Activations) -> None:
-        """Place condensed activations behind the memory; then tell the planner with `Planner.restore`."""
+        """Place condensed activations behind the memory; then tell what they are with `restore`."""
         self.memory.append(activations)
+
+    @torch.inference_mode()
+    def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
+        """Go on behind `intervals` further finished intervals whose memory has been loaded, the last one at `ratio`."""
+        self.planner.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=intervals)
+        if intervals:
+            # Frequencies that grow had grown with the last interval as it was before it was condensed.
+            self.memory.extend_positions(
+                self.memory.size - (sink if intervals == 1 else 0) + (self.planner.config.window if ratio else 0)
+            )
 
     @torch.inference_mode()
     def end_interval(self) -> None:

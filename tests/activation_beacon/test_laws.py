@@ -1,6 +1,7 @@
 """What must hold for any model and any weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,26 +80,42 @@ def test_a_text_in_any_pieces_gives_the_same_memory(pieces: list[int], config: B
         torch.testing.assert_close(one.keys, other.keys, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sink_size", [0, 3])
-def test_a_restored_memory_goes_on_bit_for_bit(sink_size: int) -> None:
-    model, ids = tiny_model("qwen3"), random_ids(100)
-    config = BeaconConfig(window=16, stride=16, ratios=(4,), sink_size=sink_size)
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("sink_size", "ratio", "settings"),
+    [(0, 4, {}), (3, 4, {}), (3, 4, {"max_position_embeddings": 20, "rope_parameters": DYNAMIC}),
+     (3, 0, {"max_position_embeddings": 20, "rope_parameters": DYNAMIC})],
+)  # fmt: skip
+def test_a_restored_memory_goes_on_bit_for_bit(sink_size: int, ratio: int, settings: dict[str, Any]) -> None:
+    model, ids = tiny_model("qwen3", **settings), random_ids(100)
+    config = BeaconConfig(window=16, stride=16, ratios=(0, 4), sink_size=sink_size)
     beacon = random_beacon(model, config)
+    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
     with installed(model, beacon) as rows:
-        through = reader(model, beacon, rows, ratio=4)
+        through = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
         steps = [step for start in range(0, 96, 16) for step in through.feed(ids[start : start + 16])]
-        resumed = reader(model, beacon, rows, ratio=4)
+        expected = through.read(ids[96:])
+        stored = through.memory.activations(0, through.planner.memory)
+        resumed = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
         for step in steps[:3]:
             assert step.condensed is not None
             resumed.load(step.condensed)
-        resumed.planner.restore(tokens=48, sink=sink_size, beacons=resumed.memory.size - sink_size, intervals=3)
+        beacons = resumed.memory.size - sink_size
+        resumed.restore(tokens=48, sink=sink_size, beacons=beacons, intervals=3, ratio=ratio)
         later = [step for start in range(48, 96, 16) for step in resumed.feed(ids[start : start + 16])]
         for step, again in zip(steps[3:], later, strict=True):
             assert step.condensed is not None
             assert again.condensed is not None
             assert torch.equal(step.condensed.keys, again.condensed.keys)
             assert torch.equal(step.condensed.values, again.condensed.values)
-        assert torch.equal(through.read(ids[96:]), resumed.read(ids[96:]))
+        assert torch.equal(expected, resumed.read(ids[96:]))
+        again = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
+        again.load(stored)
+        beacons = again.memory.size - sink_size
+        again.restore(tokens=96, sink=sink_size, beacons=beacons, intervals=6, ratio=ratio)
+        torch.testing.assert_close(again.read(ids[96:]), expected, atol=1e-4, rtol=1e-4)
 
 
 class Shifted(Rotary):
@@ -127,7 +144,7 @@ def test_a_stored_memory_placed_elsewhere_answers_as_if_built_there(architecture
         expected = built.read(ids)
         placed = reader(model, beacon, rows, ratio=4, rotary=model.model.rotary_emb)
         placed.load(Activations(**load_file(tmp_path / "memory")))
-        placed.planner.restore(tokens=96, sink=0, beacons=placed.memory.size, intervals=6)
+        placed.restore(tokens=96, sink=0, beacons=placed.memory.size, intervals=6, ratio=4)
         found = placed.read(ids[96:])
     model.model.rotary_emb = own
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
@@ -169,8 +186,7 @@ def test_the_error_of_bfloat16_does_not_grow_over_500_intervals(rope: str) -> No
 
 
 def test_a_text_reads_the_same_behind_a_longer_one() -> None:
-    scaling = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
-    model = tiny_model("llama", max_position_embeddings=64, rope_parameters=scaling)
+    model = tiny_model("llama", max_position_embeddings=64, rope_parameters=DYNAMIC)
     beacon, ids = random_beacon(model), random_ids(400)
     rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
     with installed(model, beacon) as rows:
