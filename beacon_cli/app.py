@@ -66,7 +66,7 @@ def main() -> None:
     try:
         app(prog_name="beacon")
     except InterruptedByUserError:
-        Console().error("interrupted; what is condensed already is kept, and the same command goes on from there")
+        Console().error("interrupted; what is done already is kept, and the same command goes on from there")
         sys.exit(INTERRUPTED)
     except BeaconError as error:
         if os.environ.get("BEACON_DEBUG") == "1":

@@ -1,0 +1,139 @@
+"""The same LLM without a beacon: full attention up to its context, a text cut to fit, and a sink with a window."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from activation_beacon.architecture import decoder_of
+from activation_beacon.memory import Memory
+from activation_beacon.rotary import position_tensor
+from beacon_cli.engine import Engine
+from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt, running_losses
+from beacon_cli.evaluation.samples import Sample
+from beacon_cli.evaluation.sequences import Reading, duplicate
+from beacon_cli.prompts import Frame
+
+# Tokens of a pass, and the tokens that StreamingLLM (arXiv 2309.17453) never lets go.
+STEP = 512
+SINK = 4
+
+
+class Plain:
+    """The model alone.
+
+    Args:
+        window: rows that are kept at most: the first `SINK`, and the last ones, moved up behind them (StreamingLLM
+            gives keys positions within its cache); None keeps all. Rows are let go a pass at a time.
+    """
+
+    def __init__(self, engine: Engine, window: int | None = None) -> None:
+        self._engine, self._window = engine, window
+        decoder: Any = decoder_of(engine.model)
+        self._decoder, self._memory = decoder, Memory(len(decoder.layers), engine.rotary)
+        self.step = STEP if window is None else max(1, min(STEP, window // 4))
+
+    @property
+    def rows(self) -> int:
+        return self._memory.size
+
+    @torch.inference_mode()
+    def feed(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        for first in range(0, len(ids), self.step):
+            yield self._run(ids[first : first + self.step])
+
+    def fork(self) -> "Plain":
+        twin: Plain = duplicate(self, self._engine, self._decoder, self._engine.rotary)
+        return twin
+
+    def _run(self, ids: Sequence[int]) -> Tensor:
+        memory, device = self._memory, self._engine.device
+        if self._window is not None and memory.size + len(ids) > self._window:
+            first = SINK + max(memory.size + len(ids) - self._window, self.step)
+            memory.finish_interval(SINK, (), (), range(first - SINK, memory.size - SINK))
+        end = memory.size + len(ids)
+        memory.extend_positions(end)
+        positions = range(memory.size, end)
+        output = self._decoder(
+            input_ids=position_tensor(ids, device)[None],
+            position_ids=position_tensor(positions, device)[None],
+            # Its own mask would honour the sliding window of models that have one.
+            attention_mask=torch.ones(len(ids), end, dtype=torch.bool, device=device).tril(memory.size)[None, None],
+            past_key_values=memory,
+            use_cache=True,
+        )
+        memory.commit(positions)
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
+
+
+class Full(Method):
+    """Full attention: what does not fit the model's context is not read at all."""
+
+    def __init__(self, engine: Engine, frame: Frame) -> None:
+        super().__init__("full", engine, frame)
+
+    def start(self, ratio: int) -> Reading:
+        return Plain(self.engine)
+
+    def prompt(self, sample: Sample, room: int) -> Prompt:
+        document, request = self._document(sample), self._request(sample)
+        needed, context = len(document) + len(request) + room, self.engine.source.context
+        if needed > context:
+            raise DoesNotFitError(f"needs {needed:,} positions of {context:,}")
+        return Prompt(document, request)
+
+    def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        opening = self.frame.opening
+        most = self.engine.source.context - len(opening) + 1  # the last one is predicted, not read
+        return running_losses(self.engine, self.start(0), ids[:most], opening)
+
+
+class Truncated(Method):
+    """Full attention to the beginning and the end of a text: its middle is cut out until the rest fits.
+
+    A loss has no end to keep: there, every token is predicted from the last tokens before it, at least half a context.
+    """
+
+    def __init__(self, engine: Engine, frame: Frame) -> None:
+        super().__init__("truncated", engine, frame)
+
+    def start(self, ratio: int) -> Reading:
+        return Plain(self.engine)
+
+    def prompt(self, sample: Sample, room: int) -> Prompt:
+        request, opening, ids = self._request(sample), list(self.frame.opening), sample.ids
+        left = self.engine.source.context - len(opening) - len(request) - room
+        if left < 2:
+            raise DoesNotFitError("the question alone fills the context")
+        if len(ids) > left:
+            ids = [*ids[: left // 2], *ids[len(ids) - (left - left // 2) :]]
+        return Prompt([*opening, *ids], request)
+
+    def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        opening = self.frame.opening
+        window = self.engine.source.context - len(opening) + 1
+        done, end = 1, 0
+        while end < len(ids):
+            end = min(len(ids), done + (window // 2 if end else window - 1))
+            first = max(0, end - window)
+            scored = torch.cat(list(running_losses(self.engine, self.start(0), ids[first:end], opening)))
+            yield scored[done - first - 1 :]
+            done = end
+
+
+class Streaming(Method):
+    """A sink and a sliding window, as StreamingLLM has them, together as large as the model's context."""
+
+    def __init__(self, engine: Engine, frame: Frame) -> None:
+        super().__init__("streaming", engine, frame)
+
+    def start(self, ratio: int) -> Reading:
+        return Plain(self.engine, self.engine.source.context)
+
+    def prompt(self, sample: Sample, room: int) -> Prompt:
+        return Prompt(self._document(sample), self._request(sample))
+
+    def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        return running_losses(self.engine, self.start(0), ids, self.frame.opening)

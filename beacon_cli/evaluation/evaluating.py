@@ -1,0 +1,177 @@
+"""What `beacon eval` runs: from a plan to results in a folder."""
+
+import lzma
+import platform
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from beacon_cli import __version__
+from beacon_cli.documents import open_document
+from beacon_cli.engine import Engine, load_engine
+from beacon_cli.errors import SettingsError
+from beacon_cli.evaluation import plots, report
+from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
+from beacon_cli.evaluation.passkey import passkey
+from beacon_cli.evaluation.perplexity import Text
+from beacon_cli.evaluation.qa import qa
+from beacon_cli.evaluation.records import Journal
+from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
+from beacon_cli.evaluation.samples import QuestionTask
+from beacon_cli.evaluation.topic import topic
+from beacon_cli.events import Evaluated, Event, Note, Stage
+from beacon_cli.model_source import ModelSource, locate_model
+from beacon_cli.prompts import chat_frame
+from beacon_cli.store import default_root
+from beacon_cli.streams import PAGE_END
+from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.workflows import Options
+
+LENGTHS = (4096, 8192, 16384, 32768)
+RATIOS = (4, 8, 16)
+SAMPLES = {"passkey": 10, "topic": 10}
+EMBEDDED = "the-time-machine.txt"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation.
+
+    Attributes:
+        task: "passkey", "needle", "topic", "perplexity" or "qa".
+        methods: names, see `make_methods`.
+        command: that asked for it, as the results tell it.
+        files: a haystack, texts or questions, as the task has it; the embedded book if there are none.
+        ratios: of the beacon; None takes those of `RATIOS` that it was trained for.
+        lengths: of texts, in tokens.
+        depths: of needles, 0 to 1.
+        samples: questions of each kind; None takes the task's own number, or all.
+        needle: to hide instead of the tool's own.
+        out: folder of the results; None keeps them nowhere.
+    """
+
+    task: str
+    methods: tuple[str, ...]
+    command: str
+    files: tuple[Path, ...] = ()
+    ratios: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] = LENGTHS
+    depths: tuple[float, ...] = DEPTHS
+    samples: int | None = None
+    seed: int = 0
+    needle: Needle | None = None
+    out: Path | None = None
+
+
+def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
+    """Measure what `plan.out` does not hold yet; an `Evaluated` event ends it.
+
+    Raises:
+        BeaconError: for whatever the user can act on.
+    """
+    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
+    ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
+    task, texts = _prepared(plan, source.tokenizer)
+    settings = {"files": [text.sha256 for text in texts]} if task is None else task.settings
+    identity = {
+        "task": plan.task,
+        "model": source.name,
+        "base_fingerprint": source.base_fingerprint,
+        "beacon_fingerprint": source.beacon_fingerprint,
+        "tokenizer_fingerprint": source.tokenizer.fingerprint,
+        "lengths": list(plan.lengths),
+        "depths": list(plan.depths),
+        "samples": plan.samples,
+        "seed": plan.seed,
+        "passages": options.passages,
+        "settings": settings,
+    }
+    journal = Journal(plan.out, identity)
+    yield Stage(f"loading {source.name}")
+    engine = load_engine(source, options.device)
+    if engine.note:
+        yield Note(engine.note)
+    began = time.perf_counter()
+    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages)
+    if task is None:
+        yield from predict_texts(methods, texts, plan.lengths, journal)
+    else:
+        yield from answer_questions(methods, task, journal)
+    header = {**identity, "command": plan.command, **_circumstances(engine), "seconds": time.perf_counter() - began}
+    records = [record for method in methods for record in journal.records if record.method == method.name]
+    found = report.results(header, "length" if task is None else task.axis, records)
+    yield from _kept(plan.out, found)
+
+
+def _own_ratios(source: ModelSource) -> tuple[int, ...]:
+    return tuple(ratio for ratio in RATIOS if ratio in source.ratios) or tuple(
+        ratio for ratio in source.ratios if ratio
+    )
+
+
+def _prepared(plan: Plan, tokenizer: Tokenizer) -> tuple[QuestionTask | None, list[Text]]:
+    """The task if it asks questions, or else the texts to predict."""
+    if plan.task == "qa":
+        return qa(tokenizer, plan.files, plan.samples, plan.seed), []
+    samples = plan.samples or SAMPLES.get(plan.task, 1)
+    if plan.task == "passkey":
+        return passkey(tokenizer, plan.lengths, samples, plan.seed), []
+    if plan.task == "topic":
+        return topic(tokenizer, plan.lengths, samples, plan.seed), []
+    named = [(path.name, _text(path)) for path in plan.files] or [(EMBEDDED, embedded_text())]
+    if plan.task == "needle":
+        hay = "\n\n".join(text for _, text in named)
+        return needle(tokenizer, hay, plan.needle, plan.lengths, plan.depths, samples, plan.seed), []
+    texts = [Text(name, tokenizer.encode(text)) for name, text in named]
+    longest = max(len(text.ids) for text in texts)
+    if min(plan.lengths) > longest:
+        raise SettingsError(f"the longest text has {longest:,} tokens; give longer ones, or a smaller --lengths")
+    return None, texts
+
+
+def embedded_text() -> str:
+    """The book that comes with the tool: The Time Machine by H. G. Wells (public domain)."""
+    with lzma.open(Path(__file__).with_name(f"{EMBEDDED}.xz"), "rt", encoding="utf-8") as file:
+        text: str = file.read()
+    return text
+
+
+def _text(path: Path) -> str:
+    with open_document(str(path)) as document:
+        return PAGE_END.join(page.text for page in document.pages())
+
+
+def _circumstances(engine: Engine) -> dict[str, Any]:
+    source = engine.source
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "context": source.context,
+        "window": source.info.config.window,
+        "device": str(engine.device),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "beacon": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _kept(out: Path | None, found: dict[str, Any]) -> Generator[Event, None, None]:
+    columns, rows = report.table(report.rows_of(found), found["axis"])
+    paths: Sequence[Path] = ()
+    if out is not None:
+        paths = report.write(out, found)
+        try:
+            paths = [*paths, *plots.draw(out, found)]
+        except ImportError:
+            yield Note("no pictures: matplotlib is not installed; pip install 'beacon-cli[plots]' brings it")
+    yield Evaluated(columns, rows, found, tuple(map(str, paths)))

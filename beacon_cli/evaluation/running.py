@@ -1,0 +1,129 @@
+"""Evaluations: every method reads every sample; generators of events that print nothing."""
+
+import gc
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from beacon_cli.engine import Engine
+from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
+from beacon_cli.evaluation.condensed import Ask, Condensed
+from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt
+from beacon_cli.evaluation.perplexity import Text, blocks, edges
+from beacon_cli.evaluation.records import Journal, Record
+from beacon_cli.evaluation.samples import QuestionTask, Sample
+from beacon_cli.evaluation.sequences import continuation, read
+from beacon_cli.evaluation.sharing import Shared
+from beacon_cli.events import Counting, Event
+from beacon_cli.prompts import Frame
+
+Item = TypeVar("Item")
+
+
+def make_methods(
+    names: Sequence[str], engine: Engine, frame: Frame, ratios: Sequence[int], passages: int
+) -> list[Method]:
+    """The methods called `names`; `beacon` is one at each of `ratios`."""
+    made: dict[str, list[Method]] = {
+        "full": [Full(engine, frame)],
+        "truncated": [Truncated(engine, frame)],
+        "streaming": [Streaming(engine, frame)],
+        "beacon": [Condensed(engine, frame, ratio) for ratio in ratios],
+        "ask": [Ask(engine, frame, passages)],
+    }
+    return [method for name in names for method in made[name]]
+
+
+def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Journal) -> Iterator[Event]:
+    """Measure every sample that `journal` does not hold yet."""
+    done = set(journal.done())
+    for method in methods:
+        text, finished = f"{task.name}, {method.name}", sum(name == method.name for name, _ in done)
+        yield Counting(text, finished, task.count)
+        waiting = (sample for sample in task.samples() if (method.name, sample.key) not in done)
+        shared = Shared(method)
+        for (sample, prompt), following in _with_next((each, _prompt(method, each, task)) for each in waiting):
+            if isinstance(prompt, str):
+                details = {"tokens": len(sample.ids)}
+                record = Record(method.name, sample.key, sample.group, {}, prompt, 1.0, details)
+            else:
+                after = following[1] if following is not None else None
+                record = _asked(method, task, sample, prompt, None if isinstance(after, str) else after, shared)
+            journal.add([record])
+            # A memory and its layers hold each other: without this, gigabytes of them would wait to be freed.
+            gc.collect()
+            finished += 1
+            yield Counting(text, finished, task.count)
+
+
+def predict_texts(
+    methods: Sequence[Method], texts: Sequence[Text], lengths: Sequence[int], journal: Journal
+) -> Iterator[Event]:
+    """Measure the losses of every text that `journal` does not hold yet."""
+    done = set(journal.done())
+    for method in methods:
+        for number, text in enumerate(texts):
+            yield Counting(f"perplexity, {method.name}", number, len(texts))
+            if (method.name, text.name) in done:
+                continue
+            began = time.perf_counter()
+            found = list(blocks(method, text, lengths))
+            seconds = round(time.perf_counter() - began, 3)
+            records = [
+                Record(
+                    method.name, text.name, {"length": block.end, "from": block.first}, {"loss": block.loss}, None,
+                    block.tokens, {"seconds": seconds, "text_sha256": text.sha256},
+                )
+                for block in found
+            ]  # fmt: skip
+            read_to = found[-1].end if found else 0
+            for end in edges(lengths, len(text.ids))[1:]:
+                if end > read_to:
+                    problem = "does not fit the context"
+                    records.append(Record(method.name, text.name, {"length": end}, {}, problem, 1.0, {}))
+            journal.add(records)
+        yield Counting(f"perplexity, {method.name}", len(texts), len(texts))
+
+
+def _prompt(method: Method, sample: Sample, task: QuestionTask) -> Prompt | str:
+    try:
+        return method.prompt(sample, task.max_new_tokens)
+    except DoesNotFitError as problem:
+        return str(problem)
+
+
+def _asked(
+    method: Method, task: QuestionTask, sample: Sample, prompt: Prompt, following: Prompt | None, shared: Shared
+) -> Record:
+    began = time.perf_counter()
+    reading = shared.read(prompt, following)
+    method.request_follows(reading)
+    hidden = read(reading, prompt.request)
+    rows = reading.rows
+    answer = method.engine.source.tokenizer.decode(
+        continuation(method.engine, reading, hidden, task.max_new_tokens)
+    ).strip()
+    whole = " ".join(map(str, [*prompt.document, *prompt.request]))
+    details = {
+        "question": sample.question,
+        "expected": list(sample.answers),
+        "answer": answer,
+        "place": sample.place,
+        "tokens": len(sample.ids),
+        "rows": rows,
+        "ratio": prompt.ratio,
+        "prompt_sha256": hashlib.sha256(whole.encode()).hexdigest(),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    scores = {name: metric(answer, sample.answers) for name, metric in task.metrics.items()}
+    return Record(method.name, sample.key, sample.group, scores, None, 1.0, details)
+
+
+def _with_next(items: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:
+    iterator = iter(items)
+    current = next(iterator, None)
+    while current is not None:
+        following = next(iterator, None)
+        yield current, following
+        current = following

@@ -1,0 +1,101 @@
+"""The same LLM and questions, condensed by its beacon and pruned by kvpress to the same size, in one run.
+
+    python -m venv /tmp/kvpress && /tmp/kvpress/bin/pip install -r benchmarks/kvpress-requirements.txt
+    python benchmarks/kvpress_comparison.py --kvpress /tmp/kvpress/bin/python QUESTIONS.jsonl… [--ratios 4,8,16]
+
+QUESTIONS are those of `beacon eval qa`; only those whose document the model can read with full attention are asked, as
+kvpress prunes a cache that has been filled so. Both sides read the same token ids, and both decode greedily. kvpress
+runs in an environment of its own (it pins another transformers), on the same weights, dequantized to float32; its row
+`kvpress, nothing pruned` has to agree with ours for full attention. `ask` reads passages again, which the others do
+not: it is no condensing method, but what the tool's user gets.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_model
+
+from activation_beacon.plugin import remove
+from beacon_cli.engine import Engine, load_engine
+from beacon_cli.evaluation.metrics import exact_match, f1
+from beacon_cli.evaluation.qa import qa
+from beacon_cli.evaluation.records import Journal, Record
+from beacon_cli.evaluation.report import aggregate, markdown, table
+from beacon_cli.evaluation.running import answer_questions, make_methods
+from beacon_cli.model_source import find_model
+from beacon_cli.prompts import Frame, chat_frame
+
+WORKER = Path(__file__).with_name("kvpress_worker.py")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+
+
+def prune(engine: Engine, python: Path, jobs: list[dict[str, Any]], ratios: Sequence[int], folder: Path) -> Any:
+    """What kvpress answers: (press, ratio, sample, answer) for each; uses the model up."""
+    remove(engine.model)
+    model = folder / "model"
+    model.mkdir()
+    # Not with `save_pretrained`, which wants to quantize again what was loaded in 4 bits.
+    save_model(engine.model, str(model / "model.safetensors"), metadata={"format": "pt"})
+    config = json.loads((engine.source.folder / "config.json").read_text())
+    config.pop("quantization_config", None)
+    (model / "config.json").write_text(json.dumps(config))
+    for name in TOKENIZER_FILES:
+        if (engine.source.folder / name).exists():
+            (model / name).write_bytes((engine.source.folder / name).read_bytes())
+    asked, answered = folder / "jobs.json", folder / "answers.json"
+    asked.write_text(json.dumps({"jobs": jobs, "ratios": list(ratios), "threads": torch.get_num_threads()}))
+    # An environment of its own: none of this one's packages.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, WORKER, model, asked, answered], check=True, env=clean)
+    return json.loads(answered.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("questions", type=Path, nargs="+")
+    parser.add_argument("--kvpress", type=Path, required=True, help="a Python that has kvpress")
+    parser.add_argument("--model", default="beacon-pocket")
+    parser.add_argument("--beacon")
+    parser.add_argument("--ratios", default="4,8,16")
+    parser.add_argument("--samples", type=int, help="questions of each file")
+    parser.add_argument("--out", type=Path, help="JSON of every answer")
+    options = parser.parse_args()
+    ratios = [int(ratio) for ratio in options.ratios.split(",")]
+    with tempfile.TemporaryDirectory() as name:
+        folder, began = Path(name), time.perf_counter()
+        engine = load_engine(find_model(options.model, options.beacon, folder))
+        frame: Frame = chat_frame(engine.source.tokenizer)
+        task = qa(engine.source.tokenizer, options.questions, options.samples, seed=0)
+        methods = make_methods(["full", "beacon", "ask"], engine, frame, ratios, passages=2)
+        journal = Journal(None, {})
+        for _event in answer_questions(methods, task, journal):
+            pass
+        read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
+        records = [record for record in journal.records if record.key in read]
+        samples = {sample.key: sample for sample in task.samples() if sample.key in read}
+        full = methods[0]
+        jobs = []
+        for key, sample in samples.items():
+            prompt = full.prompt(sample, task.max_new_tokens)
+            jobs.append({"key": key, "document": prompt.document, "question": prompt.request})
+        for press, ratio, key, answer in prune(engine, options.kvpress, jobs, ratios, folder):
+            sample = samples[key]
+            scores = {"exact": exact_match(answer, sample.answers), "f1": f1(answer, sample.answers)}
+            named = f"kvpress, {press} {ratio}x" if ratio > 1 else "kvpress, nothing pruned"
+            records.append(Record(named, key, sample.group, scores, None, 1.0, {"answer": answer}))
+    print(markdown(*table(aggregate(records, ["set"]), "set")))
+    print(f"{time.perf_counter() - began:.0f} s, {len(read)} questions")
+    if options.out:
+        options.out.write_text(json.dumps([vars(record) for record in records], ensure_ascii=False, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Averages, tables, and records that outlive an interruption."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from beacon_cli.errors import SettingsError
+from beacon_cli.evaluation.records import FILE, Journal, Record
+from beacon_cli.evaluation.report import aggregate, results, rows_of, table, write
+
+NEEDLES = [
+    Record("full", f"{length}-{depth}-{n}", {"length": length, "depth": depth}, {"found": float(n < 3)}, None, 1.0, {})
+    for length in (100, 4096)
+    for depth in (0.0, 0.5)
+    for n in range(4)
+]
+TOO_LONG = [Record("full", "x", {"length": 8192, "depth": 0.0}, {}, "does not fit", 1.0, {})]
+
+
+def test_shares_come_with_their_counts_and_intervals() -> None:
+    rows = aggregate(NEEDLES + TOO_LONG, ["length"])
+    assert [(row.count, row.unread, row.value) for row in rows] == [(8, 0, 0.75), (8, 0, 0.75), (0, 1, None)]
+    assert rows[0].low == pytest.approx(0.409, abs=1e-3)
+    columns, lines = table(rows, "length")
+    assert columns == ["method", "100", "4,096", "8,192"]
+    assert lines == [["full", "75 % [41–93] n=8", "75 % [41–93] n=8", "does not fit"]]
+
+
+def test_perplexity_is_of_all_tokens_alike() -> None:
+    records = [
+        Record("full", "text", {"length": 8}, {"loss": math.log(4)}, None, 3.0, {}),
+        Record("full", "text", {"length": 8}, {"loss": math.log(2)}, None, 1.0, {}),
+    ]
+    (row,) = aggregate(records, ["length"])
+    assert (row.metric, row.count, row.value) == ("perplexity", 4, pytest.approx(4**0.75 * 2**0.25))
+
+
+def test_several_metrics_are_several_columns() -> None:
+    records = [Record("ask", "1", {"set": "books"}, {"exact": 0.0, "f1": 0.5}, None, 1.0, {})]
+    columns, lines = table(aggregate(records, ["set"]), "set")
+    assert columns == ["method", "books: exact", "books: f1"]
+    assert [len(line) for line in lines] == [3]
+
+
+def test_what_is_written_has_everything(tmp_path: Path) -> None:
+    found = results({"task": "needle", "command": "beacon eval needle"}, "length", NEEDLES + TOO_LONG)
+    json_path, table_path = write(tmp_path, found)
+    back = json.loads(json_path.read_text())
+    assert rows_of(back) == rows_of(found)
+    assert len(back["cells"]) == 5
+    assert len(back["samples"]) == 17
+    text = table_path.read_text()
+    assert "beacon eval needle" in text
+    assert "50 % deep" in text
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    Journal(tmp_path, {"task": "needle"}).add(NEEDLES[:3])
+    path = tmp_path / FILE
+    path.write_text(path.read_text() + '{"method": "fu')  # the power fails
+    again = Journal(tmp_path, {"task": "needle"})
+    assert again.records == NEEDLES[:3]
+    again.add(NEEDLES[3:])
+    assert Journal(tmp_path, {"task": "needle"}).records == NEEDLES
+    with pytest.raises(SettingsError, match="another evaluation"):
+        Journal(tmp_path, {"task": "passkey"})
