@@ -21,8 +21,8 @@ from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
 from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
 from beacon_cli.checkpoints.adapter import load_adapter
+from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
-from beacon_cli.model_source import BaseSource, ModelSource
 
 Device = Literal["auto", "cpu", "cuda"]
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.

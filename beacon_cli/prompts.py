@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 RULE = "\n\n---\n\n"
 

@@ -6,14 +6,14 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from activation_beacon.ratios import Fixed
-from beacon_cli.combining import condense_together, measure_all
-from beacon_cli.condensing import Memory, Request, condense
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.condensing.combining import condense_together, measure_all
+from beacon_cli.condensing.condense import Memory, Request, condense
+from beacon_cli.condensing.gathering import find_documents
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.engine import Device, Engine, generate, load_engine
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Answered, AnswerPiece, Event, Note, Stage
-from beacon_cli.gathering import find_documents
-from beacon_cli.model_source import ModelSource, locate_model
 from beacon_cli.passages import PASSAGE_WORDS, cite, find_passages, split_passages
 from beacon_cli.prompts import Frame, chat_frame, question_text, summary_text
 from beacon_cli.store import Store, default_root

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from activation_beacon.ratios import Fixed
-from beacon_cli.combining import condense_together, measure_all
-from beacon_cli.condensing import Memory, Request
+from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.condensing.combining import condense_together, measure_all
+from beacon_cli.condensing.condense import Memory, Request
+from beacon_cli.condensing.gathering import Place
 from beacon_cli.documents import open_document
 from beacon_cli.engine import Engine, load_engine
 from beacon_cli.events import Answered, Event
-from beacon_cli.gathering import Place
-from beacon_cli.model_source import find_model
 from beacon_cli.prompts import Frame, chat_frame, name_text, question_text
 from beacon_cli.workflows import Options, answer
 

@@ -24,13 +24,13 @@ import torch
 from safetensors.torch import save_model
 
 from activation_beacon.plugin import remove
+from beacon_cli.checkpoints.model_source import find_model
 from beacon_cli.engine import Engine, load_engine
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, Record
 from beacon_cli.evaluation.report import aggregate, markdown, table
 from beacon_cli.evaluation.running import answer_questions, make_methods
-from beacon_cli.model_source import find_model
 from beacon_cli.prompts import Frame, chat_frame
 
 WORKER = Path(__file__).with_name("kvpress_worker.py")

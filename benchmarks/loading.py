@@ -59,7 +59,7 @@ import torch
 from pathlib import Path
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.engine import load_four_bit
-from beacon_cli.model_source import find_model
+from beacon_cli.checkpoints.model_source import find_model
 folder, place = sys.argv[1], torch.device("cpu")
 source = find_model(folder, None, Path(folder).parent / "cache")
 model = load_four_bit(source, place, torch.bfloat16)

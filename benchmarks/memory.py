@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from beacon_cli import budget
-from beacon_cli.model_source import find_model
+from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.condensing import budget
 
 SENTENCE = "The road went on between low walls, and nobody spoke for a while; a cart passed them near the mill. "
 BUILD = """

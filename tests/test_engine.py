@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import beacon_pocket
 from activation_beacon.plugin import remove
 from beacon_cli import engine
+from beacon_cli.checkpoints.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.model_source import ModelSource, find_model
 from beacon_cli.errors import ModelError, SettingsError
-from beacon_cli.fingerprint import model_fingerprint
-from beacon_cli.model_source import ModelSource, find_model
 
 QUESTION = list(range(100, 140))
 

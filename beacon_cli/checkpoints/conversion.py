@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
+from beacon_cli.checkpoints.fingerprint import model_fingerprint, remember_hashes
 from beacon_cli.checkpoints.folders import clean_up, leftovers
 from beacon_cli.checkpoints.four_bit import quantize
+from beacon_cli.checkpoints.hub import companions
 from beacon_cli.checkpoints.merged import INDEX, Merged
 from beacon_cli.checkpoints.record import Record, write_record
 from beacon_cli.checkpoints.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Transfer
-from beacon_cli.fingerprint import model_fingerprint, remember_hashes
-from beacon_cli.hub import companions
 from beacon_cli.store.files import sync_folder
 
 # What weights that stay unquantized are stored in, and what 4-bit ones are dequantized to.

@@ -18,9 +18,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 from activation_beacon.authors import authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
+from beacon_cli.checkpoints.hub import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.tensor_files import StoredTensor, read_header
 from beacon_cli.errors import BeaconError, CheckpointError, ConfigError, ModelError
-from beacon_cli.hub import check_model_folder, is_merged, read_settings
 
 Generation = Literal["v1", "between", "v2"]
 # A buffer that old versions of transformers stored; it follows from the configuration.

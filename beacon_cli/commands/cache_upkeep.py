@@ -17,7 +17,7 @@ from beacon_cli.settings import load_settings
 from beacon_cli.store import Store, Summary
 
 if TYPE_CHECKING:
-    from beacon_cli.recondensing import Report
+    from beacon_cli.upkeep.recondensing import Report
 
 Result = TypeVar("Result")
 Which = Annotated[
@@ -43,8 +43,8 @@ def verify(
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
     where = load_settings({"device": device}).device
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.matching import Matcher  # noqa: PLC0415
-    from beacon_cli.verification import Verifier  # noqa: PLC0415
+    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415
+    from beacon_cli.upkeep.verification import Verifier  # noqa: PLC0415
 
     matcher = Matcher(store.path, model, beacon)
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
@@ -81,7 +81,7 @@ def prune(
     age = None if older_than is None else parse_age(older_than)
     limit = None if max_size is None else parse_size(max_size)
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
-    from beacon_cli import housekeeping  # noqa: PLC0415  beside the next one
+    from beacon_cli.upkeep import housekeeping  # noqa: PLC0415  beside the next one
 
     summaries = store.entries()
     keys = _unusable(store, summaries) if unusable else set()
@@ -140,8 +140,8 @@ def import_(
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.matching import Matcher  # noqa: PLC0415
-    from beacon_cli.sharing import import_cache  # noqa: PLC0415
+    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415
+    from beacon_cli.upkeep.sharing import import_cache  # noqa: PLC0415
 
     entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
     console.print_line(entry.key)
@@ -167,7 +167,7 @@ def name(summary: Summary) -> str:
 
 
 def _unusable(store: Store, summaries: list[Summary]) -> set[str]:
-    from beacon_cli.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path)
     broken = {each.entry.key for each in summaries if each.problem is not None}

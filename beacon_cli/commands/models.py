@@ -25,7 +25,7 @@ RemoveDownload = Annotated[
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
     """List the models that are known and those on this disk."""
-    from beacon_cli.inventory import models  # noqa: PLC0415 (takes time that `--help` can do without)
+    from beacon_cli.checkpoints.inventory import models  # noqa: PLC0415 (takes time that `--help` can do without)
 
     console, found = Console(), models()
     if as_json:
@@ -38,7 +38,7 @@ def list_models(as_json: options.Json = False) -> None:
 @app.command("show")
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
-    from beacon_cli.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
 
     console, entry = Console(), _entry(find(name))
     if as_json:
@@ -60,7 +60,7 @@ def pull(
 
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
-    from beacon_cli.hub import local_folder, resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub import local_folder, resolve_model  # noqa: PLC0415 (as above)
 
     if local_folder(name):
         raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
@@ -95,8 +95,8 @@ def remove(
     quiet: options.Quiet = False,
 ) -> None:
     """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
-    from beacon_cli.inventory import find  # noqa: PLC0415 (as above)
-    from beacon_cli.library import remove, remove_download  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.library import remove, remove_download  # noqa: PLC0415 (as above)
 
     console, model = Console(quiet=quiet), find(name)
     if model.state == "embedded":
@@ -113,8 +113,8 @@ def remove(
 
 
 def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
-    from beacon_cli import library  # noqa: PLC0415 (as above)
-    from beacon_cli.hub import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints import library  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub import local_folder  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
     bits = settings.beacon_bit_count

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from activation_beacon.architecture import decoder_of
 from activation_beacon.ratios import Fixed
-from beacon_cli import budget
+from beacon_cli.condensing import budget
 from beacon_cli.engine import Engine
 from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt, running_losses
 from beacon_cli.evaluation.samples import Sample

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.documents.slicing import slices
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.samples import QuestionTask, Sample
-from beacon_cli.streams import PAGE_END
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

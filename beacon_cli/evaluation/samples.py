@@ -9,7 +9,7 @@ from typing import Any
 
 from beacon_cli.documents.slicing import slices
 from beacon_cli.errors import SettingsError
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

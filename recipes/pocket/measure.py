@@ -29,12 +29,12 @@ from typing import Any, TypeVar
 import torch
 from tokenizers import Tokenizer
 
-from beacon_cli import budget
-from beacon_cli.condensing import Request, condense
+from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.condensing import budget
+from beacon_cli.condensing.condense import Request, condense
 from beacon_cli.documents import open_document
 from beacon_cli.engine import Engine, load_engine
 from beacon_cli.events import Answered, Event
-from beacon_cli.model_source import find_model
 from beacon_cli.prompts import Frame, chat_frame
 from beacon_cli.store import Store
 from beacon_cli.workflows import Options, answer

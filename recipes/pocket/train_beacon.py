@@ -33,7 +33,7 @@ from activation_beacon.onepass import OnePass, read_in_one_pass
 from activation_beacon.planner import Pass, Planner
 from activation_beacon.plugin import Beacon, install
 from activation_beacon.rotary import model_rotary
-from beacon_cli.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.fingerprint import model_fingerprint
 from recipes.pocket.pretrain import POSITIONS, STAGES, learning_rate, produce
 
 CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli import workflows
+from beacon_cli.checkpoints.model_source import find_model
 from beacon_cli.engine import Engine, load_engine
-from beacon_cli.model_source import find_model
 from beacon_cli.store import builder, default_root
 from tests.cli.runner import run
 

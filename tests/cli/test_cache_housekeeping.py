@@ -10,7 +10,7 @@ import pytest
 
 import beacon_pocket
 from activation_beacon.memory import Memory
-from beacon_cli.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.fingerprint import model_fingerprint
 from beacon_cli.store import Store
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
@@ -266,7 +266,7 @@ def test_an_export_for_a_model_that_is_not_here(built: Path, tmp_path: Path, mon
     archive = tmp_path / "book.beacon"
     assert run("cache", "export", built.name, "-o", str(archive)).code == 0
     shutil.rmtree(built)
-    monkeypatch.setattr("beacon_cli.matching.Matcher.find", lambda self, subject: None)
+    monkeypatch.setattr("beacon_cli.upkeep.matching.Matcher.find", lambda self, subject: None)
     assert_refused(run("cache", "import", str(archive)), "beacon-pocket", "--model", "--force")
     result = run("cache", "import", str(archive), "--force")
     assert result.code == 0

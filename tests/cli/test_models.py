@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.catalogue import released
+from beacon_cli.checkpoints.catalogue import released
+from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 from tests.cli.conftest import story
 from tests.cli.runner import Result, assert_refused, run
 from tests.hub_server import HubServer, Repository
-from tests.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 
 # `huggingface_hub` reads its environment when it is imported, and importing what converts and answers takes seconds:
 # one process reaches the hub for all tests.

@@ -14,7 +14,7 @@ from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.samples import Haystack, QuestionTask
 from beacon_cli.evaluation.topic import topic
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 HAY = "\n\n".join(f"Paragraph {number} says that it is number {number}, and nothing more." for number in range(60))
 

@@ -1,8 +1,8 @@
 """What a condensed memory is called in the cache: by the model, the ratio and the document it was made of."""
 
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.documents import TEXT_VERSION, Document
 from beacon_cli.engine import Engine
-from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame
 from beacon_cli.store import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
 

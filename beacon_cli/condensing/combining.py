@@ -12,14 +12,14 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from activation_beacon.ratios import Fixed
-from beacon_cli import budget
-from beacon_cli.condensing import Measured, Memory, Request, condense_measured, condense_stream, measure
+from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.condensing import budget
+from beacon_cli.condensing.condense import Measured, Memory, Request, condense_measured, condense_stream, measure
+from beacon_cli.condensing.gathering import Place
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError, ModelError
 from beacon_cli.events import Event, Note
-from beacon_cli.gathering import Place
-from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame, name_text
 from beacon_cli.store import Store
 

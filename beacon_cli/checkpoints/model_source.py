@@ -10,15 +10,15 @@ from typing import Any
 import beacon_pocket
 from activation_beacon.checkpoint import BeaconInfo, read_info
 from beacon_cli.checkpoints.adapter import stored_bits
+from beacon_cli.checkpoints.fingerprint import beacon_fingerprint, model_fingerprint
 from beacon_cli.checkpoints.folders import Lease
+from beacon_cli.checkpoints.hub import check_model_folder, is_merged, local_folder, resolve_model
+from beacon_cli.checkpoints.library import converted, obtain
 from beacon_cli.checkpoints.merged import check_if_merged
 from beacon_cli.checkpoints.record import RECORD_FILE
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Event
-from beacon_cli.fingerprint import beacon_fingerprint, model_fingerprint
-from beacon_cli.hub import check_model_folder, is_merged, local_folder, resolve_model
-from beacon_cli.library import converted, obtain
-from beacon_cli.tokenizer import Tokenizer
+from beacon_cli.tokenization.tokenizer import Tokenizer
 
 POCKET = "beacon-pocket"
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from beacon_cli.errors import CacheError
-from beacon_cli.matching import Matcher
 from beacon_cli.store import Entry, Models, Store
 from beacon_cli.store.archive import Archive
+from beacon_cli.upkeep.matching import Matcher
 
 
 def import_cache(store: Store, path: Path, matcher: Matcher, *, force: bool) -> tuple[Entry, bool]:

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import processors
 
 from beacon_cli.errors import ModelError
-from beacon_cli.tokenizer import Tokenizer
-from tests.toy_tokenizers import STYLES, TEMPLATE, save
+from beacon_cli.tokenization.tokenizer import Tokenizer
+from tests.tokenization.toy_tokenizers import STYLES, TEMPLATE, save
 
 
 def test_messages_are_rendered_by_the_template(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Reference
 
-from beacon_cli.tokenizer import Tokenizer
-from tests.toy_tokenizers import (
+from beacon_cli.tokenization.tokenizer import Tokenizer
+from tests.tokenization.toy_tokenizers import (
     BYTES,
     CONTROL,
     ORDINARY,
@@ -104,7 +104,7 @@ def test_a_token_that_no_merge_leads_to_is_not_found(tmp_path: Path) -> None:
 def test_such_a_token_is_noticed_in_a_vocabulary_too_large_to_probe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beacon_cli.tokenizer._PROBED_TOKENS", 1)
+    monkeypatch.setattr("beacon_cli.tokenization.tokenizer._PROBED_TOKENS", 1)
     tokenizer = Tokenizer.from_folder(save(tmp_path, with_unmerged_word(ignore_merges=True)))
     assert tokenizer.backend == "tokenizers"
 
@@ -213,5 +213,5 @@ def test_a_length_limit_in_the_file_is_not_obeyed(tmp_path: Path) -> None:
 
 
 def test_importing_it_imports_no_transformers() -> None:
-    code = "import sys, beacon_cli.tokenizer; sys.exit('transformers' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, beacon_cli.tokenization.tokenizer; sys.exit(bool({'transformers', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.errors import DocumentError
-from beacon_cli.model_source import ModelSource
 from beacon_cli.store import PageText
 
 # This share of the context is kept for the question and its answer, so that a longer question about the same document

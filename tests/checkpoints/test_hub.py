@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
+from beacon_cli.checkpoints.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.hub import check_model_folder, local_folder
 from beacon_cli.errors import ModelError
-from beacon_cli.fingerprint import model_fingerprint
-from beacon_cli.hub import check_model_folder, local_folder
 from tests.hub_server import HubServer, Repository
 
 CLIENT = """
 import json, sys
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Transfer
-from beacon_cli.hub import resolve_model
+from beacon_cli.checkpoints.hub import resolve_model
 
 kind, *names = sys.argv[1:]
 for name in names:

@@ -17,15 +17,15 @@ from safetensors.torch import load_file, safe_open, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from activation_beacon.rotary import AuthorsYarnRotary
-from beacon_cli import engine, library
-from beacon_cli.checkpoints import conversion
+from beacon_cli import engine
+from beacon_cli.checkpoints import conversion, library
 from beacon_cli.checkpoints.folders import Lease
+from beacon_cli.checkpoints.model_source import find_model
 from beacon_cli.checkpoints.record import read_record
 from beacon_cli.checkpoints.tensor_files import read_header
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.events import Note, Transfer
-from beacon_cli.model_source import find_model
-from tests.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
+from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
 
 TEXT = list(range(3, 103))
 INDEX = "model.safetensors.index.json"
@@ -251,7 +251,7 @@ def test_a_killed_conversion_is_cleaned_up_by_the_next(
     kill = """
 import os, signal, sys
 from pathlib import Path
-from beacon_cli import library
+from beacon_cli.checkpoints import library
 for count, _ in enumerate(library.obtain(sys.argv[1], beacon_bits=None, cache=Path(sys.argv[2]))):
     if count == 20:
         os.kill(os.getpid(), signal.SIGKILL)

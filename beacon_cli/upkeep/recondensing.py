@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
 from activation_beacon.reader import Reader
+from beacon_cli.condensing.growing import new_reader, restored
+from beacon_cli.condensing.streams import Stream
 from beacon_cli.engine import Engine
 from beacon_cli.errors import CacheError
 from beacon_cli.events import Event, IntervalDone, Reading
-from beacon_cli.growing import new_reader, restored
 from beacon_cli.store import Entry, Manifest
 from beacon_cli.store.loading import read_shard
 from beacon_cli.store.repair import Repair
@@ -23,7 +24,6 @@ from beacon_cli.store.shards import (
     encode_sink,
     interval_tensors,
 )
-from beacon_cli.streams import Stream
 
 # How far rows that were condensed again may be from the stored ones (root mean square, relative): another device,
 # thread count or library version rounds otherwise. Half of all 4-bit codes being off by one would be more.

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import tokenizers
 
-from beacon_cli.byte_bpe import ByteBPE, merged_tokens, spelling
 from beacon_cli.errors import ModelError
-from beacon_cli.stream_decoder import ByteStream, StreamDecoder, TextStream
-from beacon_cli.tokenizer_files import TokenizerFiles, read_tokenizer_files
+from beacon_cli.tokenization.byte_bpe import ByteBPE, merged_tokens, spelling
+from beacon_cli.tokenization.stream_decoder import ByteStream, StreamDecoder, TextStream
+from beacon_cli.tokenization.tokenizer_files import TokenizerFiles, read_tokenizer_files
 
 Messages = list[dict[str, str]]
 

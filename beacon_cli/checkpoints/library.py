@@ -18,13 +18,20 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from beacon_cli import __version__
-from beacon_cli.catalogue import released
+from beacon_cli.checkpoints.catalogue import released
+from beacon_cli.checkpoints.fingerprint import check_hub_files
 from beacon_cli.checkpoints.folders import UNFINISHED, clean_up, leftovers, unused
+from beacon_cli.checkpoints.hub import (
+    cached_repository,
+    check_model_folder,
+    companions,
+    local_folder,
+    resolve_model,
+    weight_files,
+)
 from beacon_cli.checkpoints.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Note, Stage
-from beacon_cli.fingerprint import check_hub_files
-from beacon_cli.hub import cached_repository, check_model_folder, companions, local_folder, resolve_model, weight_files
 
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 

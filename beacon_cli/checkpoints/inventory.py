@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import beacon_pocket
-from beacon_cli.catalogue import released
+from beacon_cli.checkpoints.catalogue import released
+from beacon_cli.checkpoints.hub import cached_repository, check_model_folder, hub_cache, is_merged
+from beacon_cli.checkpoints.library import models_root
 from beacon_cli.checkpoints.record import read_record
 from beacon_cli.errors import ModelError
-from beacon_cli.hub import cached_repository, check_model_folder, hub_cache, is_merged
-from beacon_cli.library import models_root
 
 POCKET = "beacon-pocket"
 State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable", "not here"]

@@ -5,18 +5,18 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from activation_beacon.reader import Reader
-from beacon_cli import budget
+from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.condensing import budget
+from beacon_cli.condensing.growing import Beginning, restored
+from beacon_cli.condensing.identities import entry_of, subject_of
+from beacon_cli.condensing.streams import Stream, document_stream, read_all, reading, stored_stream
 from beacon_cli.documents import Document
 from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError
 from beacon_cli.events import Condensed, Event, IntervalDone, Note
-from beacon_cli.growing import Beginning, restored
-from beacon_cli.housekeeping import make_room
-from beacon_cli.identities import entry_of, subject_of
-from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame
 from beacon_cli.store import Builder, Entry, PageText, Store
-from beacon_cli.streams import Stream, document_stream, read_all, reading, stored_stream
+from beacon_cli.upkeep.housekeeping import make_room
 
 
 @dataclass(frozen=True)

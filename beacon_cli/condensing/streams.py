@@ -4,9 +4,9 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.documents import Document
 from beacon_cli.events import Event, PageRead, Reading
-from beacon_cli.model_source import ModelSource
 from beacon_cli.prompts import Frame
 from beacon_cli.store import Entry, PageText
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.checkpoints.hub import check_model_folder, discard, expected_sha256, weight_files
 from beacon_cli.errors import CacheError, ModelError
-from beacon_cli.hub import check_model_folder, discard, expected_sha256, weight_files
 from beacon_cli.store.files import make_private_folder, write_durably
 
 # Settings that say where a model is from and which tool wrote it, not what it computes.

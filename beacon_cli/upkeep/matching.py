@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from beacon_cli.checkpoints.model_source import POCKET, ModelSource, find_model
+from beacon_cli.condensing.identities import identity
 from beacon_cli.errors import BeaconError, ModelError
-from beacon_cli.identities import identity
-from beacon_cli.model_source import POCKET, ModelSource, find_model
 from beacon_cli.prompts import Frame, chat_frame
 from beacon_cli.store import Subject
 

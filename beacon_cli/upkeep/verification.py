@@ -3,17 +3,17 @@
 from collections.abc import Generator
 from contextlib import suppress
 
+from beacon_cli.condensing.streams import Stream, document_stream, stored_stream
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.engine import Device, Engine, load_engine
 from beacon_cli.errors import BeaconError, CacheError, DocumentError
 from beacon_cli.events import Event, Note, Stage
-from beacon_cli.matching import Matcher
 from beacon_cli.prompts import Frame
-from beacon_cli.recondensing import Report, Walk, rebuild
 from beacon_cli.store import Entry, Manifest, Summary
 from beacon_cli.store.checking import examine
 from beacon_cli.store.repair import Repair
-from beacon_cli.streams import Stream, document_stream, stored_stream
+from beacon_cli.upkeep.matching import Matcher
+from beacon_cli.upkeep.recondensing import Report, Walk, rebuild
 
 
 class Verifier:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.checkpoints.fingerprint import beacon_fingerprint, model_fingerprint
 from beacon_cli.errors import ModelError
-from beacon_cli.fingerprint import beacon_fingerprint, model_fingerprint
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "rms_norm_eps": 1e-6}
 SHARDS = {"model-00001-of-00002.safetensors": b"first", "model-00002-of-00002.safetensors": b"second"}

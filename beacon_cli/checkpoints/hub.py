@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from beacon_cli.download import download
+from beacon_cli.checkpoints.download import download
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Stage, Transfer
 
