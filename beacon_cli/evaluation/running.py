@@ -1,6 +1,5 @@
 """Evaluations: every method reads every sample; generators of events that print nothing."""
 
-import gc
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,8 +50,6 @@ def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Jou
                 after = following[1] if following is not None else None
                 record = _asked(method, task, sample, prompt, None if isinstance(after, str) else after, shared)
             journal.add([record])
-            # A memory and its layers hold each other: without this, gigabytes of them would wait to be freed.
-            gc.collect()
             finished += 1
             yield Counting(text, finished, task.count)
 

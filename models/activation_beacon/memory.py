@@ -30,13 +30,18 @@ class Activations:
 
 
 class _Layer(CacheLayerMixin):
-    """One layer's buffers; rows at and beyond the memory's `size` are free."""
+    """One layer's buffers; rows at and beyond the memory's `size` are free.
+
+    Args:
+        positions: the memory's own list, one for each row. (Not the memory itself: gigabytes in a cycle of references
+            would wait for the garbage collector.)
+    """
 
     is_sliding = False
 
-    def __init__(self, memory: "Memory") -> None:
+    def __init__(self, positions: list[int]) -> None:
         super().__init__()
-        self._memory = memory
+        self._positions = positions
         # Position-free keys (1, kv_heads, rows, head_dim) of the finished intervals, kept where frequencies grow:
         # turning the rotated ones again and again would add up their rounding.
         self.free: Tensor | None = None
@@ -54,14 +59,14 @@ class _Layer(CacheLayerMixin):
         for name in ("keys", "values"):
             old = getattr(self, name)
             grown = old.new_empty(*old.shape[:2], capacity, old.shape[3])
-            grown[:, :, : self._memory.size] = old[:, :, : self._memory.size]
+            grown[:, :, : len(self._positions)] = old[:, :, : len(self._positions)]
             setattr(self, name, grown)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write (batch, kv_heads, new, head_dim) behind the memory; return all rows that the pass may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        size = self._memory.size
+        size = len(self._positions)
         end = size + key_states.shape[2]
         self.reserve(end)
         self.keys[:, :, size:end] = key_states
@@ -69,10 +74,10 @@ class _Layer(CacheLayerMixin):
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_seq_length(self) -> int:
-        return self._memory.size
+        return len(self._positions)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._memory.size + query_length, 0
+        return len(self._positions) + query_length, 0
 
     def get_max_length(self) -> int:
         return -1
@@ -85,22 +90,24 @@ class Memory(Cache):
     """Activations of one sequence (batch 1), keys rotated at their present positions.
 
     Attributes:
-        size: rows that hold something; the running pass writes behind them.
-        positions: the rotary position of each of those rows.
+        positions: the rotary position of each row that holds something; the running pass writes behind them.
         rounding: what storing does to condensed keys (position-free) and values, (…, head_dim); None if nothing. The
             memory then goes on with what it makes of them, as one that was loaded from disk does.
     """
 
     def __init__(self, layers: int, rotary: Rotary) -> None:
-        self.size = 0
         self.positions: list[int] = []
         self.rounding: Callable[[Tensor], Tensor] | None = None
         self.rotary = rotary
-        super().__init__(layers=[_Layer(self) for _ in range(layers)])
+        super().__init__(layers=[_Layer(self.positions) for _ in range(layers)])
+
+    @property
+    def size(self) -> int:
+        """Rows that hold something."""
+        return len(self.positions)
 
     def commit(self, positions: Sequence[int]) -> None:
         """Keep the rows that a pass has just written, at `positions`."""
-        self.size += len(positions)
         self.positions += positions
 
     def finish_interval(
@@ -132,8 +139,7 @@ class Memory(Cache):
             self._keep_free(layer, free[:, :, :remembered])
             layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
             layer.values[:, :, memory : memory + len(rows)] = self._rounded(value, len(sink), remembered)
-        self.size = memory + len(rows)
-        self.positions[memory:] = range(memory, self.size)
+        self.positions[memory:] = range(memory, memory + len(rows))
         return Activations(torch.stack(free_keys), torch.stack(values))
 
     def append(self, activations: Activations) -> None:
@@ -158,7 +164,6 @@ class Memory(Cache):
 
     def truncate(self, size: int) -> None:
         """Forget the rows from `size` on, which is where a finished interval ended."""
-        self.size = size
         del self.positions[size:]
         for layer in self.layers:
             if layer.free is not None:

@@ -102,17 +102,21 @@ class _OnePassLayer(CacheLayerMixin):
     is_sliding = False
 
     def __init__(
-        self, owner: "_OnePassMemory", prefix: tuple[Tensor, Tensor] | None, carried: tuple[Tensor, Tensor] | None
+        self,
+        layout: Layout,
+        rotary: Rotary,
+        prefix: tuple[Tensor, Tensor] | None,
+        carried: tuple[Tensor, Tensor] | None,
     ) -> None:
         super().__init__()
-        self._owner, self._prefix, self._carried = owner, prefix, carried
+        self._layout, self._rotary, self._prefix, self._carried = layout, rotary, prefix, carried
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix, the moved and the carried rows."""
-        layout, rotary = self._owner.layout, self._owner.rotary
+        layout, rotary = self._layout, self._rotary
         if self._carried is not None:
             key_states = _behind(self._carried[0], key_states)
             value_states = _behind(self._carried[1], value_states)
@@ -149,20 +153,20 @@ class _OnePassMemory(Cache):
     def __init__(
         self, layers: int, layout: Layout, rotary: Rotary, prefix: Activations | None, carried: Activations | None
     ) -> None:
-        self.layout, self.rotary = layout, rotary
         before = prefix.rows if prefix is not None else 0
-        prefixes = self._placed(prefix, torch.arange(before, device=layout.positions.device), layers)
-        carries = self._placed(carried, layout.positions[: layout.carried], layers)
-        super().__init__(layers=[_OnePassLayer(self, *each) for each in zip(prefixes, carries, strict=True)])
+        prefixes = _placed(prefix, rotary, torch.arange(before, device=layout.positions.device), layers)
+        carries = _placed(carried, rotary, layout.positions[: layout.carried], layers)
+        super().__init__(layers=[_OnePassLayer(layout, rotary, *each) for each in zip(prefixes, carries, strict=True)])
 
-    def _placed(
-        self, activations: Activations | None, positions: Tensor, layers: int
-    ) -> Sequence[tuple[Tensor, Tensor] | None]:
-        """For each layer, keys at `positions` and values, both (1, kv_heads, rows, head_dim)."""
-        if activations is None:
-            return [None] * layers
-        keys = self.rotary.rotate(activations.keys, positions)
-        return [(keys[index, None], activations.values[index, None]) for index in range(layers)]
+
+def _placed(
+    activations: Activations | None, rotary: Rotary, positions: Tensor, layers: int
+) -> Sequence[tuple[Tensor, Tensor] | None]:
+    """For each layer, keys at `positions` and values, both (1, kv_heads, rows, head_dim)."""
+    if activations is None:
+        return [None] * layers
+    keys = rotary.rotate(activations.keys, positions)
+    return [(keys[index, None], activations.values[index, None]) for index in range(layers)]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What must hold for any model and any weights."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,19 @@ def test_a_text_reads_the_same_behind_a_longer_one() -> None:
         first = reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100])
         reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids)
         assert torch.equal(first, reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100]))
+
+
+def test_a_memory_is_freed_when_it_is_let_go() -> None:
+    model = tiny_model()
+    beacon = random_beacon(model)
+    gc.collect()
+    gc.disable()
+    try:
+        with installed(model, beacon) as rows:
+            one = reader(model, beacon, rows, ratio=4)
+            one.read(random_ids(40))
+            keys = weakref.ref(one.memory.layers[0].keys)
+            del one
+        assert keys() is None
+    finally:
+        gc.enable()
