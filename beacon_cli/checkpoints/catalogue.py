@@ -28,7 +28,7 @@ class Released:
 
 def released() -> tuple[Released, ...]:
     """All of them."""
-    text = resources.files("beacon_cli").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    text = resources.files("beacon_cli.checkpoints").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return tuple(
         Released(**{**entry, "ratios": tuple(entry.get("ratios", ()))}) for entry in tomllib.loads(text)["model"]
     )
