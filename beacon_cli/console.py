@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -75,6 +75,14 @@ class Console:
         """One JSON value on stdout."""
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
         sys.stdout.flush()
+
+    def print_record(self, record: Mapping[str, Any], *, as_json: bool) -> None:
+        """One thing's fields, a line each, or as JSON."""
+        if as_json:
+            self.print_json(record)
+            return
+        for field, value in record.items():
+            self.print_line(f"{field}: {'' if value is None else value}")
 
     def print_line(self, text: str) -> None:
         """One plain line on stdout."""

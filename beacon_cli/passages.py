@@ -120,7 +120,7 @@ def _index(texts: list[str]) -> bm25s.BM25:
 def _terms(texts: list[str]) -> list[list[str]]:
     """For each text, stems of the words that say something (by the rules of English)."""
     stemmer = Stemmer.Stemmer("english")
-    return bm25s.tokenize(texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False)  # type: ignore[no-any-return]
+    return bm25s.tokenize(texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False)  # type: ignore[no-any-return]  # bm25s is untyped
 
 
 def _sentences(text: str) -> Iterator[str]:

@@ -62,7 +62,7 @@ def perplexity(engine: Engine, bits: int) -> float:
         stream = document_stream(source, chat_frame(source.tokenizer), document)
         for _ in stream.rest:
             pass
-    reader, head = new_reader(engine, RATIO, bits), engine.model.get_output_embeddings()  # type: ignore[operator]
+    reader, head = new_reader(engine, RATIO, bits), engine.model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
     loss, count, last = 0.0, 0, None
     for step in reader.feed(stream.ids):
         first = step.plan.tokens
@@ -78,7 +78,7 @@ def perplexity(engine: Engine, bits: int) -> float:
 
 
 def main() -> None:
-    workflows.load_engine = cache(load_engine)  # type: ignore[assignment]
+    workflows.load_engine = cache(load_engine)  # type: ignore[assignment]  # replaced on purpose
     with tempfile.TemporaryDirectory() as name:
         os.environ["BEACON_CACHE_DIR"] = name
         store = Store.default()

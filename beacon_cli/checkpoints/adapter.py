@@ -86,7 +86,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             # Copied, as the file may be replaced.
-            return {name: file.get_tensor(name).to(device, copy=True) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name).to(device, copy=True) for name in file.keys()}  # noqa: SIM118  not a dict
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): convert the model again") from None
 

@@ -28,7 +28,7 @@ from beacon_cli.checkpoints.record import Record, write_record
 from beacon_cli.checkpoints.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Transfer
-from beacon_cli.store.files import sync_folder
+from beacon_cli.store.files import sync_path
 
 # What weights that stay unquantized are stored in, and what 4-bit ones are dequantized to.
 DTYPE = torch.bfloat16
@@ -58,11 +58,11 @@ def convert(source: Merged, target: Path, record: Record, cache: Path) -> Genera
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield from _write(source, folder, record, cache)
         for path in (*folder.rglob("*"), folder):
-            _sync(path)
+            sync_path(path)
         if target.exists():
             target.rename(replaced)
         folder.rename(target)
-        sync_folder(target.parent)
+        sync_path(target.parent)
     except OSError as error:
         raise _write_error(target, error) from error
     finally:
@@ -204,15 +204,6 @@ def _expected_bytes(source: Merged, beacon_bits: int) -> int:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_error(target: Path, error: OSError) -> ModelError:

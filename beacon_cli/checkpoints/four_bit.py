@@ -87,6 +87,6 @@ def _state(name: str, entries: Mapping[str, Tensor]) -> Any:
 def _library() -> Any:
     """bitsandbytes, which tells of kernels that it does not find while it is imported."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    import bitsandbytes  # noqa: PLC0415
+    import bitsandbytes  # noqa: PLC0415  imports torch
 
     return bitsandbytes

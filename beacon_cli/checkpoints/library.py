@@ -71,8 +71,8 @@ def obtain(
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
     """
     # Imported here because it imports torch, which a list of models can do without.
-    from beacon_cli.checkpoints.conversion import convert  # noqa: PLC0415
-    from beacon_cli.checkpoints.merged import check_config, open_merged  # noqa: PLC0415
+    from beacon_cli.checkpoints.conversion import convert  # noqa: PLC0415  imports torch
+    from beacon_cli.checkpoints.merged import check_config, open_merged  # noqa: PLC0415  imports torch
 
     place = target or _target(name)
     local = local_folder(name)

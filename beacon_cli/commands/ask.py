@@ -42,6 +42,6 @@ def ask(
     }  # fmt: skip
     chosen = options.gather(flags, pages=pages, password=password, no_cache=no_cache, refresh=refresh)
     # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415
+    from beacon_cli import workflows  # noqa: PLC0415  imports torch
 
     show_answer(Console(quiet=quiet, as_json=as_json), workflows.ask(documents, question, chosen), chosen.model)

@@ -55,7 +55,7 @@ def build(
     }  # fmt: skip
     chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
     # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415
+    from beacon_cli import workflows  # noqa: PLC0415  imports torch
 
     console = Console(quiet=quiet, as_json=as_json)
     results = [r for r in console.run(workflows.build_cache(documents, chosen)) if isinstance(r, Condensed)]
@@ -87,12 +87,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
     """Show one condensed document."""
     console = Console()
     for summary in find(Store.default(), which):
-        entry = _entry(summary)
-        if as_json:
-            console.print_json(entry)
-            continue
-        for field, value in entry.items():
-            console.print_line(f"{field}: {'' if value is None else value}")
+        console.print_record(_entry(summary), as_json=as_json)
 
 
 @app.command("rm")

@@ -43,8 +43,8 @@ def verify(
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
     where = load_settings({"device": device}).device
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415
-    from beacon_cli.upkeep.verification import Verifier  # noqa: PLC0415
+    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.upkeep.verification import Verifier  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path, model, beacon)
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
@@ -114,7 +114,7 @@ def export(
 ) -> None:
     """Write one condensed document, its text included, to a file that another machine with the same model can use."""
     from beacon_cli.store.archive import SUFFIX  # noqa: PLC0415  imports tarfile
-    from beacon_cli.store.archive import export as write  # noqa: PLC0415
+    from beacon_cli.store.archive import export as write  # noqa: PLC0415  imports torch
 
     console = Console(quiet=quiet)
     found = [each for each in find(Store.default(), which) if each.manifest is not None]
@@ -140,8 +140,8 @@ def import_(
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415
-    from beacon_cli.upkeep.sharing import import_cache  # noqa: PLC0415
+    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.upkeep.sharing import import_cache  # noqa: PLC0415  imports torch
 
     entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
     console.print_line(entry.key)

@@ -99,8 +99,8 @@ def evaluate(
     }  # fmt: skip
     chosen = options.gather(flags, pages=None, password=None)
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.evaluation.evaluating import Plan, evaluate  # noqa: PLC0415
-    from beacon_cli.evaluation.needle import Needle  # noqa: PLC0415
+    from beacon_cli.evaluation.evaluating import Plan, evaluate  # noqa: PLC0415  imports torch
+    from beacon_cli.evaluation.needle import Needle  # noqa: PLC0415  imports torch
 
     plan = Plan(
         task=task,

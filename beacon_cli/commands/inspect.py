@@ -25,8 +25,8 @@ def inspect(
 ) -> None:
     """Show what of documents can be read, without a model: a line each, with warnings and refusals."""
     # Imported here because `--help` can do without it.
-    from beacon_cli.documents import PageSelection, open_document  # noqa: PLC0415
-    from beacon_cli.documents.survey import find_documents, survey  # noqa: PLC0415
+    from beacon_cli.documents import PageSelection, open_document  # noqa: PLC0415  takes time that `--help` can do without
+    from beacon_cli.documents.survey import find_documents, survey  # noqa: PLC0415  takes time that `--help` can do without
 
     console = Console(quiet=quiet, as_json=as_json)
     selection = None if pages is None else PageSelection.parse(pages)

@@ -40,12 +40,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
     from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
 
-    console, entry = Console(), _entry(find(name))
-    if as_json:
-        console.print_json(entry)
-        return
-    for key, value in entry.items():
-        console.print_line(f"{key}: {'' if value is None else value}")
+    Console().print_record(_entry(find(name)), as_json=as_json)
 
 
 @app.command("pull")

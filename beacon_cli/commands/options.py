@@ -96,8 +96,8 @@ def gather(
     """
     settings: Settings = load_settings(flags)
     # Imported here because it imports torch, which `--help` and usage errors can do without.
-    from beacon_cli.documents import PageSelection  # noqa: PLC0415
-    from beacon_cli.workflows import Options  # noqa: PLC0415
+    from beacon_cli.documents import PageSelection  # noqa: PLC0415  imports torch
+    from beacon_cli.workflows import Options  # noqa: PLC0415  imports torch
 
     return Options(
         model=settings.model,

@@ -29,6 +29,6 @@ def summarize(
     }  # fmt: skip
     chosen = options.gather(flags, pages=pages, password=password, no_cache=no_cache, refresh=refresh)
     # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415
+    from beacon_cli import workflows  # noqa: PLC0415  imports torch
 
     show_answer(Console(quiet=quiet, as_json=as_json), workflows.summarize(documents, chosen), chosen.model)

@@ -215,7 +215,7 @@ def train(
     }  # fmt: skip
     settings = load_train_settings(config, flags)
     # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli.training.trainer import train  # noqa: PLC0415
+    from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
     console = Console(quiet=quiet, as_json=as_json)
     # Closed at once when Ctrl-C comes while an event is drawn: that saves the last step.

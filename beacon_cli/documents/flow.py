@@ -93,11 +93,11 @@ def open_flow(kind: Reader, file: BinaryIO, name: str) -> FlowFile:
 def _reader(kind: Reader) -> Callable[[BinaryIO], Flow]:
     # Each imports libraries that may not be there.
     if kind == "html":
-        from beacon_cli.documents.web_page import read_html as read  # noqa: PLC0415
+        from beacon_cli.documents.web_page import read_html as read  # noqa: PLC0415  optional dependencies
     elif kind == "epub":
-        from beacon_cli.documents.epub import read_epub as read  # noqa: PLC0415
+        from beacon_cli.documents.epub import read_epub as read  # noqa: PLC0415  optional dependencies
     else:
-        from beacon_cli.documents.word import read_docx as read  # noqa: PLC0415
+        from beacon_cli.documents.word import read_docx as read  # noqa: PLC0415  optional dependencies
     return read
 
 

@@ -34,7 +34,7 @@ class RawFile:
     def sha256(self) -> str:
         """SHA-256 of all bytes, in hex."""
         self.file.seek(0)
-        return hashlib.file_digest(self.file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return hashlib.file_digest(self.file, "sha256").hexdigest()  # type: ignore[arg-type]  # a BinaryIO has what it asks for
 
     @cached_property
     def size(self) -> int:

@@ -26,7 +26,7 @@ from beacon_cli.errors import DocumentError
 try:
     import resource
 except ImportError:  # no such limits on Windows; those on time hold there too
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # Windows has no such module
 
 # Processor time for one request, in times of the wall time that the parent allows it: should the parent be gone and
 # this process stuck, it ends all the same.
@@ -103,10 +103,10 @@ def _open(opening: Opening, data: bytes | None) -> DocumentFile:
     file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
     # Each kind has libraries of its own, which the others need not wait for.
     if opening.reader == "pdf":
-        from beacon_cli.documents.pdf_file import PdfFile  # noqa: PLC0415
+        from beacon_cli.documents.pdf_file import PdfFile  # noqa: PLC0415  only what this kind of document needs
 
         return PdfFile(file, opening.name, opening.password)
-    from beacon_cli.documents.flow import open_flow  # noqa: PLC0415
+    from beacon_cli.documents.flow import open_flow  # noqa: PLC0415  only what this kind of document needs
 
     return open_flow(opening.reader, file, opening.name)
 

@@ -13,7 +13,7 @@ def draw(folder: Path, found: dict[str, Any]) -> list[Path]:
         ImportError: if matplotlib is not installed.
     """
     # Imported here because it is optional, and slow to import. A figure without pyplot touches no global state.
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  optional, and takes a second
 
     if found["axis"] != "length":
         return []

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from beacon_cli.errors import CacheError
 from beacon_cli.store.checking import examine
 from beacon_cli.store.entry import Entry
-from beacon_cli.store.files import DamageError, make_private_folder, new_file, sync_folder, write_durably, write_error
+from beacon_cli.store.files import DamageError, make_private_folder, new_file, sync_path, write_durably, write_error
 from beacon_cli.store.identity import Models
 from beacon_cli.store.manifest import MANIFEST, Manifest, PagesFile, Shard, parse_manifest
 from beacon_cli.store.records import seal
@@ -57,7 +57,7 @@ def export(entry: Entry, target: Path) -> int:
                 write(_end(size))
                 size += len(_end(size))
             os.replace(temporary, target)
-            sync_folder(target.parent)
+            sync_path(target.parent)
         except OSError as error:
             raise CacheError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
         finally:
@@ -128,7 +128,7 @@ class Archive:
                     if entry.folder.exists():
                         store.delete(entry)
                     folder.rename(entry.folder)
-                    sync_folder(entry.folder.parent)
+                    sync_path(entry.folder.parent)
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
         except Timeout as error:

@@ -14,7 +14,7 @@ from beacon_cli.errors import CacheError
 from beacon_cli.store.files import (
     make_private_folder,
     share_durably,
-    sync_folder,
+    sync_path,
     what_is_wrong,
     write_durably,
     write_error,
@@ -287,7 +287,7 @@ class Builder:
         try:
             if self.folder.exists():
                 (self.folder / MANIFEST).unlink(missing_ok=True)
-                sync_folder(self.folder)
+                sync_path(self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
 

@@ -45,12 +45,12 @@ def make_private_folder(folder: Path) -> None:
             raise
         return
     os.chmod(folder, 0o700)
-    sync_folder(folder.parent)
+    sync_path(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -69,7 +69,7 @@ def write_durably(path: Path, data: bytes) -> None:
         with new_file(temporary) as write:
             write(data)
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -106,7 +106,7 @@ def share_durably(source: Path, target: Path) -> None:
     """
     try:
         os.link(source, target)
-        sync_folder(target.parent)
+        sync_path(target.parent)
     except OSError:
         try:
             data = source.read_bytes()

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from beacon_cli.errors import CacheError
 from beacon_cli.store.entry import Entry
-from beacon_cli.store.files import check_private, make_private_folder, sync_folder
+from beacon_cli.store.files import check_private, make_private_folder, sync_path
 from beacon_cli.store.identity import KEY_DIGITS, Identity, cache_key
 from beacon_cli.store.locks import alone
 from beacon_cli.store.manifest import MANIFEST, Manifest
@@ -140,7 +140,7 @@ class Store:
                 if entry.folder.exists():
                     entry.folder.rename(removed)
                     # Else a power cut could bring back the old name with some of its files gone.
-                    sync_folder(self._documents)
+                    sync_path(self._documents)
             self._delete_removed()
         except BlockingIOError as error:
             raise CacheError(

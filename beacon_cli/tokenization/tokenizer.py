@@ -113,8 +113,8 @@ class Tokenizer:
             begin = [token for token in first if token == self._files.special.get("bos_token")]
             return "".join(begin) + "\n\n".join(message["content"] for message in messages)
         # Deferred: transformers takes seconds to import, and the command line must answer before that.
-        from jinja2 import TemplateError  # noqa: PLC0415
-        from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
+        from jinja2 import TemplateError  # noqa: PLC0415  takes time that only chat templates need
+        from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415  takes time that only chat templates need
 
         try:
             (prompt,), _ = render_jinja_template(

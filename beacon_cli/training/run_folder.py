@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
 from activation_beacon.plugin import Beacon
 from beacon_cli.errors import TrainingError
-from beacon_cli.store.files import sync_folder
+from beacon_cli.store.files import sync_path
 from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE
 from beacon_cli.training.settings import TrainSettings, differences
 
@@ -154,11 +154,11 @@ class RunFolder:
             (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
             for path in temporary.iterdir():
                 _sync(path)
-            sync_folder(temporary)
+            sync_path(temporary)
             # First, so that it is there whenever the last checkpoint is.
             self._publish({name: tensor.bfloat16() for name, tensor in weights.items()})
             temporary.rename(target)
-            sync_folder(self._checkpoints)
+            sync_path(self._checkpoints)
         except (OSError, SafetensorError) as error:
             raise _cannot_write(target, error) from error
         self._prune()

@@ -171,7 +171,7 @@ class _Run:
             sample = samples[index]
             loss = self._loss(sample, number)
             if loss.total.isfinite():
-                (loss.total / settings.batch).backward()  # type: ignore[no-untyped-call]
+                (loss.total / settings.batch).backward()  # type: ignore[no-untyped-call]  # untyped in torch
             else:
                 wrong.append(sample.where)
             zero = torch.zeros((), device=self.device)

@@ -1,7 +1,7 @@
 """Finding one's way in a stock transformers decoder, and refusing those that cannot carry a beacon, by name."""
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,11 @@ def decoder_of(model: nn.Module) -> nn.Module:
     return decoder
 
 
+def layers_of(decoder: nn.Module) -> list[nn.Module]:
+    """The layers of what `decoder_of` found."""
+    return list(cast(nn.ModuleList, decoder.layers))
+
+
 def embeddings(model: nn.Module) -> nn.Embedding:
     """The model's input embeddings."""
     found: nn.Embedding = model.get_input_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
@@ -36,7 +41,7 @@ def attention_modules(model: nn.Module) -> list[nn.Module]:
     """
     _check_config(model)
     found = []
-    for index, layer in enumerate(decoder_of(model).layers):  # type: ignore[arg-type]
+    for index, layer in enumerate(layers_of(decoder_of(model))):
         attention = getattr(layer, "self_attn", None)
         if not all(isinstance(getattr(attention, f"{p}_proj", None), nn.Module) for p in "qkvo"):
             parts = dict(attention.named_children()) if isinstance(attention, nn.Module) else {}
@@ -45,7 +50,7 @@ def attention_modules(model: nn.Module) -> list[nn.Module]:
         if not getattr(attention, "use_rope", True):
             raise _cannot(model, f"layer {index} has no rotary positions")
         found.append(attention)
-    _check_rotation(model, found[0])  # type: ignore[arg-type]
+    _check_rotation(model, found[0])  # type: ignore[arg-type]  # checked above: no None
     return found  # type: ignore[return-value]  # checked above: no None
 
 

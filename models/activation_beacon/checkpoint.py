@@ -108,7 +108,7 @@ def load_beacon(folder: Path, model: nn.Module, *, dtype: torch.dtype, device: t
     try:
         with safe_open(path, framework="pt") as file:
             _check_shapes(path, beacon, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118  not a dict
-            for name in file.keys():  # noqa: SIM118
+            for name in file.keys():  # noqa: SIM118  not a dict
                 tensor = file.get_tensor(name)
                 if not tensor.isfinite().all():
                     raise CheckpointError(

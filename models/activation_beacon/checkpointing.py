@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from activation_beacon.architecture import layers_of
 from activation_beacon.linear import BeaconRows
 
 
 @contextmanager
 def checkpointed(decoder: nn.Module, rows: BeaconRows) -> Iterator[None]:
     """Within the block, what runs through the layers keeps their inputs only; the backward pass may come after it."""
-    layers: list[nn.Module] = list(decoder.layers)  # type: ignore[arg-type]
+    layers: list[nn.Module] = layers_of(decoder)
     # An instance may have a forward of its own already, where another library has hooked it.
     before = [layer.__dict__.get("forward") for layer in layers]
     for layer in layers:

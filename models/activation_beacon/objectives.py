@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from activation_beacon.architecture import decoder_of
+from activation_beacon.architecture import decoder_of, layers_of
 from activation_beacon.errors import ConfigError
 
 # Logits that are held at a time: those of a long text and a large vocabulary would outweigh the model.
@@ -74,7 +74,7 @@ def layer_outputs(decoder: nn.Module, *, wanted: bool = True) -> Iterator[list[T
     def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
         outputs.append(output[0] if isinstance(output, tuple) else output)
 
-    layers: list[nn.Module] = list(decoder.layers) if wanted else []  # type: ignore[arg-type]
+    layers: list[nn.Module] = layers_of(decoder) if wanted else []
     handles = [layer.register_forward_hook(keep) for layer in layers]
     try:
         yield outputs

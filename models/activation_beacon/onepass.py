@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from activation_beacon.architecture import decoder_of
+from activation_beacon.architecture import decoder_of, layers_of
 from activation_beacon.linear import BeaconRows
 from activation_beacon.masks import sees_memory, window_mask
 from activation_beacon.memory import Activations
@@ -209,7 +209,7 @@ def read_in_one_pass(
     tokens = ids.new_zeros(ids.shape[0], positions.shape[0])
     tokens[:, layout.raw] = ids
     beacons = layout.beacons if layout.beacons.numel() else None
-    memory = _OnePassMemory(len(decoder.layers), layout, rotary, prefix, carried)  # type: ignore[arg-type]
+    memory = _OnePassMemory(len(layers_of(decoder)), layout, rotary, prefix, carried)
     rows.rows = beacons
     try:
         output = decoder(

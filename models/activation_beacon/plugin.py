@@ -98,7 +98,7 @@ def install(model: nn.Module, beacon: Beacon) -> BeaconRows:
         raise ConfigError(f"the beacon has {len(beacon.layers)} layers, the model {len(attentions)}")
     for attention, layer in zip(attentions, beacon.layers, strict=True):
         for p in beacon.config.param:
-            base, own = getattr(attention, f"{p}_proj"), layer[p]  # type: ignore[index]
+            base, own = getattr(attention, f"{p}_proj"), layer[p]  # type: ignore[index]  # an nn.ModuleDict
             if isinstance(base, BeaconLinear):
                 raise ConfigError("a beacon is already installed on this model")
             if _shape(base) != _shape(own):
@@ -106,7 +106,7 @@ def install(model: nn.Module, beacon: Beacon) -> BeaconRows:
     rows = BeaconRows()
     for attention, layer in zip(attentions, beacon.layers, strict=True):
         for p in beacon.config.param:
-            setattr(attention, f"{p}_proj", BeaconLinear(getattr(attention, f"{p}_proj"), layer[p], rows))  # type: ignore[index]
+            setattr(attention, f"{p}_proj", BeaconLinear(getattr(attention, f"{p}_proj"), layer[p], rows))  # type: ignore[index]  # an nn.ModuleDict
     return rows
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activation_beacon.architecture import decoder_of
+from activation_beacon.architecture import decoder_of, layers_of
 from activation_beacon.linear import BeaconRows
 from activation_beacon.masks import pass_mask
 from activation_beacon.memory import Activations, Memory
@@ -50,7 +50,7 @@ class Reader:
         config: Any = model.config
         self._always_masked = getattr(config, "sliding_window", None) is not None
         rotary.reset()
-        self.memory = Memory(len(self._decoder.layers), rotary)  # type: ignore[arg-type]
+        self.memory = Memory(len(layers_of(self._decoder)), rotary)
         self._last: Tensor | None = None
 
     @torch.inference_mode()
@@ -74,7 +74,7 @@ class Reader:
         """Logits (vocabulary) behind the last token read, in float32."""
         if self._last is None:
             raise ValueError("nothing has been read yet")
-        head = self.model.get_output_embeddings()  # type: ignore[operator]
+        head = self.model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
         logits: Tensor = head(self._last).float()
         return logits
 

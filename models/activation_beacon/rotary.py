@@ -36,7 +36,7 @@ class Rotary(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         # `model.to(bfloat16)` must not round the frequencies: a thousand positions on, the angles would be other ones.
         kept = self.inv_freq
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         self.inv_freq = kept.to(self.inv_freq.device)
         return self
 
