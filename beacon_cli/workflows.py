@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from activation_beacon.ratios import Fixed
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
@@ -11,6 +12,7 @@ from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request, condense
 from beacon_cli.condensing.gathering import find_documents
 from beacon_cli.documents import PageSelection, open_document
+from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.engine import Device, Engine, generate, load_engine
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Answered, AnswerPiece, Event, Note, Stage
@@ -91,7 +93,8 @@ def ask(paths: Sequence[str], question: str, options: Options) -> Iterator[Event
     how = 'write it behind the documents: beacon ask book.pdf "who is the narrator?"'
     if not question.strip():
         raise SettingsError(f"the question is empty; {how}")
-    if os.path.exists(question):
+    is_document = os.sep in question or PurePath(question).suffix.lower() in SUFFIXES
+    if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {how}")
     yield from _answer(paths, question.strip(), options)
 

@@ -56,6 +56,8 @@ def unused(folder: Path) -> Iterator[None]:
     except FileNotFoundError:
         yield
         return
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be changed ({error.strerror}): check its permissions") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

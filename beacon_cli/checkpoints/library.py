@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from beacon_cli import __version__
 from beacon_cli.checkpoints.catalogue import released
 from beacon_cli.checkpoints.fingerprint import check_hub_files
-from beacon_cli.checkpoints.folders import UNFINISHED, clean_up, leftovers, unused
+from beacon_cli.checkpoints.folders import REPLACED, UNFINISHED, clean_up, leftovers, unused
 from beacon_cli.checkpoints.hub import (
     cached_repository,
     check_model_folder,
@@ -199,10 +199,11 @@ def _lock(place: Path, cache: Path) -> FileLock:
 
 def _sweep(cache: Path) -> None:
     """Clean up after conversions of other models that were killed."""
-    for unfinished in models_root().glob(f".*{UNFINISHED}"):
-        target = unfinished.with_name(unfinished.name.removeprefix(".").removesuffix(UNFINISHED))
-        with suppress(Timeout), _lock(target, cache).acquire(timeout=0):
-            clean_up(target)
+    for suffix in (UNFINISHED, REPLACED):
+        for left in models_root().glob(f".*{suffix}"):
+            target = left.with_name(left.name.removeprefix(".").removesuffix(suffix))
+            with suppress(Timeout), _lock(target, cache).acquire(timeout=0):
+                clean_up(target)
 
 
 def _licence(folder: Path) -> str:

@@ -123,6 +123,8 @@ def export(
         raise CacheError(f"{which} is not one condensed document but {len(found)} ({keys}); give a key")
     stem = re.sub(r"[^\w.-]+", "_", Path(name(found[0])).stem).strip("._") or found[0].entry.key
     target = output or Path(f"{stem}{SUFFIX}")
+    if target.is_dir():
+        raise CacheError(f"{target} is a folder; give the name of a file with -o")
     if target.exists() and not force:
         raise CacheError(f"{target} exists; give another name with -o, or replace it with --force")
     size = write(found[0].entry, target)

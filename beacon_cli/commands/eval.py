@@ -87,7 +87,7 @@ def evaluate(
     given = (needle, question, answer)
     if any(given) and (task != "needle" or not all(given)):
         raise typer.BadParameter("give --needle, --question and --answer together, and for the task needle alone")
-    names = tuple(methods.split(","))
+    names = tuple(dict.fromkeys(methods.split(",")))
     if unknown := [name for name in names if name not in METHODS]:
         raise typer.BadParameter(f"unknown {unknown[0]!r}; known: {', '.join(METHODS)}", param_hint="--methods")
     if task == "perplexity":
@@ -107,8 +107,8 @@ def evaluate(
         methods=names,
         command=shlex.join(["beacon", *sys.argv[1:]]),
         files=tuple(files or ()),
-        ratios=None if ratios is None else _numbers(ratios, "--ratios", 1),
-        lengths=tuple(sorted(set(_numbers(lengths, "--lengths", 1)))),
+        ratios=None if ratios is None else tuple(dict.fromkeys(_numbers(ratios, "--ratios", 1))),
+        lengths=tuple(sorted(set(_numbers(lengths, "--lengths", 2)))),
         depths=tuple(depth / 100 for depth in sorted(set(_numbers(depths, "--depths", 0, 100)))),
         samples=samples,
         seed=seed,
@@ -126,6 +126,8 @@ def _check_files(task: Task, files: list[Path]) -> None:
         raise typer.BadParameter(f"{task} makes its own texts: leave the files out", param_hint="FILE")
     if task == "qa" and not files:
         raise typer.BadParameter("qa needs questions: give files of JSON lines", param_hint="FILE")
+    if len({file.stem for file in files}) < len(files):
+        raise typer.BadParameter("two files have the same name, by which results are told apart: rename one")
 
 
 def _numbers(text: str, flag: str, least: int, most: int | None = None) -> tuple[int, ...]:

@@ -191,7 +191,7 @@ def train(
         int | None,
         Flag("--keep", metavar="N", help="Checkpoints that are kept.", show_default="2", rich_help_panel=_PACE),
     ] = None,
-    fresh: Annotated[bool, Flag("--fresh", help="Start over, whatever is in DIR.")] = False,
+    fresh: Annotated[bool, Flag("--fresh", help="Forget an earlier run in DIR.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -56,7 +56,11 @@ def measure_all(
                 if key in found:
                     yield Note(f"{place.path} is the same document as {found[key][0].path}; it is read once")
                     continue
-                found[key] = place, (yield from measure(source, frame, document, store, request))
+                measured = yield from measure(source, frame, document, store, request)
+                if store is not None and store.limit is not None:
+                    # Making room for one document must not take away the text of another.
+                    yield from measured.stream.rest
+                found[key] = place, measured
         except DocumentError as error:
             if place.folder is None:
                 raise

@@ -56,12 +56,9 @@ def find_documents(places: Iterable[str]) -> list[str]:
 
 
 def survey(
-    paths: Sequence[str], *, password: str | None = None, pages: PageSelection | None = None, jobs: int | None = None
+    paths: Sequence[str], *, password: str | None = None, pages: PageSelection | None = None
 ) -> Iterator[Finding]:
-    """Read documents, several at a time, and yield what each came to in the order of `paths`.
-
-    `jobs` is how many at a time; as many as there are processors by default.
-    """
+    """Read documents, as many at a time as there are processors; yield what each came to in the order of `paths`."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, Finding]] = queue.SimpleQueue()
     for index in range(len(paths)):
@@ -76,7 +73,7 @@ def survey(
             done.put((index, inspect(paths[index], password=password, pages=pages)))
 
     # Daemons, so that Ctrl-C need not wait for them; the processes that they read with end with this one.
-    for _ in range(min(jobs or os.cpu_count() or 1, len(paths))):
+    for _ in range(min(os.cpu_count() or 1, len(paths))):
         threading.Thread(target=work, daemon=True).start()
     early: dict[int, Finding] = {}
     for wanted in range(len(paths)):

@@ -67,7 +67,7 @@ def _pages(row: _Row) -> list[str]:
 
 def _rows(path: Path) -> Iterator[_Row]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read ({error}): give a file of JSON lines") from None
     if not any(map(str.strip, lines)):

@@ -50,7 +50,7 @@ class Journal:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+            lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.exists() else []
             # A line that an interruption cut short is measured again.
             parsed = [value for value in map(_parsed, lines) if value is not None]
             if parsed and parsed[0] != identity:

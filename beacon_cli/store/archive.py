@@ -141,10 +141,11 @@ class Archive:
         header = file.read(_BLOCK)
         try:
             info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+            key = info.name.removesuffix(f"/{MANIFEST}")
+            ours = 0 <= info.size <= _LARGEST_MANIFEST and header == _header(key, MANIFEST, info.size)
         except (tarfile.HeaderError, ValueError) as error:
             raise self._bad("it does not begin like one") from error
-        key = info.name.removesuffix(f"/{MANIFEST}")
-        if header != _header(key, MANIFEST, info.size) or info.size > _LARGEST_MANIFEST:
+        if not ours:
             raise self._bad("it does not begin like one")
         data = self._content(file, info.size)
         try:

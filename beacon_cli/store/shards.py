@@ -137,6 +137,9 @@ def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
         raise ValueError("bytes follow behind its tensors")
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
         raise ValueError("it does not hold what the manifest says")
+    codes = {8: torch.int8, 4: torch.uint8}.get(manifest.subject.identity.bits)
+    if codes is not None and (tensors["keys"].dtype, tensors["values"].dtype) != (codes, codes):
+        raise ValueError("its rows are not as many bits wide as the manifest says")
     tokens = tensors["tokens"]
     if tokens.dtype != torch.int32 or bool((tokens < 0).any()):
         raise ValueError("its token ids are none")
@@ -179,7 +182,7 @@ def _expected_shapes(manifest: Manifest, index: int, tensors: Tensors) -> dict[s
     }
     channels = last * 2 if bits == 4 else last
     if bits != 16:
-        scales = tensors.get("key_scales", keys).shape[-1]
+        scales = (tensors.get("key_scales", keys).shape or (0,))[-1]
         if not scales or channels % scales:
             return None
         shapes |= dict.fromkeys(("key_scales", "value_scales"), (layers, kv_heads, rows, scales))

@@ -103,7 +103,9 @@ def read_data(
             if not skip_bad:
                 raise TrainingError(f"{item.where}: {error} (--skip-bad passes over such texts)") from error
             data.bad.append(f"{item.where}: {error}")
-    if packed:
+    if len(packed) < limits.shortest:
+        data.dropped += len(packed)
+    else:
         data.dropped += _cut(packed, "packed texts", limits, data.samples)
     if not data.samples:
         first = f"; the first of {len(data.bad)} that were skipped is {data.bad[0]}" if data.bad else ""

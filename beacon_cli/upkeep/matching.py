@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from huggingface_hub import constants
+
 from beacon_cli.checkpoints.model_source import POCKET, ModelSource, find_model
 from beacon_cli.condensing.identities import identity
 from beacon_cli.errors import BeaconError, ModelError
@@ -20,8 +22,8 @@ class Matcher:
     def __init__(self, cache: Path, model: str | None = None, beacon: str | None = None) -> None:
         self._cache, self._given = cache, (model, beacon)
         self._tried: dict[tuple[str, str | None], list[tuple[ModelSource, Frame]]] = {}
-        # Read by the hub's library when it is imported, which is when a name is first looked up.
-        os.environ["HF_HUB_OFFLINE"] = "1"
+        # The hub's library reads its environment when it is imported, which may have been long ago.
+        constants.HF_HUB_OFFLINE = True
 
     def find(self, subject: Subject) -> tuple[ModelSource, Frame] | None:
         """The model whose memories mean what those of `subject` do; None if it is not found."""

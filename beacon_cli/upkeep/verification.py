@@ -63,6 +63,8 @@ class Verifier:
     def _look_again(self, entry: Entry, report: Report) -> Generator[Event, None, None]:
         with Repair(entry) as repair:
             if not repair.manifest.complete and repair.damage:
+                if not self._repair:
+                    return
                 first = min(damage.shard for damage in repair.damage if damage.shard is not None)
                 repair.cut(first)
                 report.state, report.advice = "repaired", "the next question or build condenses it to its end"

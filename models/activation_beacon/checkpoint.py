@@ -38,12 +38,19 @@ class BeaconInfo:
     rope_scaling: Mapping[str, Any] | None = None
 
 
-def save_beacon(folder: Path, beacon: Beacon, *, base_name: str, base_fingerprint: str) -> None:
+def save_beacon(
+    folder: Path,
+    beacon: Beacon,
+    *,
+    base_name: str,
+    base_fingerprint: str,
+    rope_scaling: Mapping[str, Any] | None = None,
+) -> None:
     """Write both files into `folder`, creating it; weights keep their dtype."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in beacon.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    save_info(folder, BeaconInfo(beacon.config, base_name, base_fingerprint))
+    save_info(folder, BeaconInfo(beacon.config, base_name, base_fingerprint, rope_scaling))
 
 
 def save_info(folder: Path, info: BeaconInfo) -> None:

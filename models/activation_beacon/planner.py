@@ -65,11 +65,6 @@ class Pass:
     condensed: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
 
-    @property
-    def is_prefix(self) -> bool:
-        """Whether its rows become the sink as they are (`skip_first`)."""
-        return self.full and not self.condensed and not self.kept
-
 
 @dataclass
 class Planner:

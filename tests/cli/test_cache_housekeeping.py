@@ -12,6 +12,8 @@ import beacon_pocket
 from activation_beacon.memory import Memory
 from beacon_cli.checkpoints.fingerprint import model_fingerprint
 from beacon_cli.store import Store
+from beacon_cli.store.manifest import read_manifest
+from beacon_cli.store.records import seal
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
 
@@ -131,6 +133,18 @@ def test_deep_finds_what_no_checksum_can(built: Path, cache_dir: Path, monkeypat
     assert {k: v for k, v in files(cache_dir).items() if k != "manifest.json"} == {
         k: v for k, v in before.items() if k != "manifest.json"
     }
+
+
+def test_deep_alone_changes_nothing_of_an_unfinished_cache(built: Path, cache_dir: Path) -> None:
+    manifest = read_manifest(built)
+    assert manifest is not None
+    (built / "manifest.json").write_bytes(seal(manifest.truncated(2)))
+    flip(next(built.glob("memory-00000-*")))
+    before = files(cache_dir)
+    code, (report,) = verify("--deep")
+    assert (code, report["state"]) == (1, "damaged")
+    assert files(cache_dir) == before
+    assert verify("--repair")[1][0]["state"] == "repaired"
 
 
 def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,15 @@ def test_a_declared_size_is_not_believed(members: Members, tmp_path: Path) -> No
     refused(bytes(data), tmp_path, "cut off")
 
 
+@pytest.mark.parametrize("size", [-5, 2**40])
+def test_a_size_that_no_header_of_ours_can_hold(members: Members, tmp_path: Path, size: int) -> None:
+    data = bytearray(packed(members))
+    info = members[0][0]
+    info.size = size
+    data[:512] = info.tobuf(tarfile.GNU_FORMAT)
+    refused(bytes(data), tmp_path, "begin like one")
+
+
 def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(CacheError, match="cannot be read"):
