@@ -3,9 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -38,6 +38,8 @@ from beacon_cli.events import (
 )
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
 
+Returned = TypeVar("Returned")
+
 
 class Console:
     """Draws events.
@@ -63,6 +65,17 @@ class Console:
         finally:
             self._end_progress()
 
+    def drawn(self, events: Generator[Event, None, Returned]) -> Returned:
+        """Draw the events of a workflow that passes no results on; what it returns."""
+        try:
+            while True:
+                self._draw(next(events))
+        except StopIteration as done:
+            returned: Returned = done.value
+            return returned
+        finally:
+            self._end_progress()
+
     def note(self, text: str) -> None:
         """A remark on stderr."""
         self._err.print(Text(text, style="dim"))
@@ -82,7 +95,8 @@ class Console:
             self.print_json(record)
             return
         for field, value in record.items():
-            self.print_line(f"{field}: {'' if value is None else value}")
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            self.print_line(f"{field}: {text}".rstrip())
 
     def print_line(self, text: str) -> None:
         """One plain line on stdout."""
@@ -128,6 +142,9 @@ class Console:
         elif isinstance(event, PageRead | IntervalDone):
             if isinstance(self._progress, _ReadingProgress):
                 self._progress.update(event)
+        elif isinstance(event, Evaluated):
+            # Its table would begin on the line of the progress bar.
+            self._end_progress()
         elif isinstance(event, Condensed):
             self._end_progress()
             self.note(_condensed_line(event))
@@ -198,10 +215,14 @@ class _ReadingProgress:
 
 
 class _TrainingProgress:
-    """Steps, loss, tokens/s, time left. Validations and checkpoints get a line that stays."""
+    """Steps, loss, tokens/s, time left. Validations get a line that stays; off a terminal, so do checkpoints and, every
+    `SECONDS`, a step.
+    """
+
+    SECONDS = 30
 
     def __init__(self, console: RichConsole, event: TrainingBegun) -> None:
-        self._console, self._step = console, ""
+        self._console, self._step, self._shown = console, "", float("-inf")
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -222,6 +243,9 @@ class _TrainingProgress:
                 f"{left} left"
             )
             self._progress.update(self._task, completed=event.step, figures=self._step)
+            if not self._console.is_terminal and time.monotonic() - self._shown >= self.SECONDS:
+                self._console.print(Text(self._step))
+                self._shown = time.monotonic()
         elif isinstance(event, Validated):
             losses = "  ".join(f"{_ratio_name(name)} {loss:.4f}" for name, loss in event.losses.items())
             self._console.print(Text(f"validation at step {event.step:,}: {losses}", style="dim"))

@@ -7,6 +7,7 @@ Condensing blurs names and numbers. The authors put such intervals back unconden
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePath
 
 import bm25s
@@ -20,7 +21,8 @@ from beacon_cli.store import PageText
 PASSAGE_WORDS = 100
 QUOTE_CHARACTERS = 240
 # A full stop before a small letter is an abbreviation, or stands in a record ("Capital. name: Reykjavik").
-SENTENCE_END = re.compile(r"""[.!?]["'”’)]*\s+(?=[^\sa-z])|\n+""")
+SENTENCE_END = re.compile(r"""[.!?]["'”’)]*[^\S\n]+(?=[^\sa-z])|\n+""")
+_EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,18 @@ def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passag
         for sentence in _sentences(page.text):
             length = len(sentence.split())
             if text and words + length > PASSAGE_WORDS:
-                passages.append(Passage(document, page.number, page.label, page.section, text.strip()))
+                passages.append(_passage(document, page, text))
                 text, words = "", 0
             text += sentence
             words += length
         if text.strip():
-            passages.append(Passage(document, page.number, page.label, page.section, text.strip()))
+            passages.append(_passage(document, page, text))
     return passages
+
+
+def _passage(document: str, page: PageText, text: str) -> Passage:
+    """Without the white space around it, but for what its first line is indented by."""
+    return Passage(document, page.number, page.label, page.section, _EMPTY_LINES.sub("", text).rstrip())
 
 
 def find_passages(passages: Sequence[Passage], question: str, count: int) -> list[Passage]:
@@ -124,12 +131,15 @@ def _terms(texts: list[str]) -> list[list[str]]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Sentences or lines of a text, with the white space behind them; what has no end in sight is cut between words."""
+    """All of a text as sentences or lines, each with the white space behind it and a line with what it is indented by.
+
+    What has no end in sight is cut between words.
+    """
     start = 0
     for end in (*(match.end() for match in SENTENCE_END.finditer(text)), len(text)):
-        words = list(re.finditer(r"\S+\s*", text[start:end]))
-        for first in range(0, len(words), PASSAGE_WORDS):
-            yield "".join(word[0] for word in words[first : first + PASSAGE_WORDS])
+        words = [start + word.start() for word in re.finditer(r"\S+", text[start:end])]
+        cuts = [start, *words[PASSAGE_WORDS::PASSAGE_WORDS], end]
+        yield from (text[first:last] for first, last in pairwise(cuts))
         start = end
 
 

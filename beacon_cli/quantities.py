@@ -1,4 +1,4 @@
-"""Sizes and ages as people write them."""
+"""Sizes, ages and numbers of things as people write them."""
 
 import re
 
@@ -6,6 +6,7 @@ from beacon_cli.errors import SettingsError
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
 _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([mhdwy])", re.IGNORECASE)
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 
@@ -36,4 +37,19 @@ def parse_age(text: str) -> float:
 
 def format_size(size: int) -> str:
     """Bytes for people, in 1000s."""
+    if size >= 1e9:
+        return f"{size / 1e9:,.1f} GB"
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
+def format_age(seconds: float) -> str:
+    """Days, hours or minutes, whichever is the largest that there is one of."""
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return counted(int(seconds // length), unit)
+    return "less than a minute"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something: "1 page", "2 pages"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

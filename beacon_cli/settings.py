@@ -9,6 +9,7 @@ from typing import Any
 
 import platformdirs
 
+from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
 from beacon_cli.store.identity import BITS
@@ -25,7 +26,7 @@ class Settings:
         SettingsError: for a value that cannot be used.
     """
 
-    model: str = "beacon-pocket"
+    model: str = POCKET
     beacon: str | None = None
     beacon_bits: str = AUTO
     device: str = AUTO

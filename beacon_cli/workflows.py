@@ -223,7 +223,8 @@ def answer(
             seconds[stage] = seconds.get(stage, 0.0) + spent
     text = "".join(pieces).strip()
     if not text:
-        yield Note(f"{engine.source.name} gave no answer; ask in other words, or use a larger model (--model)")
+        advice = "use" if question is None else "ask in other words, or use"
+        yield Note(f"{engine.source.name} gave no answer; {advice} a larger model (--model)")
     yield Answered(
         text=text,
         citations=tuple(cite(places, question, text)) if question is not None else (),

@@ -1,5 +1,7 @@
 """Finding passages again, and citing the place where an answer stands."""
 
+import pytest
+
 from beacon_cli.passages import PASSAGE_WORDS, cite, find_passages, split_passages
 from beacon_cli.store import PageText
 
@@ -23,6 +25,26 @@ def test_passages_hold_all_words_of_their_page_in_order() -> None:
         assert " ".join(found).split() == page.text.split()
         assert all(text in page.text for text in found)
     assert all(len(passage.text.split()) <= PASSAGE_WORDS for passage in passages)
+
+
+VERSE = """\
+  The keeper climbed the stair by night,
+      and lit the lamp. And all was bright
+  upon the water. Nobody
+      came home.
+
+    * a table     of some   width
+    * another     of the    same
+"""
+POEM = VERSE * 6
+
+
+@pytest.mark.parametrize("text", [POEM, f"\n\n{POEM}", f"Title.\n \n{POEM}", "  one\n\ttwo\n"])
+def test_passages_are_indented_as_their_page_is(text: str) -> None:
+    passages = [passage.text for passage in split_passages(pages(text))]
+    lines = iter([line.rstrip() for line in text.splitlines()])
+    assert all(line.rstrip() in lines for passage in passages for line in passage.splitlines())
+    assert len(passages) > 1 or len(text) < 200
 
 
 def test_the_best_passage_stands_last() -> None:

@@ -1,8 +1,10 @@
-"""The released pairs of base model and beacon that this tool knows by name (`catalogue.toml`)."""
+"""The pairs of base model and beacon that this tool knows by name: the embedded one, and those of `catalogue.toml`."""
 
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+
+POCKET = "beacon-pocket"
 
 
 @dataclass(frozen=True)

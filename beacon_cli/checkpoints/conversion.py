@@ -22,8 +22,8 @@ from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.fingerprint import model_fingerprint, remember_hashes
 from beacon_cli.checkpoints.folders import clean_up, leftovers
 from beacon_cli.checkpoints.four_bit import quantize
-from beacon_cli.checkpoints.hub import companions
-from beacon_cli.checkpoints.merged import INDEX, Merged
+from beacon_cli.checkpoints.merged import Merged
+from beacon_cli.checkpoints.model_folder import CONFIG, INDEX, SINGLE, companions
 from beacon_cli.checkpoints.record import Record, write_record
 from beacon_cli.checkpoints.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.errors import ModelError
@@ -122,7 +122,7 @@ def _write_base(source: Merged, folder: Path, reader: _Reader) -> Generator[Even
     places: dict[str, str] = {}
     total = 0
     for number, names in enumerate(shards, 1):
-        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        file = SINGLE if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors: list[NewTensor] = []
         for name in names:
             stored = source.base[name]
@@ -140,7 +140,7 @@ def _write_base(source: Merged, folder: Path, reader: _Reader) -> Generator[Even
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
     )
     stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
-    _write_json(folder / "config.json", {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
+    _write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
     remember_hashes(folder, hashes)
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.checkpoints.hub import check_model_folder, discard, expected_sha256, weight_files
+from beacon_cli.checkpoints.hub import discard, expected_sha256
+from beacon_cli.checkpoints.model_folder import check_model_folder, read_settings, weight_files
 from beacon_cli.errors import CacheError, ModelError
 from beacon_cli.store.files import make_private_folder, write_durably
 
@@ -51,7 +52,7 @@ def model_fingerprint(folder: Path, cache: Path) -> str:
             not match the hub's checksum.
     """
     check_model_folder(folder)
-    return _fingerprint(folder / "config.json", weight_files(folder), cache)
+    return _fingerprint(read_settings(folder), weight_files(folder), cache)
 
 
 def beacon_fingerprint(folder: Path, cache: Path) -> str:
@@ -60,7 +61,7 @@ def beacon_fingerprint(folder: Path, cache: Path) -> str:
     Raises:
         ModelError: as `model_fingerprint`.
     """
-    return _fingerprint(folder / "beacon_config.json", [folder / "beacon.safetensors"], cache)
+    return _fingerprint(read_settings(folder, "beacon_config.json"), [folder / "beacon.safetensors"], cache)
 
 
 def remember_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
@@ -84,23 +85,11 @@ def check_hub_files(folder: Path, cache: Path) -> None:
     _hash_files([path for path in weight_files(folder) if expected_sha256(path)], cache)
 
 
-def _fingerprint(config: Path, weights: Sequence[Path], cache: Path) -> str:
-    settings = {key: value for key, value in _read_settings(config).items() if key not in _IRRELEVANT}
+def _fingerprint(config: Mapping[str, Any], weights: Sequence[Path], cache: Path) -> str:
+    settings = {key: value for key, value in config.items() if key not in _IRRELEVANT}
     files = _hash_files(weights, cache)
     content = [[name, file.size, file.sha256] for name, file in sorted(files.items())]
     return hashlib.sha256(json.dumps([settings, content], sort_keys=True).encode()).hexdigest()
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}): give the folder of a whole model") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is damaged ({error}): download or convert the model again") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"{path} is damaged (no mapping): download or convert the model again")
-    return settings
 
 
 def _hash_files(paths: Sequence[Path], cache: Path) -> dict[str, _File]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from beacon_cli.checkpoints.record import RECORD_FILE
 from beacon_cli.errors import ModelError
+from beacon_cli.store.locks import flock
 
 UNFINISHED, REPLACED = ".partial", ".replaced"
 
@@ -37,11 +38,10 @@ class Lease:
 
     def __init__(self, folder: Path) -> None:
         try:
-            descriptor = os.open(folder / RECORD_FILE, os.O_RDONLY)
+            descriptor = _share(folder / RECORD_FILE)
         except OSError as error:
             raise ModelError(f"{folder} cannot be used ({error.strerror}): run the same command again") from error
         self.release = weakref.finalize(self, os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 @contextmanager
@@ -60,9 +60,23 @@ def unused(folder: Path) -> Iterator[None]:
         raise ModelError(f"{folder} cannot be changed ({error.strerror}): check its permissions") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ModelError(f"{folder} is in use by another process; wait until that is done, or stop it") from None
         yield
     finally:
+        os.close(descriptor)
+
+
+def _share(path: Path) -> int:
+    """Open the file at `path` and share its lock; once it is locked, it is still the one that is there."""
+    while True:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            flock(descriptor, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)

@@ -2,52 +2,29 @@
 
 import errno
 import hashlib
-import json
 import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from beacon_cli.checkpoints.download import download
+from beacon_cli.checkpoints.model_folder import COMPANIONS, CONFIG, INDEX, Kind, check_names, companions
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Stage, Transfer
 
-Kind = Literal["model", "beacon"]
-
-WEIGHTS = "model*.safetensors"
-_NEEDED: dict[Kind, tuple[str, ...]] = {
-    "model": ("config.json", WEIGHTS),
-    "beacon": ("beacon_config.json", "beacon.safetensors"),
-}
-# What belongs to a model in whatever form its weights are.
-_COMPANIONS = [
-    "generation_config.json",
-    "tokenizer*.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "*.jinja",
-    "LICEN[CS]E*",
-    "NOTICE*",
-    "README.md",
-]
 # What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
 _TEXTS: dict[Kind, list[str]] = {
-    "model": ["config.json", "model.safetensors.index.json", *_COMPANIONS, "beacon/beacon_config.json"],
+    "model": [CONFIG, INDEX, *COMPANIONS, "beacon/beacon_config.json"],
     "beacon": ["beacon_config.json"],
 }
 _TENSORS: dict[Kind, re.Pattern[str]] = {
     "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
     "beacon": re.compile(r"beacon\.safetensors"),
 }
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 Check = Callable[[Path], None]
@@ -99,60 +76,6 @@ def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Gener
         raise ModelError(f"{name}: {_reason(error, repository)}") from error
 
 
-def check_model_folder(folder: Path) -> None:
-    """Check that `folder` holds a whole base model; the tensors themselves are not read.
-
-    Raises:
-        ModelError: if `config.json`, the weights, or some of their shards are missing.
-    """
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_file()]
-        _check_names(str(folder), names, "model")
-        index = folder / "model.safetensors.index.json"
-        if "model.safetensors" in names or index.name not in names:
-            return
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        strange = [shard for shard in shards if "/" in shard or "\\" in shard or not fnmatchcase(shard, WEIGHTS)]
-    except OSError as error:
-        raise ModelError(f"{error.filename} cannot be read ({error.strerror}): give the folder of a model") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{index} is damaged ({error!r}): download or convert the model again") from error
-    if strange:
-        raise ModelError(f"{index} names {strange[0]!r} as a shard, which is no {WEIGHTS} beside it: use another model")
-    if missing := [shard for shard in shards if shard not in names]:
-        raise ModelError(
-            f"{folder} misses {len(missing)} of its {len(shards)} shards ({missing[0]}): download it again"
-        )
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a model folder.
-
-    Raises:
-        ModelError: if it is missing or damaged.
-    """
-    path = folder / "config.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}): give the folder of a whole model") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged ({error}): download the model again") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"{path} is damaged (no mapping): download the model again")
-    return settings
-
-
-def is_merged(folder: Path) -> bool:
-    """Whether the model in `folder` has its beacon in it."""
-    return any(key.startswith("beacon_") for key in read_settings(folder))
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files with a base model's weights, by name; a beacon's, and those for other tools, are not among them."""
-    return sorted(path for path in folder.glob(WEIGHTS) if path.is_file())
-
-
 def expected_sha256(path: Path) -> str | None:
     """The checksum under which the hub's cache keeps a large file; None for a file that is not from there."""
     if not path.is_symlink():
@@ -168,10 +91,9 @@ def discard(path: Path) -> None:
     content.unlink(missing_ok=True)
 
 
-def companions(folder: Path) -> list[Path]:
-    """The files of a model that are neither its weights nor their configuration: its tokenizer's, its licence."""
-    names = sorted(path for path in folder.iterdir() if path.is_file())
-    return [path for path in names if any(fnmatchcase(path.name, pattern) for pattern in _COMPANIONS)]
+def repository_of(name: str) -> str:
+    """The repository of a hub id, without the revision."""
+    return name.partition("@")[0]
 
 
 def hub_cache() -> Path:
@@ -200,7 +122,7 @@ def _fetch(repository: str, revision: str | None, kind: Kind, check: Check) -> G
         except CachedRepoTreeNotFoundError:
             # Cached by an older version of the library, and now offline: what is there is all there is.
             return folder
-    _check_names(repository, [file.path for file in files if "/" not in file.path], kind)
+    check_names(repository, [file.path for file in files if "/" not in file.path], kind)
     _check_texts(folder)
     check(folder)
     missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
@@ -237,19 +159,6 @@ def _fetch_file(repository: str, folder: Path, path: str) -> Iterator[int]:
     # Finds the file among the blobs, and gives it its name.
     with _quiet_library():
         hf_hub_download(repository, path, revision=folder.name, tqdm_class=_silent_bar())
-
-
-def _check_names(place: str, names: Sequence[str], kind: Kind) -> None:
-    for pattern in _NEEDED[kind]:
-        if any(fnmatchcase(name, pattern) for name in names):
-            continue
-        pickled = sorted(name for name in names if name.endswith(_PICKLED))
-        if pattern == WEIGHTS and pickled:
-            raise ModelError(
-                f"{place} holds only pickled weights ({pickled[0]}), which are never loaded because they can run code: "
-                "choose a model with safetensors weights, or convert it"
-            )
-        raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
 
 
 def _silent_bar() -> Any:

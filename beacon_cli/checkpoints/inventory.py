@@ -1,6 +1,5 @@
 """What models there are: the embedded one, the released ones that are known by name, and what is on this disk."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import beacon_pocket
-from beacon_cli.checkpoints.catalogue import released
-from beacon_cli.checkpoints.hub import cached_repository, check_model_folder, hub_cache, is_merged
+from beacon_cli.checkpoints.catalogue import POCKET, released
+from beacon_cli.checkpoints.hub import cached_repository, hub_cache, repository_of
 from beacon_cli.checkpoints.library import models_root
+from beacon_cli.checkpoints.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.record import read_record
 from beacon_cli.errors import ModelError
 
-POCKET = "beacon-pocket"
 State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable", "not here"]
 
 
@@ -32,7 +31,7 @@ class Model:
         state: incomplete is a download that ended before its end; unusable a converted model that is damaged.
         size: bytes of the folder; 0 if there is none.
         folder: of the converted or embedded model; None if there is none.
-        download: bytes that the hub's cache has of it.
+        download: bytes that the hub's cache has of its repository, all revisions of it.
         to_fetch: bytes of its weights on the hub; None if not known.
         beacon_bits: of a converted model's beacon.
         revision: the commit that it was converted from.
@@ -64,13 +63,12 @@ def models() -> list[Model]:
     }
     found = {POCKET: _embedded()}
     for model in _converted():
-        found[model.id] = replace(model, to_fetch=known[model.id].to_fetch if model.id in known else None)
-    for repository in {*_cached(), *known}:
-        size = _bytes(cached_repository(repository))
-        model = found.get(repository) or known.get(repository) or Model(repository)
-        if model.state == "not here" and size:
-            model = replace(model, state=_download_state(repository))
-        found[repository] = replace(model, download=size)
+        repository = repository_of(model.id)
+        to_fetch = known[repository].to_fetch if repository in known else None
+        found[model.id] = replace(model, to_fetch=to_fetch, download=_bytes(cached_repository(repository)))
+    for repository in {*_cached(), *known} - found.keys():
+        model, size = known.get(repository) or Model(repository), _bytes(cached_repository(repository))
+        found[repository] = replace(model, download=size, state=_download_state(repository) if size else "not here")
     order: list[State] = ["embedded", "converted", "unusable", "downloaded", "incomplete", "not here"]
     return sorted(found.values(), key=lambda model: (order.index(model.state), model.id))
 
@@ -90,7 +88,7 @@ def find(name: str) -> Model:
 
 def _embedded() -> Model:
     folder = beacon_pocket.FOLDER
-    settings = json.loads((folder / "beacon" / "beacon_config.json").read_text(encoding="utf-8"))["settings"]
+    settings = read_settings(folder / "beacon", "beacon_config.json")["settings"]
     ratios = tuple(sorted(settings["ratios"]))
     return Model(
         POCKET,
@@ -120,7 +118,7 @@ def _converted() -> Iterator[Model]:
             id=record.source,
             base=record.base,
             window=record.window,
-            ratios=tuple(record.ratios),
+            ratios=record.ratios,
             licence=record.licence,
             state="converted",
             size=size,

@@ -21,17 +21,12 @@ from beacon_cli import __version__
 from beacon_cli.checkpoints.catalogue import released
 from beacon_cli.checkpoints.fingerprint import check_hub_files
 from beacon_cli.checkpoints.folders import REPLACED, UNFINISHED, clean_up, leftovers, unused
-from beacon_cli.checkpoints.hub import (
-    cached_repository,
-    check_model_folder,
-    companions,
-    local_folder,
-    resolve_model,
-    weight_files,
-)
+from beacon_cli.checkpoints.hub import cached_repository, local_folder, repository_of, resolve_model
+from beacon_cli.checkpoints.model_folder import CONFIG, check_model_folder, companions, weight_files
 from beacon_cli.checkpoints.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Note, Stage
+from beacon_cli.store.locks import builders
 
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 
@@ -96,7 +91,7 @@ def obtain(
         source = open_merged(folder)
         if not local:
             check_hub_files(folder, cache)
-        known = {entry.id: entry for entry in released()}.get(name.partition("@")[0])
+        known = {entry.id: entry for entry in released()}.get(repository_of(name))
         record = Record(
             source=identity,
             revision=revision,
@@ -104,7 +99,7 @@ def obtain(
             generation=source.generation,
             base=known.base if known else source.stock["architectures"][0],
             window=source.config.window,
-            ratios=sorted(source.config.usable_ratios),
+            ratios=tuple(sorted(source.config.usable_ratios)),
             licence=_licence(folder) or (known.licence if known else ""),
             beacon_bits=beacon_bits or 16,
             source_bytes=source.size,
@@ -137,13 +132,13 @@ def remove(folder: Path, cache: Path) -> None:
             raise ModelError(f"{folder} cannot be removed ({error.strerror}); check its permissions") from error
 
 
-def remove_download(repository: str) -> None:
-    """Remove what the hub's cache has of a repository.
+def remove_download(name: str) -> None:
+    """Remove what the hub's cache has of the repository of a hub id, whatever revision that names.
 
     Raises:
         ModelError: if it cannot be removed.
     """
-    folder = cached_repository(repository)
+    folder = cached_repository(repository_of(name))
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
@@ -163,7 +158,7 @@ def _target(name: str) -> Path:
 
 def _stamp(folder: Path) -> str:
     """What tells one state of a folder's files from another, without reading them."""
-    files = [folder / "config.json", *weight_files(folder), *companions(folder)]
+    files = [folder / CONFIG, *weight_files(folder), *companions(folder)]
     state = [(path.name, stat.st_size, stat.st_mtime_ns) for path in files if (stat := path.stat())]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
@@ -194,7 +189,7 @@ def _lock(place: Path, cache: Path) -> FileLock:
         raise ModelError(
             f"{locks} cannot be made ({error.strerror}); name another folder in BEACON_CACHE_DIR"
         ) from error
-    return FileLock(locks / f"model-{name[:32]}", mode=0o600, thread_local=False)
+    return builders(locks / f"model-{name[:32]}")
 
 
 def _sweep(cache: Path) -> None:

@@ -5,7 +5,6 @@ configuration goes, before a download does.
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,21 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 from activation_beacon.authors import authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.checkpoints.hub import check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.model_folder import (
+    INDEX,
+    SINGLE,
+    check_model_folder,
+    is_merged,
+    read_index,
+    read_settings,
+)
 from beacon_cli.checkpoints.tensor_files import StoredTensor, read_header
 from beacon_cli.errors import BeaconError, CheckpointError, ConfigError, ModelError
+from beacon_cli.quantities import counted
 
 Generation = Literal["v1", "between", "v2"]
 # A buffer that old versions of transformers stored; it follows from the configuration.
 _COMPUTED = ".rotary_emb.inv_freq"
-INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -158,12 +164,12 @@ def _tied_head(model: Any) -> str:
 
 def _tensors(folder: Path) -> dict[str, StoredTensor]:
     """All tensors of the checkpoint; the index, if there is one, must agree with its shards."""
-    single = folder / "model.safetensors"
+    single = folder / SINGLE
     if single.is_file():
         return read_header(single)
     if not (folder / INDEX).is_file():
         raise ModelError(f"{folder} has its weights in shards, but no {INDEX}: download it again")
-    index = _read_index(folder / INDEX)
+    index = read_index(folder)
     stored: dict[str, StoredTensor] = {}
     for shard in sorted(set(index.values())):
         for name, tensor in read_header(folder / shard).items():
@@ -180,12 +186,6 @@ def _tensors(folder: Path) -> dict[str, StoredTensor]:
     return stored
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    """The shard of each tensor; its form was checked by `check_model_folder`."""
-    index: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    return index
-
-
 def _compare(folder: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, StoredTensor]) -> None:
     if missing := sorted(wanted.keys() - found.keys()):
         raise ModelError(
@@ -194,7 +194,8 @@ def _compare(folder: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping
     if extra := sorted(found.keys() - wanted.keys()):
         name = found[extra[0]].name
         raise ModelError(
-            f"{folder} holds {len(extra)} tensors that config.json has no place for ({name}): use another checkpoint"
+            f"{folder} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name}): "
+            "use another checkpoint"
         )
     for name, tensor in found.items():
         if tensor.shape != wanted[name]:

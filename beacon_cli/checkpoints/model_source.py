@@ -1,26 +1,24 @@
 """Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
 
 import hashlib
-import json
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import beacon_pocket
 from activation_beacon.checkpoint import BeaconInfo, read_info
 from beacon_cli.checkpoints.adapter import stored_bits
+from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.checkpoints.fingerprint import beacon_fingerprint, model_fingerprint
 from beacon_cli.checkpoints.folders import Lease
-from beacon_cli.checkpoints.hub import check_model_folder, is_merged, local_folder, resolve_model
+from beacon_cli.checkpoints.hub import local_folder, resolve_model
 from beacon_cli.checkpoints.library import converted, obtain
 from beacon_cli.checkpoints.merged import check_if_merged
+from beacon_cli.checkpoints.model_folder import CONFIG, check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.record import RECORD_FILE
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Event
 from beacon_cli.tokenization.tokenizer import Tokenizer
-
-POCKET = "beacon-pocket"
 
 
 @dataclass(frozen=True)
@@ -193,12 +191,10 @@ def _beacon_identity(folder: Path, bits: int | None, cache: Path) -> tuple[str, 
 
 def _context(folder: Path) -> int:
     """`max_position_embeddings` of a checkpoint."""
-    path = folder / "config.json"
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-        context = config["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} cannot be used ({error!r}): restore or download the model again") from None
+    context = read_settings(folder).get("max_position_embeddings")
     if type(context) is not int or context < 1:
-        raise ModelError(f"{path}: max_position_embeddings is {context!r}, not a number of positions")
+        raise ModelError(
+            f"{folder / CONFIG}: max_position_embeddings is {context!r}, not a number of positions: "
+            "restore or download the model again"
+        )
     return context

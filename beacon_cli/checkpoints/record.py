@@ -1,11 +1,12 @@
 """What is written beside a converted model: where it is from, and how it was made."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from reprlib import repr as short_repr
 
 from beacon_cli.errors import ModelError
+from beacon_cli.store.records import from_json, parse
 
 RECORD_FILE = "beacon_model.json"
 FORMAT_VERSION = 1
@@ -36,12 +37,18 @@ class Record:
     generation: str
     base: str
     window: int
-    ratios: list[int]
+    ratios: tuple[int, ...]
     licence: str
     beacon_bits: int
     source_bytes: int
     created: str
     tool_version: str
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}")
+        if self.beacon_bits not in (4, 16):
+            raise ValueError(f"beacon_bits is {self.beacon_bits}, not 4 or 16")
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -58,11 +65,12 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / RECORD_FILE
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-        version = document.pop("format_version")
-        if version == FORMAT_VERSION and set(document) == {field.name for field in fields(Record)}:
-            return Record(**document)
-        reason = f"format version {version!r}, or keys that this version does not know"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        document = from_json(path.read_bytes())
+        if isinstance(document, dict) and (version := document.pop("format_version", None)) != FORMAT_VERSION:
+            raise ValueError(f"it has format version {short_repr(version)}, and this tool reads {FORMAT_VERSION}")
+        return parse(Record, document)
+    except OSError as error:
+        reason = error.strerror
+    except (ValueError, RecursionError) as error:
         reason = str(error)
     raise ModelError(f"{path} cannot be used ({reason}): remove the model with `beacon models rm` and convert it again")

@@ -24,7 +24,7 @@ def as_json(result: Answered, model: str) -> dict[str, Any]:
             for c in result.citations
         ],
         "document": ", ".join(document.name for document in read),
-        "documents": [_document(document) for document in read],
+        "documents": [document_as_json(document) for document in read],
         "warnings": [warning for document in read for warning in document.warnings],
         "tokens_read": sum(document.tokens for document in read),
         "tokens_condensed": sum(document.condensed_now for document in read),
@@ -39,7 +39,8 @@ def as_json(result: Answered, model: str) -> dict[str, Any]:
     }
 
 
-def _document(document: Condensed) -> dict[str, Any]:
+def document_as_json(document: Condensed) -> dict[str, Any]:
+    """A condensed document for machines."""
     return {
         "document": document.name,
         "pages": document.pages,

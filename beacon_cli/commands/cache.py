@@ -7,19 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from beacon_cli.commands import cache_upkeep, options
-from beacon_cli.commands.cache_upkeep import Which, find, name
+from beacon_cli.commands.answers import document_as_json
+from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
 from beacon_cli.console import Console
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
 from beacon_cli.store import Store, Summary, default_root
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
-
-app.command("verify")(cache_upkeep.verify)
-app.command("prune")(cache_upkeep.prune)
-app.command("export")(cache_upkeep.export)
-app.command("import")(cache_upkeep.import_)
-
 
 SORTS: dict[str, Callable[[Summary], Any]] = {
     "used": lambda summary: -summary.last_used,
@@ -78,6 +73,9 @@ def list_caches(
     if as_json:
         console.print_json([_entry(summary) for summary in summaries])
         return
+    if not summaries:
+        console.note(EMPTY)
+        return
     columns = ["key", "document", "pages", "tokens", "ratio", "bits", "model", "size", "last used", "state"]
     console.print_table(columns, [_row(summary) for summary in summaries])
 
@@ -87,7 +85,8 @@ def show(which: Which, as_json: options.Json = False) -> None:
     """Show one condensed document."""
     console = Console()
     for summary in find(Store.default(), which):
-        console.print_record(_entry(summary), as_json=as_json)
+        entry = _entry(summary)
+        console.print_record(entry if as_json else entry | {"size": format_size(summary.size)}, as_json=as_json)
 
 
 @app.command("rm")
@@ -101,6 +100,8 @@ def remove(
         raise typer.BadParameter("name what to remove, or give --all")
     console, store = Console(quiet=quiet), Store.default()
     chosen = store.entries() if everything else [summary for each in which or [] for summary in find(store, each)]
+    if not chosen:
+        console.note(EMPTY)
     for key, summary in {summary.entry.key: summary for summary in chosen}.items():
         store.remove(summary.entry)
         console.note(f"removed {key} ({name(summary)})")
@@ -112,17 +113,17 @@ def path() -> None:
     Console().print_line(str(default_root()))
 
 
+app.command("verify")(cache_upkeep.verify)
+app.command("prune")(cache_upkeep.prune)
+app.command("export")(cache_upkeep.export)
+app.command("import")(cache_upkeep.import_)
+
+
 def _built(result: Condensed) -> dict[str, Any]:
-    return {
-        "document": result.name,
-        "pages": result.pages,
-        "warnings": list(result.warnings),
-        "tokens_read": result.tokens,
-        "tokens_condensed": result.condensed_now,
+    return document_as_json(result) | {
         "tokens_condensed_to": result.rows,
         "ratio": result.ratio,
         "seconds": {stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
-        "cache_path": result.cache_path,
     }
 
 

@@ -1,29 +1,27 @@
 """`beacon cache verify`, `prune`, `export` and `import`."""
 
 import re
-from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console import Console
 from beacon_cli.errors import CacheError
-from beacon_cli.events import Event
-from beacon_cli.quantities import format_size, parse_age, parse_size
+from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import load_settings
 from beacon_cli.store import Store, Summary
 
 if TYPE_CHECKING:
     from beacon_cli.upkeep.recondensing import Report
 
-Result = TypeVar("Result")
 Which = Annotated[
     str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
 ]
 Several = Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`; all if none.")]
+EMPTY = "nothing is condensed yet; `beacon cache build` or a first question does it"
 Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
 
 
@@ -41,6 +39,8 @@ def verify(
     """Read condensed documents through and find every damaged bit; exit code 1 if any damage remains."""
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
+    if not chosen:
+        console.note(EMPTY)
     where = load_settings({"device": device}).device
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
@@ -50,7 +50,7 @@ def verify(
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
-        report = _drawn(console, verifier.verify(summary))
+        report = console.drawn(verifier.verify(summary))
         reports.append(report)
         if not as_json:
             console.print_line(_line(report))
@@ -58,7 +58,8 @@ def verify(
         console.print_json([asdict(report) for report in reports])
     bad = [report for report in reports if report.state in ("damaged", "unverified")]
     if bad:
-        raise CacheError(f"{len(bad)} of {len(reports)} caches cannot be relied on; {bad[0].name}: {bad[0].advice}")
+        of = f"{len(bad)} of {counted(len(reports), 'cache')}"
+        raise CacheError(f"{of} cannot be relied on; {bad[0].name}: {bad[0].advice}")
 
 
 def prune(
@@ -86,7 +87,7 @@ def prune(
     summaries = store.entries()
     keys = _unusable(store, summaries) if unusable else set()
     removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)
-    gone = _drawn(console, housekeeping.prune(store, removals, dry_run=dry_run))
+    gone = console.drawn(housekeeping.prune(store, removals, dry_run=dry_run))
     if as_json:
         console.print_json(
             [
@@ -101,7 +102,8 @@ def prune(
             f"{removal.reason}"
         )
     total = format_size(sum(removal.summary.size for removal in gone))
-    console.note(f"{'would remove' if dry_run else 'removed'} {len(gone)} of {len(summaries)} caches, {total}")
+    of = f"{len(gone)} of {counted(len(summaries), 'cache')}"
+    console.note(f"{'would remove' if dry_run else 'removed'} {of}, {total}")
 
 
 def export(
@@ -177,22 +179,11 @@ def _unusable(store: Store, summaries: list[Summary]) -> set[str]:
     return broken | strange
 
 
-def _drawn(console: Console, events: Generator[Event, None, Result]) -> Result:
-    """Draw the events of a workflow; what it returns."""
-    results: list[Result] = []
-
-    def kept() -> Generator[Event, None, None]:
-        results.append((yield from events))
-
-    for _ in console.run(kept()):
-        pass
-    return results[0]
-
-
 def _line(report: "Report") -> str:
     parts = [f"{report.key[:12]} {report.name}: {report.state}"]
     if report.condensed:
-        parts.append(f"{report.condensed} intervals condensed again")
+        parts.append(f"{counted(report.condensed, 'interval')} condensed again")
     if report.deviation is not None:
         parts.append("equal to the bit" if not report.deviation else f"equal within {report.deviation:.1g}")
-    return "; ".join([*parts, *report.damage])
+    was = "was damaged: " if report.state in ("repaired", "rebuilt") else ""
+    return "; ".join([*parts, *(f"{was}{what}" for what in report.damage)])

@@ -9,10 +9,13 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console import Console
+from beacon_cli.quantities import counted
 
 if TYPE_CHECKING:
     from beacon_cli.documents import Document
     from beacon_cli.documents.survey import Finding
+
+STATES = ("read", "warned", "refused")
 
 
 def inspect(
@@ -49,7 +52,11 @@ def inspect(
     if as_json:
         console.print_json({"documents": [asdict(finding) for finding in findings], "totals": totals})
     else:
-        console.note(", ".join(f"{name.replace('_', ' ')}: {value:,}" for name, value in totals.items()))
+        states = ", ".join(f"{totals[state]:,} {state}" for state in STATES)
+        console.note(
+            f"{states}; {counted(totals['pages'], 'page')} in {totals['seconds']:,} seconds, "
+            f"with at most {totals['peak_memory_mb']:,} MB of memory"
+        )
 
 
 def _show_text(console: Console, document: "Document") -> None:
@@ -72,7 +79,7 @@ def _row(finding: "Finding") -> str:
 
 def _totals(findings: list["Finding"], seconds: float) -> dict[str, Any]:
     return {
-        **{state: sum(finding.state == state for finding in findings) for state in ("read", "warned", "refused")},
+        **{state: sum(finding.state == state for finding in findings) for state in STATES},
         "pages": sum(finding.pages for finding in findings),
         "seconds": round(seconds, 1),
         # The largest of all reading processes; kilobytes on Linux.

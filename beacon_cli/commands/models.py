@@ -1,6 +1,5 @@
 """`beacon models …`: list, show, pull, convert, remove."""
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from beacon_cli.commands import options
 from beacon_cli.console import Console
 from beacon_cli.errors import ModelError
-from beacon_cli.events import Event
+from beacon_cli.quantities import format_size
 from beacon_cli.settings import load_settings
 from beacon_cli.store import default_root
 
@@ -40,7 +39,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
     from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
 
-    Console().print_record(_entry(find(name)), as_json=as_json)
+    entry = _entry(find(name))
+    if not as_json:
+        sizes = ("size", "download", "to_fetch")
+        entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
+    Console().print_record(entry, as_json=as_json)
 
 
 @app.command("pull")
@@ -60,10 +63,13 @@ def pull(
     if local_folder(name):
         raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
     if no_convert:
+        if remove_download or beacon_bits:
+            flag = "--remove-download" if remove_download else "--beacon-bits"
+            raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
         from beacon_cli.checkpoints.merged import check_if_merged  # noqa: PLC0415 (as above)
 
         console = Console(quiet=quiet)
-        console.print_line(str(_run(console, resolve_model(name, kind="model", check=check_if_merged))))
+        console.print_line(str(console.drawn(resolve_model(name, kind="model", check=check_if_merged))))
         return
     _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
 
@@ -90,6 +96,7 @@ def remove(
     quiet: options.Quiet = False,
 ) -> None:
     """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
+    from beacon_cli.checkpoints.hub import repository_of  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.library import remove, remove_download  # noqa: PLC0415 (as above)
 
@@ -97,14 +104,14 @@ def remove(
     if model.state == "embedded":
         raise ModelError(f"{name} is a part of this tool and cannot be removed")
     if not model.folder and not (download and model.download):
-        hint = "; its download is, and goes with --download" if model.download else ""
+        hint = "; its download is, and goes with --download" if model.download else ": there is nothing to remove"
         raise ModelError(f"{name} is not converted on this disk{hint}")
     if model.folder:
         remove(model.folder, default_root())
         console.note(f"removed {model.folder}")
     if download and model.download:
         remove_download(model.id)
-        console.note(f"removed the download of {model.id} ({_size(model.download)})")
+        console.note(f"removed the download of {repository_of(model.id)} ({format_size(model.download)})")
 
 
 def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
@@ -114,24 +121,12 @@ def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | 
     settings = load_settings({"beacon_bits": beacon_bits})
     bits = settings.beacon_bit_count
     target = None if to is None else to.expanduser().absolute()
-    folder = _run(console, library.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
+    folder = console.drawn(library.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
     if remove_download and local_folder(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:
-        library.remove_download(source.partition("@")[0])
+        library.remove_download(source)
     console.print_line(str(folder))
-
-
-def _run(console: Console, work: Generator[Event, None, Path]) -> Path:
-    """Draw what happens; returns what comes of it."""
-    results: list[Path] = []
-
-    def watched() -> Generator[Event, None, None]:
-        results.append((yield from work))
-
-    for _ in console.run(watched()):
-        pass
-    return results[0]
 
 
 def _entry(model: Any) -> dict[str, Any]:
@@ -160,13 +155,6 @@ def _row(model: Any) -> list[str]:
         str(model.window or "?"),
         " ".join(map(str, model.ratios)) or "?",
         model.licence or "see its model card",
-        _size(model.size or model.download) if model.size or model.download else "-",
+        format_size(model.size or model.download) if model.size or model.download else "-",
         model.state,
     ]
-
-
-def _size(size: int) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit / 10:
-            return f"{size / unit:,.1f} {name}"
-    return f"{size / 1e3:,.1f} kB"

@@ -21,6 +21,7 @@ from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError, ModelError
 from beacon_cli.events import Event, Note
 from beacon_cli.prompts import Frame, name_text
+from beacon_cli.quantities import counted
 from beacon_cli.store import Store
 
 
@@ -68,7 +69,10 @@ def measure_all(
             continue
         _check_length(source, [measured for _, measured in found.values()], len(places), request)
     if not found:
-        raise DocumentError(f"{places[0].folder}: none of the {len(places)} documents in this directory can be read")
+        raise DocumentError(
+            f"{places[0].folder}: {counted(len(places), 'document')} in this directory, and none can be read: "
+            "`beacon inspect` says why"
+        )
     names = Counter(measured.document.source.name for _, measured in found.values())
     return [
         Named(measured.document.source.name if names[measured.document.source.name] == 1 else place.path, measured)

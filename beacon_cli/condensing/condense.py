@@ -1,7 +1,7 @@
 """From a document to its memory: out of the cache, or page by page and interval by interval into it."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from activation_beacon.reader import Reader
@@ -9,11 +9,12 @@ from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import budget
 from beacon_cli.condensing.growing import Beginning, restored
 from beacon_cli.condensing.identities import entry_of, subject_of
+from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.streams import Stream, document_stream, read_all, reading, stored_stream
 from beacon_cli.documents import Document
 from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError
-from beacon_cli.events import Condensed, Event, IntervalDone, Note
+from beacon_cli.events import Condensed, Event, Note
 from beacon_cli.prompts import Frame
 from beacon_cli.store import Builder, Entry, PageText, Store
 from beacon_cli.upkeep.housekeeping import make_room
@@ -220,7 +221,7 @@ def _build(
             resumed = reader.planner.consumed
             yield from map(Note, beginning.notes)
             yield reading(document, stream, resumed)
-        yield from _condense_intervals(source, stream, reader, builder, ratio)
+        yield from condense_intervals(reader, stream.ids, source.info.config.window, ratio, builder)
     assert reader is not None  # made at the last page at the latest
     tail = stream.ids[reader.planner.consumed :]
     if builder is not None:
@@ -242,24 +243,3 @@ def _build(
     )
     yield summary
     return Memory(reader, tail, (DocumentText(stream.pages, summary),))
-
-
-def _condense_intervals(
-    source: ModelSource, stream: Stream, reader: Reader, builder: Builder | None, ratio: int
-) -> Iterator[IntervalDone]:
-    """Condense every interval that the stream holds in full."""
-    window = source.info.config.window
-    while len(stream.ids) - reader.planner.consumed >= window:
-        ids = stream.ids[reader.planner.consumed : reader.planner.consumed + window]
-        for step in reader.feed(ids):
-            if builder is None or step.condensed is None:
-                continue
-            sink, rows = len(step.plan.sink), step.condensed
-            builder.add(
-                ids,
-                ratio,
-                rows.keys[:, :, sink:],
-                rows.values[:, :, sink:],
-                (rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None,
-            )
-        yield IntervalDone(reader.planner.consumed, reader.memory.size)

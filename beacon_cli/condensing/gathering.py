@@ -1,11 +1,10 @@
 """Which documents are meant: files, folders, patterns that the shell left as they are, and standard input."""
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
+from beacon_cli.documents.finding import files_in, matching
 from beacon_cli.documents.opening import SUFFIXES, SUPPORTED
 from beacon_cli.documents.raw import open_raw, printable
 from beacon_cli.errors import DocumentError, SettingsError
@@ -51,28 +50,14 @@ def find_documents(arguments: Sequence[str]) -> list[Place]:
 
 
 def _places(argument: str) -> Iterator[Place]:
-    if os.path.isdir(argument):
-        yield from _in_folder(argument)
-    elif argument == STDIN or os.path.lexists(argument) or not glob.has_magic(argument):
-        yield Place(argument)
-    else:
-        matching = sorted(glob.glob(argument, recursive=True))
-        if not matching:
-            raise DocumentError(f"{printable(argument)}: no file matches this pattern: check the path")
-        for path in matching:
-            yield from _in_folder(path) if os.path.isdir(path) else [Place(path)]
-
-
-def _in_folder(folder: str) -> Iterator[Place]:
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(parent, name)
-            for name in files
-            if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES
-        ]
-    if not found:
-        raise DocumentError(f"{printable(folder)}: no document is in this directory: name one with {SUPPORTED} files")
-    for path in sorted(found):
-        yield Place(path, folder)
+    paths = matching(argument)
+    if not paths:
+        raise DocumentError(f"{printable(argument)}: no file matches this pattern: check the path")
+    for path in paths:
+        if not os.path.isdir(path):
+            yield Place(path)
+            continue
+        found = files_in(path, SUFFIXES)
+        if not found:
+            raise DocumentError(f"{printable(path)}: no document is in this directory: name one with {SUPPORTED} files")
+        yield from (Place(each, path) for each in found)

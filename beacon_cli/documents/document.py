@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import RawFile
+from beacon_cli.quantities import counted
 
 Kind = Literal["pdf", "text", "markdown", "html", "epub", "docx"]
 
@@ -78,6 +79,7 @@ def existing(raw: RawFile, selection: PageSelection, page_count: int) -> PageSel
     """The part of `selection` that the document has; `DocumentError` if it has none of it."""
     clipped = selection.clipped(page_count)
     if not clipped.ranges:
-        count = f"{page_count} page" + "s" * (page_count != 1)
-        raise raw.error(f"has {count}, and --pages {selection.canonical} is beyond them: select some of these")
+        raise raw.error(
+            f"has {counted(page_count, 'page')}, and --pages {selection.canonical} is beyond them: select some of these"
+        )
     return clipped

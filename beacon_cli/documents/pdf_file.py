@@ -20,6 +20,7 @@ from beacon_cli.documents.pdf_ending import damaged
 from beacon_cli.documents.prose import clean, tidy_page
 from beacon_cli.documents.protocol import Extras, PageContent
 from beacon_cli.errors import DocumentError
+from beacon_cli.quantities import counted
 
 # Titles that programs make up.
 _NO_TITLE = re.compile(
@@ -58,7 +59,7 @@ class PdfFile:
         except Exception as error:  # pypdf raises whatever its parsing runs into
             raise damaged(name, _brief(error)) from error
         if self.page_count < declared:
-            raise damaged(name, f"only {self.page_count} of its {declared} pages are there")
+            raise damaged(name, f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
             raise damaged(name, "it has no pages")
         self.title = self._title()

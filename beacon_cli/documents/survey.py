@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from beacon_cli.documents.finding import files_in, matching
 from beacon_cli.documents.opening import SUFFIXES, open_document
 from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import printable
@@ -47,9 +46,8 @@ def find_documents(places: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for place in places:
-        matches = [place] if os.path.lexists(place) else sorted(glob.glob(place, recursive=True)) or [place]
-        for match in matches:
-            found.update(dict.fromkeys(_within(match) if os.path.isdir(match) else [match]))
+        for match in matching(place) or [place]:
+            found.update(dict.fromkeys(files_in(match, SUFFIXES) if os.path.isdir(match) else [match]))
     if not any(map(os.path.lexists, found)):
         raise DocumentError(f"{', '.join(map(repr, places))}: no document there; name files or folders with documents")
     return list(found)
@@ -105,9 +103,3 @@ def inspect(path: str, *, password: str | None = None, pages: PageSelection | No
         return refused(f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
     state: Literal["read", "warned"] = "warned" if remarks else "read"
     return Finding(name, state, read, words, characters, time.perf_counter() - began, remarks)
-
-
-def _within(folder: str) -> list[str]:
-    return sorted(
-        str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
-    )

@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 from beacon_cli.errors import CacheError
 from beacon_cli.store.checking import examine
 from beacon_cli.store.entry import Entry
 from beacon_cli.store.files import DamageError, make_private_folder, new_file, sync_path, write_durably, write_error
 from beacon_cli.store.identity import Models
+from beacon_cli.store.locks import no_builder
 from beacon_cli.store.manifest import MANIFEST, Manifest, PagesFile, Shard, parse_manifest
 from beacon_cli.store.records import seal
 from beacon_cli.store.store import IMPORT_SUFFIX, Store
+from beacon_cli.store.tidying import tidy
 
 SUFFIX = ".beacon"
 _BLOCK = tarfile.BLOCKSIZE
@@ -113,7 +113,7 @@ class Archive:
         entry = store.entry_of_key(manifest.subject.key)
         folder = entry.folder.with_name(entry.key + IMPORT_SUFFIX)
         try:
-            with FileLock(entry.lock, mode=0o600, thread_local=False).acquire(timeout=0):
+            with no_builder(entry.lock):
                 if entry.folder.exists() and not replace_existing:
                     raise CacheError(
                         f"the cache holds this document already ({entry.key}); import it in its place with --force"
@@ -125,13 +125,15 @@ class Archive:
                     write_durably(folder / MANIFEST, seal(manifest))
                     for damage in examine(folder, manifest):
                         raise self._bad(damage.what)
-                    if entry.folder.exists():
+                    if _is_usable(entry):
+                        _replace(entry, folder, manifest)
+                    else:
                         store.delete(entry)
-                    folder.rename(entry.folder)
-                    sync_path(entry.folder.parent)
+                        folder.rename(entry.folder)
+                        sync_path(entry.folder.parent)
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
-        except Timeout as error:
+        except BlockingIOError as error:
             raise CacheError(f"cache {entry.key} is being built here; wait until that is done, then import") from error
         except OSError as error:
             raise write_error(folder, error) from error
@@ -190,6 +192,29 @@ class Archive:
     def _bad(self, what: str) -> CacheError:
         what = " ".join(what.split())
         return CacheError(f"{self.path} is not a whole export of a condensed document: {what}; export or copy it again")
+
+
+def _is_usable(entry: Entry) -> bool:
+    try:
+        return entry.manifest() is not None
+    except CacheError:
+        return False
+
+
+def _replace(entry: Entry, folder: Path, manifest: Manifest) -> None:
+    """Put what is in `folder` in place of a cache, which stays what it was until it is the new one.
+
+    Files of one name have one content, for names carry checksums: only the manifest decides which of them count.
+    """
+    try:
+        for name in manifest.files:
+            os.replace(folder / name, entry.folder / name)
+        sync_path(entry.folder)
+        write_durably(entry.folder / MANIFEST, seal(manifest))
+    finally:
+        # What cannot be tidied now is tidied by the next build; it must not hide why this failed.
+        with suppress(CacheError):
+            tidy(entry.folder, entry.use)
 
 
 def _without_whereabouts(manifest: Manifest) -> Manifest:

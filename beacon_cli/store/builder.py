@@ -8,19 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from filelock import FileLock, Timeout
-
 from beacon_cli.errors import CacheError
-from beacon_cli.store.files import (
-    make_private_folder,
-    share_durably,
-    sync_path,
-    what_is_wrong,
-    write_durably,
-    write_error,
-)
+from beacon_cli.store.files import make_private_folder, share_durably, write_durably, write_error
 from beacon_cli.store.identity import Subject
-from beacon_cli.store.locks import alone
+from beacon_cli.store.locks import acquire, builders
 from beacon_cli.store.manifest import (
     MANIFEST,
     MAX_INTERVALS_PER_SHARD,
@@ -33,6 +24,7 @@ from beacon_cli.store.manifest import (
 )
 from beacon_cli.store.pages import Pages, PageText
 from beacon_cli.store.records import check_token_ids, seal, to_json
+from beacon_cli.store.tidying import discard, tidy, trustworthy
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +68,7 @@ class Builder:
     def __init__(self, folder: Path, lock: Path, use: Path, subject: Subject, refresh: bool) -> None:
         self.manifest = Manifest.begin(subject)
         self.folder = folder
-        self._lock = FileLock(lock, mode=0o600, thread_local=False)
+        self._lock = builders(lock)
         self._use = use
         self._refresh = refresh
         self._keep_old = False
@@ -85,7 +77,7 @@ class Builder:
 
     def try_lock(self) -> bool:
         """Take the lock unless another process has it; say whether it is ours."""
-        return self._acquire(timeout=0)
+        return acquire(self._lock, wait=False)
 
     def __enter__(self) -> Self:
         """Wait for the lock and find out what is durable.
@@ -93,7 +85,7 @@ class Builder:
         Raises:
             CacheError: if the folder cannot be read or written, or (unless refreshing) its manifest is malformed.
         """
-        self._acquire(timeout=-1)
+        acquire(self._lock, wait=True)
         try:
             self._recover()
         except BaseException:
@@ -107,7 +99,7 @@ class Builder:
         try:
             # What cannot be tidied now is tidied by the next build; it must not hide the reason for leaving.
             with suppress(CacheError):
-                self._tidy()
+                tidy(self.folder, self._use)
         finally:
             self._lock.release(force=True)
 
@@ -134,7 +126,8 @@ class Builder:
         """
         if self.manifest.shared_intervals(tokens) == len(self.manifest.intervals):
             return True
-        self._discard()
+        discard(self.folder)
+        self.manifest = Manifest.begin(self.manifest.subject)
         return False
 
     def take_over(self, folder: Path, earlier: Manifest, intervals: int) -> None:
@@ -248,17 +241,6 @@ class Builder:
         manifest = self._write_shard(**end) if self._pending else replace(self.manifest, **end)
         self._advance(manifest, publish=True)
 
-    def _acquire(self, timeout: float) -> bool:
-        if self._lock.is_locked:
-            return True
-        try:
-            self._lock.acquire(timeout=timeout)
-        except Timeout:
-            return False
-        except OSError as error:
-            raise write_error(Path(self._lock.lock_file), error) from error
-        return True
-
     def _recover(self) -> None:
         try:
             found = read_manifest(self.folder)
@@ -269,54 +251,11 @@ class Builder:
         if self._refresh:
             self._keep_old = found is not None and found.complete
             if not self._keep_old:
-                self._discard()
+                discard(self.folder)
         elif found is not None:
-            trusted = self._trustworthy(found)
+            trusted = trustworthy(self.folder, found)
             self._advance(trusted, publish=trusted is not found)
-        self._tidy()
-
-    def _trustworthy(self, found: Manifest) -> Manifest:
-        """`found` itself if all its files are whole, else what remains without the damaged one and what follows it."""
-        for index, (name, file) in enumerate(found.files.items()):
-            if what_is_wrong(self.folder / name, file.size, file.sha256):
-                return found.truncated(index)
-        return found
-
-    def _discard(self) -> None:
-        self.manifest = Manifest.begin(self.manifest.subject)
-        try:
-            if self.folder.exists():
-                (self.folder / MANIFEST).unlink(missing_ok=True)
-                sync_path(self.folder)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-
-    def _tidy(self) -> None:
-        """Remove files that the manifest on disk does not name, and the folder if there is no manifest.
-
-        While somebody reads, files stay: what replaces them has other names, and the next build tidies again.
-        """
-        try:
-            with alone(self._use):
-                self._remove_strays()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise write_error(self._use, error) from error
-
-    def _remove_strays(self) -> None:
-        found = read_manifest(self.folder)
-        named = set() if found is None else {MANIFEST, *found.files}
-        try:
-            if not self.folder.exists():
-                return
-            for path in self.folder.iterdir():
-                if path.name not in named:
-                    path.unlink()
-            if found is None:
-                self.folder.rmdir()
-        except OSError as error:
-            raise write_error(self.folder, error) from error
+        tidy(self.folder, self._use)
 
     def _last_interval(self) -> Interval | None:
         if self._pending:

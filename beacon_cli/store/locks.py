@@ -18,8 +18,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from beacon_cli.store.files import write_error
+
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def builders(path: Path) -> FileLock:
+    """A lock that one writer holds at a time, in whichever thread or process; not held yet."""
+    return FileLock(path, mode=0o600, thread_local=False)
+
+
+def acquire(lock: FileLock, *, wait: bool) -> bool:
+    """Take `lock`, unless it is ours already; False if somebody else has it and we do not wait.
+
+    Raises:
+        CacheError: if its file cannot be opened.
+    """
+    if lock.is_locked:
+        return True
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise write_error(Path(lock.lock_file), error) from error
+    return True
+
+
+@contextmanager
+def no_builder(path: Path) -> Iterator[None]:
+    """Keep builders away meanwhile.
+
+    Raises:
+        BlockingIOError: if there is one.
+        CacheError: if `path` cannot be opened.
+    """
+    lock = builders(path)
+    if not acquire(lock, wait=False):
+        raise BlockingIOError
+    try:
+        yield
+    finally:
+        lock.release(force=True)
 
 
 @contextmanager
@@ -30,7 +73,7 @@ def shared(path: Path) -> Iterator[None]:
         OSError: if `path` cannot be opened.
     """
     with _opened(path) as descriptor:
-        _lock(descriptor, fcntl.LOCK_SH)
+        flock(descriptor, fcntl.LOCK_SH)
         yield
 
 
@@ -43,8 +86,22 @@ def alone(path: Path) -> Iterator[None]:
         OSError: if `path` cannot be opened.
     """
     with _opened(path) as descriptor:
-        _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+
+
+def flock(descriptor: int, kind: int) -> None:
+    """Lock an open file; where the file system has no locks, go on without.
+
+    Raises:
+        BlockingIOError: if somebody else has a lock, and `kind` says not to wait.
+        OSError: for any other reason.
+    """
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 @contextmanager
@@ -55,11 +112,3 @@ def _opened(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, kind: int) -> None:
-    try:
-        fcntl.flock(descriptor, kind)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from filelock import FileLock
-
 from beacon_cli.errors import CacheError
 from beacon_cli.store.checking import Damage, examine
 from beacon_cli.store.entry import Entry
-from beacon_cli.store.files import write_durably, write_error
+from beacon_cli.store.files import write_durably
+from beacon_cli.store.locks import acquire, builders
 from beacon_cli.store.manifest import MANIFEST, Manifest
 from beacon_cli.store.pages import Pages, PageText
 from beacon_cli.store.records import seal, to_json
@@ -34,7 +33,7 @@ class Repair:
         self.entry = entry
         self.manifest: Manifest
         self.damage: tuple[Damage, ...] = ()
-        self._lock = FileLock(entry.lock, mode=0o600, thread_local=False)
+        self._lock = builders(entry.lock)
 
     def __enter__(self) -> Self:
         """Wait for the lock, and look for damage.
@@ -42,10 +41,7 @@ class Repair:
         Raises:
             CacheError: if the manifest itself cannot be used, or is gone.
         """
-        try:
-            self._lock.acquire()
-        except OSError as error:
-            raise write_error(self.entry.lock, error) from error
+        acquire(self._lock, wait=True)
         try:
             manifest = self.entry.manifest()
             if manifest is None:

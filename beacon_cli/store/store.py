@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from beacon_cli.errors import CacheError
 from beacon_cli.store.entry import Entry
 from beacon_cli.store.files import check_private, make_private_folder, sync_path
 from beacon_cli.store.identity import KEY_DIGITS, Identity, cache_key
-from beacon_cli.store.locks import alone
+from beacon_cli.store.locks import alone, no_builder
 from beacon_cli.store.manifest import MANIFEST, Manifest
+from beacon_cli.store.tidying import tidy
 
 SHORTEST_PREFIX = 4
 REMOVED_SUFFIX = ".removed"
@@ -92,20 +92,20 @@ class Store:
 
     def entry(self, identity: Identity, document_sha256: str, selection: str) -> Entry:
         """The cache of some pages of a document under `identity`, there or not."""
-        return self._entry(cache_key(identity, document_sha256, selection))
+        return self.entry_of_key(cache_key(identity, document_sha256, selection))
 
     def entry_of_key(self, key: str) -> Entry:
         """The cache with that key, there or not."""
-        return self._entry(key)
+        return Entry(self._documents / key, self._locks / key)
 
     def entries(self) -> list[Summary]:
         """All caches, the last used first; those that cannot be used are among them and say why."""
-        summaries = [summary for key in self._keys() if (summary := _summary(self._entry(key)))]
+        summaries = [summary for key in self._keys() if (summary := _summary(self.entry_of_key(key)))]
         return sorted(summaries, key=lambda summary: summary.last_used, reverse=True)
 
     def sizes(self) -> list[Size]:
         """What each cache takes, the least recently used first; reads no manifest."""
-        sizes = [size for key in self._keys() if (size := _size(self._entry(key)))]
+        sizes = [size for key in self._keys() if (size := _size(self.entry_of_key(key)))]
         return sorted(sizes, key=lambda size: size.last_used)
 
     def find(self, text: str) -> list[Summary]:
@@ -120,9 +120,9 @@ class Store:
             CacheError: if it is being built or read, or cannot be deleted.
         """
         try:
-            with FileLock(entry.lock, mode=0o600, thread_local=False).acquire(timeout=0):
+            with no_builder(entry.lock):
                 self.delete(entry)
-        except Timeout as error:
+        except BlockingIOError as error:
             raise CacheError(
                 f"cache {entry.key} is being built; wait until that is done, or stop it, then remove the cache"
             ) from error
@@ -158,18 +158,17 @@ class Store:
         """Delete what interrupted removals and imports left behind."""
         self._delete_removed()
         for folder in self._documents.glob(f"*{IMPORT_SUFFIX}"):
-            lock = self._locks / folder.name.removesuffix(IMPORT_SUFFIX)
-            with suppress(Timeout), FileLock(lock, mode=0o600, thread_local=False).acquire(timeout=0):
+            entry = self.entry_of_key(folder.name.removesuffix(IMPORT_SUFFIX))
+            # Where somebody is at it, or what is there cannot be used, it is left to the next time.
+            with suppress(BlockingIOError, CacheError), no_builder(entry.lock):
                 shutil.rmtree(folder, ignore_errors=True)
+                tidy(entry.folder, entry.use)
 
     def _delete_removed(self) -> None:
         """Delete what is renamed for removal, leftovers of interrupted removals included."""
         for folder in self._documents.glob(f"*{REMOVED_SUFFIX}"):
             # Another process may be deleting the same files.
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _entry(self, key: str) -> Entry:
-        return Entry(self._documents / key, self._locks / key)
 
 
 def _is_meant(summary: Summary, text: str, path: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from beacon_cli.errors import CacheError
 from beacon_cli.events import Event, Note
-from beacon_cli.quantities import format_size
+from beacon_cli.quantities import format_age, format_size
 from beacon_cli.store import Entry, Store, Summary
 
 
@@ -68,7 +68,7 @@ def select(
         if summary.entry.key in unusable:
             removals.append(Removal(summary, "unusable"))
         elif older_than is not None and age > older_than:
-            removals.append(Removal(summary, f"last used {age / 86400:.0f} days ago"))
+            removals.append(Removal(summary, f"last used {format_age(age)} ago"))
         elif max_size is not None and staying + summary.size > max_size:
             removals.append(Removal(summary, "to come down to the size"))
         else:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from beacon_cli.checkpoints.model_source import POCKET, ModelSource, find_model
+from beacon_cli.checkpoints.catalogue import POCKET
+from beacon_cli.checkpoints.model_source import ModelSource, find_model
 from beacon_cli.condensing.identities import identity
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.prompts import Frame, chat_frame

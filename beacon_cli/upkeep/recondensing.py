@@ -1,11 +1,11 @@
 """Condensing the intervals of a cache again: to put them back where they are damaged, or to compare."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
-from activation_beacon.reader import Reader
 from beacon_cli.condensing.growing import new_reader, restored
+from beacon_cli.condensing.intervals import condense_interval, condense_intervals
 from beacon_cli.condensing.streams import Stream
 from beacon_cli.engine import Engine
 from beacon_cli.errors import CacheError
@@ -108,7 +108,7 @@ class Walk:
         rows: list[Rows] = []
         sink: Rows | None = None
         for interval in intervals:
-            for condensed, front in _condense_interval(reader, ids[interval.start : interval.end]):
+            for condensed, front in condense_interval(reader, ids[interval.start : interval.end]):
                 rows.append(condensed)
                 sink = front or sink
             self._report.condensed += 1
@@ -159,19 +159,6 @@ def _difference(rows: Rows, stored: Rows) -> float:
     return max(float((a.float() - b.float()).norm() / b.float().norm().clamp(min=1e-30)) for a, b in pairs)
 
 
-def _condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Rows, Rows | None]]:
-    """Read the tokens of one whole interval; yields, at its end, its rows and, if it is the first, the sink's.
-
-    They are not rounded, as `Builder.add` wants them.
-    """
-    for step in reader.feed(ids):
-        if step.condensed is None:
-            continue
-        sink, rows = len(step.plan.sink), step.condensed
-        front = Rows(rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None
-        yield Rows(rows.keys[:, :, sink:], rows.values[:, :, sink:]), front
-
-
 def rebuild(
     engine: Engine, entry: Entry, manifest: Manifest, stream: Stream, report: Report
 ) -> Generator[Event, None, None]:
@@ -181,11 +168,7 @@ def rebuild(
             raise CacheError(f"another process has built cache {entry.key} meanwhile; verify it again")
         identity = manifest.subject.identity
         reader = restored(engine, identity.ratio, builder.memory(engine.device))
-        while len(stream.ids) - reader.planner.consumed >= identity.window:
-            ids = stream.ids[reader.planner.consumed : reader.planner.consumed + identity.window]
-            for rows, sink in _condense_interval(reader, ids):
-                front = None if sink is None else (sink.keys, sink.values)
-                builder.add(ids, identity.ratio, rows.keys, rows.values, front)
+        for event in condense_intervals(reader, stream.ids, identity.window, identity.ratio, builder):
             report.condensed += 1
-            yield IntervalDone(reader.planner.consumed, reader.memory.size)
+            yield event
         builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)

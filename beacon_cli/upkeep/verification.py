@@ -51,7 +51,7 @@ class Verifier:
             report.state = "unfinished"
         if report.damage:
             report.state = "damaged"
-            report.advice = f"beacon cache verify --repair {entry.key}"
+            report.advice = f"repair it (`beacon cache verify --repair {entry.key}`)"
         if manifest is None or not (self._deep or (report.damage and self._repair)):
             return report
         try:
@@ -80,7 +80,8 @@ class Verifier:
                     )
                     report.advice = None
                 return
-            report.state, report.advice = "damaged", f"beacon cache verify --deep --repair {entry.key}"
+            report.state = "damaged"
+            report.advice = f"condense it anew (`beacon cache verify --deep --repair {entry.key}`)"
             if not self._repair:
                 return
             repair.cut(broken)

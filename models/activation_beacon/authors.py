@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from activation_beacon.config import BeaconConfig
@@ -118,26 +117,3 @@ def beacon_name(name: str) -> str | None:
     if "beacon" in name:
         raise CheckpointError(f"unknown beacon parameter {name}")
     return None
-
-
-def split_parameters(state: Mapping[str, Tensor], config: BeaconConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Base parameters, and beacon parameters under the names of `plugin.Beacon`.
-
-    Projections that `config.param` does not list are passed over.
-
-    Raises:
-        CheckpointError: if the beacon's embedding is missing, or a parameter is of a kind that never was released.
-    """
-    base: dict[str, Tensor] = {}
-    beacon: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        ours = beacon_name(name)
-        if ours is None:
-            base[name] = tensor
-        elif ours == "embedding":
-            beacon[ours] = tensor[0]
-        elif ours.split(".")[2] in config.param:
-            beacon[ours] = tensor
-    if "embedding" not in beacon:
-        raise CheckpointError(f"the checkpoint holds no {EMBEDDING}: it is not an Activation Beacon model")
-    return base, beacon

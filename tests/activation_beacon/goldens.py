@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from activation_beacon.authors import authors_config, base_config, split_parameters
+from activation_beacon.authors import authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon
@@ -58,13 +59,29 @@ def load_folder(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return json.loads((folder / "config.json").read_text()), state
 
 
+def split_parameters(
+    state: dict[str, torch.Tensor], wanted: Collection[str]
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Base parameters, and beacon parameters under the names of `Beacon`, without projections that are not `wanted`."""
+    base, beacon = {}, {}
+    for name, tensor in state.items():
+        ours = beacon_name(name)
+        if ours is None:
+            base[name] = tensor
+        elif ours == "embedding":
+            beacon[ours] = tensor[0]
+        elif ours.split(".")[2] in wanted:
+            beacon[ours] = tensor
+    return base, beacon
+
+
 def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, dict[str, Any]]:
     """A fresh stock model with the case's settings, its beacon (not installed), and its rotary embedding (in place)."""
     raw, state = load_folder(case.data["model"])
     # A case's settings are complete; a checkpoint of another generation has keys that would contradict them.
     settings = {k: v for k, v in raw.items() if not k.startswith("beacon_")} | case.data["settings"]
     config = authors_config(settings)
-    base_state, beacon_state = split_parameters(state, config)
+    base_state, beacon_state = split_parameters(state, config.param)
     stock = base_config(settings)
     for key in ("architectures", "transformers_version", "torch_dtype", "rope_scaling"):
         stock.pop(key, None)

@@ -1,5 +1,6 @@
 """Converting merged checkpoints: what comes of them, and what is refused."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -280,6 +281,27 @@ def test_one_in_use_is_neither_replaced_nor_removed(source: Path, cache_dir: Pat
     assert not folder.exists()
 
 
+def test_who_waits_for_a_new_conversion_leases_what_comes_of_it(
+    source: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = convert(source, cache_dir)
+    waited = iter(range(100))
+
+    def wait(descriptor: int, kind: int) -> None:
+        if next(waited) == 0:
+            convert(source, cache_dir, bits=4)
+        fcntl.flock(descriptor, kind)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("beacon_cli.checkpoints.folders.flock", wait)
+        lease = Lease(folder)
+    with pytest.raises(ModelError, match="in use"):
+        library.remove(folder, cache_dir)
+    assert read_record(folder).beacon_bits == 4
+    lease.release()
+    library.remove(folder, cache_dir)
+
+
 def test_other_things_are_not_overwritten(source: Path, tmp_path: Path, cache_dir: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "draft.txt").write_text("years of work")
@@ -335,7 +357,7 @@ CHANGES: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
     ),
     "missing embedding": (without(EMBEDDING), "lacks 1 of its tensors (embedding)"),
     "missing head": (without("lm_head.weight"), "(lm_head.weight)"),
-    "extra base": (put("model.layers.2.mlp.up_proj.weight", torch.ones(128, 64)), "holds 1 tensors that config.json"),
+    "extra base": (put("model.layers.2.mlp.up_proj.weight", torch.ones(128, 64)), "holds 1 tensor that config.json"),
     "extra beacon letter": (rename(BEACON_Q, BEACON_Q.replace("_q_", "_o_")), "lacks 1 of its tensors"),
     "unknown beacon": (put("model.layers.0.mlp.beacon_up_proj.weight", torch.ones(2, 2)), "unknown beacon parameter"),
     "wrong shape": (put(Q, torch.ones(64, 63)), f"{Q} is (64, 63), but config.json asks for (64, 64)"),

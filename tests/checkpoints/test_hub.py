@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from beacon_cli.checkpoints.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.hub import check_model_folder, local_folder
+from beacon_cli.checkpoints.hub import local_folder
+from beacon_cli.checkpoints.model_folder import check_model_folder
 from beacon_cli.errors import ModelError
 from tests.hub_server import HubServer, Repository
 

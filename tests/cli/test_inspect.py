@@ -19,6 +19,7 @@ def shelf(tmp_path: Path) -> Path:
     (folder / "c.pdf").write_bytes(encrypted(pdf(["locked"]), "secret", "AES-256"))
     (folder / "deep" / "d.txt").write_bytes("Мороз и солнце; день чудесный! Ещё ты дремлешь, друг".encode("cp1251"))
     (folder / "ignored.bin").write_bytes(b"\0")
+    (folder / ".hidden.txt").write_text("left out, as by `beacon ask`")
     return folder
 
 
@@ -35,7 +36,7 @@ def test_a_folder_is_a_table(shelf: Path) -> None:
     assert rows[2][5] == "page 2: unreadable (damaged)"
     assert "--password" in rows[3][5]
     assert "cp1251" in rows[4][5]
-    assert "read: 1, warned: 2, refused: 1" in result.err
+    assert "1 read, 2 warned, 1 refused; 5 pages in " in result.err
 
 
 def test_json_and_patterns(shelf: Path) -> None:

@@ -188,6 +188,17 @@ def test_rm_takes_the_download_when_told(machine: Machine, hub: HubServer) -> No
     assert (gone["state"], gone["download"], gone["size"]) == ("not here", 0, 0)
 
 
+def test_rm_takes_the_download_of_a_revision_when_told(machine: Machine, hub: HubServer) -> None:
+    name = f"{QWEN2}@main"
+    assert machine.run("models", "pull", name).code == 0
+    shown = machine.run("models", "show", name, "--json").json
+    assert (shown["state"], shown["download"] > 0) == ("converted", True)
+    removed = machine.run("models", "rm", name, "--download")
+    assert (removed.code, "removed the download" in removed.err) == (0, True)
+    gone = machine.run("models", "show", QWEN2, "--json").json
+    assert (gone["state"], gone["download"]) == ("not here", 0)
+
+
 def killed_pull(hub: HubServer, machine: Machine, number: signal.Signals) -> "tuple[str, int]":
     """Pull until 20,000 bytes of the second shard are there, then send a signal; (what it said, how it ended)."""
     hub.cut[SHARDS[1]] = [("stall", 20_000)]
@@ -300,6 +311,13 @@ def test_folders_that_cannot_be_converted(tmp_path: Path) -> None:
     assert_refused(run("models", "convert", str(tmp_path / "nowhere")), "nowhere is not a folder")
     assert_refused(run("models", "convert", str(tmp_path)), "holds no config.json")
     assert_refused(run("models", "pull", str(tmp_path)), "models convert")
+
+
+@pytest.mark.parametrize("flags", [["--remove-download"], ["--beacon-bits", "4"]])
+def test_what_only_a_conversion_can_do_is_not_promised_without_one(flags: list[str]) -> None:
+    refused = run("models", "pull", QWEN2, "--no-convert", *flags)
+    assert (refused.code, refused.out) == (2, "")
+    assert flags[0] in refused.err
 
 
 def test_a_damaged_model_is_listed_and_can_be_removed(tmp_path: Path, models_dir: Path, book: Path) -> None:

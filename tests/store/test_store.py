@@ -13,6 +13,7 @@ import pytest
 
 from beacon_cli.errors import CacheError
 from beacon_cli.store import Store, default_root
+from beacon_cli.store.archive import Archive, export
 from tests.store import synthetic_cache
 from tests.store.synthetic_cache import DOCUMENT, IDENTITY, KEY, SUBJECT, build, contents, entry_in
 
@@ -100,6 +101,31 @@ def test_removing_leaves_nothing_but_the_lock_file(store: Store) -> None:
     store.remove(entry)
     assert list((store.path / "documents").iterdir()) == []
     store.remove(entry)
+
+
+def test_a_cache_that_is_read_can_be_replaced_by_an_import(tmp_path: Path) -> None:
+    archive = tmp_path / "book.beacon"
+    export(build(tmp_path / "other", seed=50), archive)
+    entry = build(tmp_path / "cache")
+    with entry.in_use():
+        before = entry.open()
+        Archive(archive).install(Store(tmp_path / "cache"), None, replace_existing=True)
+        assert list(before)
+    new, there = entry.manifest(), entry_in(tmp_path / "other").manifest()
+    assert new is not None
+    assert there is not None
+    assert new.files == there.files
+    assert list(entry.open())
+
+
+def test_what_a_killed_import_left_beside_a_cache_goes(store: Store) -> None:
+    entry = build(store.path)
+    whole = contents(entry.folder)
+    (store.path / "documents" / f"{KEY}.importing").mkdir()
+    (entry.folder / "memory-00000-0123456789abcdef.safetensors").write_bytes(b"moved there already")
+    store.sweep()
+    assert contents(entry.folder) == whole
+    assert list((store.path / "documents").iterdir()) == [entry.folder]
 
 
 def test_a_cache_that_is_being_built_is_not_removed(store: Store) -> None:

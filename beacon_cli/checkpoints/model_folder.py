@@ -1,0 +1,124 @@
+"""A model's folder: which files make it one, and whether they are there; their tensors are not read."""
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from beacon_cli.errors import ModelError
+
+Kind = Literal["model", "beacon"]
+
+CONFIG = "config.json"
+WEIGHTS = "model*.safetensors"
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_NEEDED: dict[Kind, tuple[str, ...]] = {
+    "model": (CONFIG, WEIGHTS),
+    "beacon": ("beacon_config.json", "beacon.safetensors"),
+}
+# What belongs to a model in whatever form its weights are.
+COMPANIONS = (
+    "generation_config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "*.jinja",
+    "LICEN[CS]E*",
+    "NOTICE*",
+    "README.md",
+)
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Check that `folder` holds a whole base model.
+
+    Raises:
+        ModelError: if `config.json`, the weights, or some of their shards are missing.
+    """
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read ({error.strerror}): give the folder of a model") from error
+    check_names(str(folder), names, "model")
+    if SINGLE in names or INDEX not in names:
+        return
+    shards = sorted(set(read_index(folder).values()))
+    if missing := [shard for shard in shards if shard not in names]:
+        raise ModelError(
+            f"{folder} misses {len(missing)} of its {len(shards)} shards ({missing[0]}): download it again"
+        )
+
+
+def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
+    """Check that files of these `names` make a model or beacon; `place` is what to call where they are.
+
+    Raises:
+        ModelError: if a kind of file that is needed is not among them.
+    """
+    for pattern in _NEEDED[kind]:
+        if any(fnmatchcase(name, pattern) for name in names):
+            continue
+        pickled = sorted(name for name in names if name.endswith(_PICKLED))
+        if pattern == WEIGHTS and pickled:
+            raise ModelError(
+                f"{place} holds only pickled weights ({pickled[0]}), which are never loaded because they can run code: "
+                "choose a model with safetensors weights, or convert it"
+            )
+        raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
+
+
+def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
+    """The settings in a folder, of a model or (in a file of another `name`) of a beacon.
+
+    Raises:
+        ModelError: if they are missing or damaged.
+    """
+    path = folder / name
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): give the folder of a whole model") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({error}): download or convert the model again") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{path} is damaged (no mapping): download or convert the model again")
+    return settings
+
+
+def read_index(folder: Path) -> dict[str, str]:
+    """The shard that each tensor is in, for a model of several.
+
+    Raises:
+        ModelError: if that is missing or damaged, or names a shard that is none or not in this folder.
+    """
+    places = read_settings(folder, INDEX).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
+        raise ModelError(f"{folder / INDEX} is damaged (no weight_map): download or convert the model again")
+    for shard in places.values():
+        if "/" in shard or "\\" in shard or not fnmatchcase(shard, WEIGHTS):
+            raise ModelError(
+                f"{folder / INDEX} names {shard!r} as a shard, which is no {WEIGHTS} beside it: use another model"
+            )
+    return places
+
+
+def is_merged(folder: Path) -> bool:
+    """Whether the model in `folder` has its beacon in it."""
+    return any(key.startswith("beacon_") for key in read_settings(folder))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with a base model's weights, by name; a beacon's, and those for other tools, are not among them."""
+    return sorted(path for path in folder.glob(WEIGHTS) if path.is_file())
+
+
+def companions(folder: Path) -> list[Path]:
+    """The files of a model that are neither its weights nor their configuration: its tokenizer's, its licence."""
+    names = sorted(path for path in folder.iterdir() if path.is_file())
+    return [path for path in names if any(fnmatchcase(path.name, pattern) for pattern in COMPANIONS)]
