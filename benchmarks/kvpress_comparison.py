@@ -13,7 +13,9 @@ not: it is no condensing method, but what the tool's user gets.
 import argparse
 import json
 import os
+import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -92,9 +94,16 @@ def main() -> None:
             named = f"kvpress, {press} {ratio}x" if ratio > 1 else "kvpress, nothing pruned"
             records.append(Record(named, key, sample.group, scores, None, 1.0, {"answer": answer}))
     print(markdown(*table(aggregate(records, ["set"]), "set")))
-    print(f"{time.perf_counter() - began:.0f} s, {len(read)} questions")
+    seconds = time.perf_counter() - began
+    print(f"{seconds:.0f} s, {len(read)} questions")
     if options.out:
-        options.out.write_text(json.dumps([vars(record) for record in records], ensure_ascii=False, indent=1) + "\n")
+        found = {
+            "command": shlex.join(["benchmarks/kvpress_comparison.py", *sys.argv[1:]]),
+            "seconds": seconds,
+            "threads": torch.get_num_threads(),
+            "records": [vars(record) for record in records],
+        }
+        options.out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

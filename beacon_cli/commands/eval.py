@@ -13,6 +13,7 @@ from beacon_cli.console import Console
 from beacon_cli.events import Evaluated
 
 METHODS = ("full", "truncated", "streaming", "beacon", "ask")
+LONGEST = 4 << 20
 Task = Literal["passkey", "needle", "topic", "perplexity", "qa"]
 
 
@@ -52,6 +53,7 @@ def evaluate(
             "--samples",
             metavar="N",
             min=1,
+            max=10_000,
             help="Questions for each length (needle: and depth); qa: of each file, drawn at random.",
             show_default="10; needle: 1; qa: all",
         ),
@@ -66,6 +68,15 @@ def evaluate(
             "window; beacon: from condensed memory alone; ask: as beacon ask does it, with passages read again.",
         ),
     ] = ",".join(METHODS),
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--stream",
+            metavar="N",
+            help="streaming: tokens that sink and window hold together.",
+            show_default="the model's context",
+        ),
+    ] = None,
     needle: Annotated[
         str | None, typer.Option("--needle", metavar="TEXT", help="needle: the sentence to hide.", show_default="own")
     ] = None,
@@ -108,11 +119,12 @@ def evaluate(
         command=shlex.join(["beacon", *sys.argv[1:]]),
         files=tuple(files or ()),
         ratios=None if ratios is None else tuple(dict.fromkeys(_numbers(ratios, "--ratios", 1))),
-        lengths=tuple(sorted(set(_numbers(lengths, "--lengths", 2)))),
+        lengths=tuple(sorted(set(_numbers(lengths, "--lengths", 2, LONGEST)))),
         depths=tuple(depth / 100 for depth in sorted(set(_numbers(depths, "--depths", 0, 100)))),
         samples=samples,
         seed=seed,
         needle=Needle(*map(str, given)) if needle else None,
+        stream=None if stream is None else _number(stream, "--stream", 8),
         out=out,
     )
     console = Console(quiet=quiet, as_json=as_json)
@@ -131,17 +143,20 @@ def _check_files(task: Task, files: list[Path]) -> None:
 
 
 def _numbers(text: str, flag: str, least: int, most: int | None = None) -> tuple[int, ...]:
-    """Whole numbers with commas between them; `k` behind one means 1,024."""
-    numbers = []
-    for part in text.split(","):
-        found = re.fullmatch(r"(\d{1,9})(k?)", part.strip().lower())
-        number = int(found[1]) * (1024 if found[2] else 1) if found else -1
-        if number < least or (most is not None and number > most):
-            raise typer.BadParameter(
-                f"{part!r} cannot be used; write whole numbers like 4,8 or 4k,16k", param_hint=flag
-            )
-        numbers.append(number)
-    return tuple(numbers)
+    """Whole numbers with commas between them."""
+    return tuple(_number(part, flag, least, most) for part in text.split(","))
+
+
+def _number(text: str, flag: str, least: int, most: int | None = None) -> int:
+    """A whole number; `k` behind it means 1,024."""
+    found = re.fullmatch(r"(\d{1,9})(k?)", text.strip().lower())
+    number = int(found[1]) * (1024 if found[2] else 1) if found else -1
+    if number < least or (most is not None and number > most):
+        span = f"from {least} on" if most is None else f"from {least} to {most:,}"
+        raise typer.BadParameter(
+            f"{text!r} cannot be used; write whole numbers {span}, like 4,8 or 4k,16k", param_hint=flag
+        )
+    return number
 
 
 def _show(console: Console, result: Evaluated) -> None:
@@ -149,5 +164,7 @@ def _show(console: Console, result: Evaluated) -> None:
         console.print_json(result.results)
         return
     console.print_table(result.columns, result.rows)
+    if result.rows:
+        console.note(result.results["caption"])
     for path in result.paths:
         console.note(f"written: {path}")

@@ -118,27 +118,53 @@ def train(
         ),
     ] = None,
     pack: Annotated[
-        bool | None, Flag("--pack/--no-pack", help="Join short texts.", show_default="no", rich_help_panel=_LESSON)
+        bool | None,
+        Flag(
+            "--pack/--no-pack",
+            show_default="no",
+            rich_help_panel=_LESSON,
+            help="Join texts up to --max-tokens, an end token between them; each has those before it in memory.",
+        ),
     ] = None,
     skip_bad: Annotated[
         bool | None,
-        Flag("--skip-bad", help="Pass over what cannot be learned from.", show_default=False, rich_help_panel=_LESSON),
+        Flag(
+            "--skip-bad",
+            help="Pass over what cannot be learned from, and name it.",
+            show_default=False,
+            rich_help_panel=_LESSON,
+        ),
     ] = None,
     eval_data: Annotated[
         list[str] | None, Flag("--eval-data", metavar="DATA", help="To validate on.", rich_help_panel=_LESSON)
     ] = None,
     eval_every: Annotated[
-        int | None, Flag("--eval-every", metavar="STEPS", show_default="100", rich_help_panel=_LESSON)
+        int | None,
+        Flag(
+            "--eval-every",
+            metavar="STEPS",
+            help="Between validations.",
+            show_default="100",
+            rich_help_panel=_LESSON,
+        ),
     ] = None,
     lr: Annotated[
         float | None,
         Flag("--lr", metavar="RATE", help="Highest learning rate.", show_default="5e-5", rich_help_panel=_PACE),
     ] = None,
     warmup: Annotated[
-        int | None, Flag("--warmup", metavar="STEPS", show_default="a twentieth of all", rich_help_panel=_PACE)
+        int | None,
+        Flag(
+            "--warmup",
+            metavar="STEPS",
+            help="In which the rate rises; then it falls as a cosine does, to a twentieth.",
+            show_default="a twentieth of all",
+            rich_help_panel=_PACE,
+        ),
     ] = None,
     weight_decay: Annotated[
-        float | None, Flag("--weight-decay", metavar="X", show_default="0", rich_help_panel=_PACE)
+        float | None,
+        Flag("--weight-decay", metavar="X", help="AdamW's.", show_default="0", rich_help_panel=_PACE),
     ] = None,
     clip: Annotated[
         float | None,
@@ -185,7 +211,14 @@ def train(
         ),
     ] = None,
     save_every: Annotated[
-        int | None, Flag("--save-every", metavar="STEPS", show_default="100", rich_help_panel=_PACE)
+        int | None,
+        Flag(
+            "--save-every",
+            metavar="STEPS",
+            help="Between checkpoints.",
+            show_default="100",
+            rich_help_panel=_PACE,
+        ),
     ] = None,
     keep: Annotated[
         int | None,

@@ -1,4 +1,4 @@
-"""The same LLM without a beacon: full attention up to its context, a text cut to fit, and a sink with a window."""
+"""The same LLM without a beacon: full attention up to its context, and to a text cut to fit."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,24 +15,20 @@ from beacon_cli.evaluation.samples import Sample
 from beacon_cli.evaluation.sequences import Reading, duplicate
 from beacon_cli.prompts import Frame
 
-# Tokens of a pass, and the tokens that StreamingLLM (arXiv 2309.17453) never lets go.
+# Tokens of a pass.
 STEP = 512
-SINK = 4
 
 
 class Plain:
-    """The model alone.
+    """The model alone."""
 
-    Args:
-        window: rows that are kept at most: the first `SINK`, and the last ones, moved up behind them (StreamingLLM
-            gives keys positions within its cache); None keeps all. Rows are let go a pass at a time.
-    """
+    step = STEP
 
-    def __init__(self, engine: Engine, window: int | None = None) -> None:
-        self._engine, self._window = engine, window
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         decoder: Any = decoder_of(engine.model)
+        engine.rotary.reset()
         self._decoder, self._memory = decoder, Memory(len(decoder.layers), engine.rotary)
-        self.step = STEP if window is None else max(1, min(STEP, window // 4))
 
     @property
     def rows(self) -> int:
@@ -40,8 +36,8 @@ class Plain:
 
     @torch.inference_mode()
     def feed(self, ids: Sequence[int]) -> Iterator[Tensor]:
-        for first in range(0, len(ids), self.step):
-            yield self._run(ids[first : first + self.step])
+        for first in range(0, len(ids), STEP):
+            yield self._run(ids[first : first + STEP])
 
     def fork(self) -> "Plain":
         twin: Plain = duplicate(self, self._engine, self._decoder, self._engine.rotary)
@@ -49,9 +45,6 @@ class Plain:
 
     def _run(self, ids: Sequence[int]) -> Tensor:
         memory, device = self._memory, self._engine.device
-        if self._window is not None and memory.size + len(ids) > self._window:
-            first = SINK + max(memory.size + len(ids) - self._window, self.step)
-            memory.finish_interval(SINK, (), (), range(first - SINK, memory.size - SINK))
         end = memory.size + len(ids)
         memory.extend_positions(end)
         positions = range(memory.size, end)
@@ -121,19 +114,3 @@ class Truncated(Method):
             scored = torch.cat(list(running_losses(self.engine, self.start(0), ids[first:end], opening)))
             yield scored[done - first - 1 :]
             done = end
-
-
-class Streaming(Method):
-    """A sink and a sliding window, as StreamingLLM has them, together as large as the model's context."""
-
-    def __init__(self, engine: Engine, frame: Frame) -> None:
-        super().__init__("streaming", engine, frame)
-
-    def start(self, ratio: int) -> Reading:
-        return Plain(self.engine, self.engine.source.context)
-
-    def prompt(self, sample: Sample, room: int) -> Prompt:
-        return Prompt(self._document(sample), self._request(sample))
-
-    def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
-        return running_losses(self.engine, self.start(0), ids, self.frame.opening)

@@ -46,12 +46,17 @@ class Condensing:
 class Condensed(Method):
     """From the condensed memory alone, at a fixed ratio; the unfinished interval and the request are read raw."""
 
+    reads = "condensed"
+
     def __init__(self, engine: Engine, frame: Frame, ratio: int) -> None:
         super().__init__(f"beacon {ratio}x", engine, frame)
         self._ratio = ratio
 
     def start(self, ratio: int) -> Condensing:
         return Condensing(self.engine, ratio)
+
+    def ratio(self, sample: Sample, room: int) -> int:
+        return self._ratio
 
     def prompt(self, sample: Sample, room: int) -> Prompt:
         return self._condensed(self._ratio, sample, self._request(sample), room)
@@ -93,12 +98,16 @@ class Ask(Condensed):
         super().__init__(engine, frame, 0)
         self.name, self._passages = "ask", passages
 
-    def prompt(self, sample: Sample, room: int) -> Prompt:
-        source, tokens = self.engine.source, len(self.frame.opening) + len(sample.ids)
+    def ratio(self, sample: Sample, room: int) -> int:
+        tokens = len(self.frame.opening) + len(sample.ids)
         needed = len(self._request(sample)) + self._passages * PASSAGE_TOKENS + room
-        ratio = budget.smallest_ratio(source, tokens, needed)
+        ratio = budget.smallest_ratio(self.engine.source, tokens, needed)
         if ratio is None:
             raise DoesNotFitError(f"{tokens:,} tokens fit at no ratio")
+        return ratio
+
+    def prompt(self, sample: Sample, room: int) -> Prompt:
+        ratio = self.ratio(sample, room)
         pages = [PageText(number, str(number), text, 0, 0) for number, text in enumerate(sample.pages, 1)]
         again = find_passages(split_passages(pages), sample.question, self._passages)
         return self._condensed(ratio, sample, self._request(sample, [passage.text for passage in again]), room)

@@ -23,7 +23,7 @@ from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
 from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.perplexity import Text
 from beacon_cli.evaluation.qa import qa
-from beacon_cli.evaluation.records import Journal
+from beacon_cli.evaluation.records import Journal, cannot_write
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
@@ -53,6 +53,7 @@ class Plan:
         depths: of needles, 0 to 1.
         samples: questions of each kind; None takes the task's own number, or all.
         needle: to hide instead of the tool's own.
+        stream: rows that streaming keeps; None takes the model's context.
         out: folder of the results; None keeps them nowhere.
     """
 
@@ -66,6 +67,7 @@ class Plan:
     samples: int | None = None
     seed: int = 0
     needle: Needle | None = None
+    stream: int | None = None
     out: Path | None = None
 
 
@@ -77,6 +79,10 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
     """
     source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
+    if plan.stream is not None and plan.stream > source.context:
+        raise SettingsError(
+            f"--stream {plan.stream:,} is more than the model's {source.context:,} positions: give less"
+        )
     task, texts = _prepared(plan, source.tokenizer)
     settings = {"files": [text.sha256 for text in texts]} if task is None else task.settings
     identity = {
@@ -90,6 +96,7 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
         "samples": plan.samples,
         "seed": plan.seed,
         "passages": options.passages,
+        "stream": plan.stream,
         "settings": settings,
     }
     journal = Journal(plan.out, identity)
@@ -98,14 +105,15 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
     if engine.note:
         yield Note(engine.note)
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages)
+    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages, plan.stream)
     if task is None:
         yield from predict_texts(methods, texts, plan.lengths, journal)
     else:
         yield from answer_questions(methods, task, journal)
     header = {**identity, "command": plan.command, **_circumstances(engine), "seconds": time.perf_counter() - began}
     records = [record for method in methods for record in journal.records if record.method == method.name]
-    found = report.results(header, "length" if task is None else task.axis, records)
+    axis, metrics = ("length", ["loss"]) if task is None else (task.axis, list(task.metrics))
+    found = report.results(header, axis, records, metrics)
     yield from _kept(plan.out, found)
 
 
@@ -174,4 +182,6 @@ def _kept(out: Path | None, found: dict[str, Any]) -> Generator[Event, None, Non
             paths = [*paths, *plots.draw(out, found)]
         except ImportError:
             yield Note("no pictures: matplotlib is not installed; pip install 'beacon-cli[plots]' brings it")
+        except OSError as error:
+            raise cannot_write(out, error) from error
     yield Evaluated(columns, rows, found, tuple(map(str, paths)))

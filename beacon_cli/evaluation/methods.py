@@ -37,7 +37,12 @@ class Method(ABC):
     Args:
         name: as the tables have it.
         frame: of the chat template.
+
+    Attributes:
+        reads: "plain", "streaming" or "condensed": two methods that read alike, at the same ratio, can share a reading.
     """
+
+    reads = "plain"
 
     def __init__(self, name: str, engine: Engine, frame: Frame) -> None:
         self.name, self.engine, self.frame = name, engine, frame
@@ -45,6 +50,14 @@ class Method(ABC):
     @abstractmethod
     def start(self, ratio: int) -> Reading:
         """A reading of nothing yet."""
+
+    def ratio(self, sample: Sample, room: int) -> int:
+        """At which it condenses a sample's document, see `prompt`; 0 if it does not.
+
+        Raises:
+            DoesNotFitError: if it is too long at any.
+        """
+        return 0
 
     @abstractmethod
     def prompt(self, sample: Sample, room: int) -> Prompt:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
 from beacon_cli.tokenization.tokenizer import Tokenizer
@@ -42,7 +43,13 @@ def needle(
     samples: int,
     seed: int,
 ) -> QuestionTask:
-    """`samples` needles at each length and depth; the tool's own ones, with random values, unless one is `given`."""
+    """`samples` needles at each length and depth; the tool's own ones unless one is `given`; with random values.
+
+    Raises:
+        SettingsError: if the haystack is empty, or only the question or answer of the needle has a random value.
+    """
+    if given and "{value}" in given.question + given.answer and "{value}" not in given.sentence:
+        raise SettingsError("--needle says no {value}, which the question or the answer has: write it in there, too")
     haystack = Haystack(tokenizer, text)
 
     def generate() -> Iterator[Sample]:
@@ -51,7 +58,7 @@ def needle(
                 for number in range(samples):
                     rng = random.Random(f"needle {seed} {length} {depth} {number}")
                     value = rng.choice(_BEGINNINGS) + rng.choice(_ENDS)
-                    hidden = given or rng.choice(OWN).filled(value)
+                    hidden = (given or rng.choice(OWN)).filled(value)
                     group, key = {"length": length, "depth": depth}, f"{length}-{depth:.3f}-{number}"
                     place = haystack.hide(hidden.sentence, length, depth)
                     yield hidden_sample(tokenizer, key, group, place, hidden.question, hidden.answer)

@@ -6,10 +6,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from beacon_cli.condensing.streams import PAGE_END
-from beacon_cli.documents import open_document
+from beacon_cli.documents import TEXT_VERSION, open_document
+from beacon_cli.documents.raw import open_raw
 from beacon_cli.documents.slicing import slices
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import exact_match, f1
@@ -54,8 +55,17 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
                 ids = [token for page in pages for token in tokenizer.encode(page + PAGE_END)]
             yield Sample(row.key, {"set": row.set_name}, ids, pages, row.question, row.answers)
 
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    return QuestionTask("qa", "set", {"exact": exact_match, "f1": f1}, 48, len(rows), generate, {"questions": digests})
+    digests = {path.name: _sha256(str(path)) for path in paths}
+    named = " ".join(_sha256(path) for path in dict.fromkeys(row.path for row in rows) if path is not None)
+    documents = hashlib.sha256(named.encode()).hexdigest()
+    settings = {"questions": digests, "documents_sha256": documents, "text_version": TEXT_VERSION}
+    return QuestionTask("qa", "set", {"exact": exact_match, "f1": f1}, 48, len(rows), generate, settings)
+
+
+def _sha256(path: str) -> str:
+    raw = open_raw(path)
+    with raw.file:
+        return raw.sha256
 
 
 def _pages(row: _Row) -> list[str]:
@@ -68,8 +78,10 @@ def _pages(row: _Row) -> list[str]:
 def _rows(path: Path) -> Iterator[_Row]:
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read ({error}): give a file of JSON lines") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} cannot be read (it is no UTF-8): give a file of JSON lines") from error
     if not any(map(str.strip, lines)):
         raise SettingsError(f"{path} holds no questions; write one JSON object a line: document, question, answers")
     for number, line in enumerate(lines, 1):
@@ -85,12 +97,16 @@ def _row(path: Path, number: int, line: str) -> _Row:
     row = value if isinstance(value, dict) else {}
     text, where, question = (row.get(name) for name in ("document", "path", "question"))
     answers = row.get("answers")
-    named = isinstance(where, str) != isinstance(text, str)
+    named = _says(where) != _says(text)
     texts = isinstance(answers, list) and bool(answers) and all(isinstance(each, str) for each in answers)
-    if not (named and texts and isinstance(question, str)):
+    if not (named and texts and _says(question)):
         raise SettingsError(
             f"{path}, line {number}: it needs a question, a list of answers that are texts, and either document "
             "(the text itself) or path (of a file, from the folder of this one)"
         )
-    resolved = None if where is None else str(path.parent / where)
+    resolved = str(path.parent / where) if _says(where) else None
     return _Row(path.stem, f"{path.stem}-{number}", text, resolved, question, tuple(answers or ()))
+
+
+def _says(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip())

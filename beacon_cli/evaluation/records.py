@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,26 +52,59 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.exists() else []
-            # A line that an interruption cut short is measured again.
-            parsed = [value for value in map(_parsed, lines) if value is not None]
-            if parsed and parsed[0] != identity:
-                raise SettingsError(f"{folder} holds the results of another evaluation: choose another --out")
-            self.records = [Record(**value) for value in parsed[1:]]
-            whole = [json.dumps(value, ensure_ascii=False) for value in (identity, *map(asdict, self.records))]
-            self._path.write_text("\n".join(whole) + "\n", encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"results cannot be written to {folder} ({error}): choose another --out") from error
+            raise cannot_write(folder, error) from error
+        if any(lines):
+            # A line that an interruption cut short is measured again; the first one never is.
+            first, *others = map(_parsed, lines)
+            if first != identity:
+                raise SettingsError(f"{folder} holds the results of another evaluation: choose another --out")
+            self.records = [Record(**value) for value in others if value is not None]
+        write_whole(self._path, "".join(map(_line, (identity, *map(asdict, self.records)))))
 
     def add(self, records: list[Record]) -> None:
-        """Keep the records of one sample."""
+        """Keep the records of one sample.
+
+        Raises:
+            SettingsError: if they cannot be written.
+        """
         self.records += records
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.writelines(_line(asdict(record)) for record in records)
+            except OSError as error:
+                raise cannot_write(self._path.parent, error) from error
 
     def done(self) -> Iterator[tuple[str, str]]:
         """Method and key of what is measured."""
         return ((record.method, record.key) for record in self.records)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put a file in place at once: whatever interrupts it, what was there stays whole.
+
+    Raises:
+        SettingsError: if it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise cannot_write(path.parent, error) from error
+
+
+def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> SettingsError:
+    """What a user is told."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return SettingsError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.evaluation.metrics import bootstrap, perplexity, wilson
-from beacon_cli.evaluation.records import Record
+from beacon_cli.evaluation.records import Record, write_whole
 
 FORMAT = 1
 RESULTS, TABLE = "results.json", "table.md"
@@ -34,9 +34,13 @@ class Row:
     high: float | None
 
 
-def aggregate(records: Sequence[Record], by: Sequence[str]) -> list[Row]:
-    """A row for every method, group (told apart by the names in `by`) and metric, in the order of the records."""
-    metrics = list(dict.fromkeys(name for record in records for name in record.scores))
+def aggregate(records: Sequence[Record], by: Sequence[str], metrics: Sequence[str] = ()) -> list[Row]:
+    """A row for every method, group (told apart by the names in `by`) and metric, in the order of the records.
+
+    Args:
+        metrics: names of scores; without any, those that the records have.
+    """
+    metrics = metrics or list(dict.fromkeys(name for record in records for name in record.scores))
     cells: dict[tuple[str, tuple[Any, ...]], list[Record]] = {}
     for record in records:
         cells.setdefault((record.method, tuple(record.group.get(name) for name in by)), []).append(record)
@@ -62,16 +66,35 @@ def _row(method: str, group: dict[str, Any], metric: str, records: Sequence[Reco
     return Row(method, group, name, len(values), unread, mean, low, high)
 
 
+def caption(rows: Sequence[Row], axis: str) -> str:
+    """What the figures of `table` are, in one line; empty if there are none."""
+    metrics = {row.metric for row in rows}
+    if not metrics:
+        return ""
+    if "perplexity" in metrics:
+        what = "perplexity [95 % interval] of the tokens up to this position, from the column before on"
+    else:
+        share = "share of right answers" if "found" in metrics else "exact match and F1"
+        what = f"{share} [95 % interval] by {'length of the text in tokens' if axis == 'length' else axis}"
+    return what + ("; too long: does not fit the context" if any(row.value is None for row in rows) else "")
+
+
 def table(rows: Sequence[Row], axis: str) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells: a line for each method, a column for each value of `axis`, and metric if there are several."""
+    """Columns and cells: a line for each method, a column for each value of `axis`, and metric if there are several.
+
+    How many samples there are stands in the first column's title if it is the same everywhere, or else in the cells.
+    """
     metrics, values = dict.fromkeys(row.metric for row in rows), dict.fromkeys(row.group[axis] for row in rows)
     places = [(value, metric) for value in _in_order(values) for metric in metrics]
-    cells = {(row.method, row.group[axis], row.metric): _cell(row) for row in rows}
+    counts = {(row.count, row.unread) for row in rows if row.value is not None}
+    alike = len(counts) == 1 and all(not unread for _, unread in counts) and "perplexity" not in metrics
+    cells = {(row.method, row.group[axis], row.metric): cell(row, count=not alike) for row in rows}
     titles = [f"{value:,}" if isinstance(value, int) else str(value) for value, _ in places]
     if len(metrics) > 1:
         titles = [f"{title}: {metric}" for title, (_, metric) in zip(titles, places, strict=True)]
     methods = dict.fromkeys(row.method for row in rows)
-    return ["method", *titles], [[method, *(cells.get((method, *at), "") for at in places)] for method in methods]
+    first = f"method (n={counts.pop()[0]:,})" if alike else "method"
+    return [first, *titles], [[method, *(cells.get((method, *at), "") for at in places)] for method in methods]
 
 
 def _in_order(values: Iterable[Any]) -> list[Any]:
@@ -79,13 +102,20 @@ def _in_order(values: Iterable[Any]) -> list[Any]:
     return sorted(values, key=lambda value: value if isinstance(value, int | float) else 0)
 
 
-def _cell(row: Row) -> str:
+def cell(row: Row, *, count: bool) -> str:
+    """A row's value and interval; with the number of samples if they are to `count`."""
     if row.value is None or row.low is None or row.high is None:
-        return "does not fit"
-    part = f" of {row.count + row.unread}" if row.unread else ""
+        return "too long"
     if row.metric == "perplexity":
-        return f"{row.value:.2f} [{row.low:.2f}–{row.high:.2f}]"
-    return f"{100 * row.value:.0f} % [{100 * row.low:.0f}–{100 * row.high:.0f}] n={row.count}{part}"
+        return f"{_figure(row.value)} [{_figure(row.low)}–{_figure(row.high)}]"
+    part = f" of {row.count + row.unread:,}" if row.unread else ""
+    text = f"{100 * row.value:.0f} % [{100 * row.low:.0f}–{100 * row.high:.0f}]"
+    return f"{text} n={row.count:,}{part}" if count else text
+
+
+def _figure(value: float) -> str:
+    """Three digits or more."""
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -94,15 +124,17 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def results(header: dict[str, Any], axis: str, records: Sequence[Record]) -> dict[str, Any]:
-    """All that is known, for machines."""
+def results(header: dict[str, Any], axis: str, records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+    """All that is known, for machines; `metrics` are the names of the scores."""
     by = [axis, *(name for name in ("depth",) if any(name in record.group for record in records))]
+    rows = aggregate(records, [axis], metrics)
     return {
         "format": FORMAT,
         **header,
         "axis": axis,
-        "rows": [asdict(row) for row in aggregate(records, [axis])],
-        "cells": [asdict(row) for row in aggregate(records, by)] if len(by) > 1 else [],
+        "caption": caption(rows, axis),
+        "rows": [asdict(row) for row in rows],
+        "cells": [asdict(row) for row in aggregate(records, by, metrics)] if len(by) > 1 else [],
         "samples": [asdict(record) for record in records],
     }
 
@@ -113,10 +145,14 @@ def rows_of(found: dict[str, Any], part: str = "rows") -> list[Row]:
 
 
 def write(folder: Path, found: dict[str, Any]) -> list[Path]:
-    """`results.json` and `table.md` in `folder`; their paths."""
+    """`results.json` and `table.md` in `folder`; their paths.
+
+    Raises:
+        SettingsError: if they cannot be written.
+    """
     paths = [folder / RESULTS, folder / TABLE]
-    paths[0].write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    title = f"# {found['task']}\n\n`{found['command']}`\n\n"
+    write_whole(paths[0], json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    title = f"# {found['task']}\n\n`{found['command']}`\n\n{found['caption']}\n\n"
     parts = [title + markdown(*table(rows_of(found), found["axis"]))]
     cells = rows_of(found, "cells")
     for method in dict.fromkeys(row.method for row in cells):
@@ -124,5 +160,5 @@ def write(folder: Path, found: dict[str, Any]) -> list[Path]:
         lines = {row.group["depth"]: f"{100 * row.group['depth']:.0f} % deep" for row in mine}
         named = [Row(**{**asdict(row), "method": lines[row.group["depth"]]}) for row in mine]
         parts.append(f"## {method}\n\n" + markdown(*table(named, found["axis"])))
-    paths[1].write_text("\n".join(parts), encoding="utf-8")
+    write_whole(paths[1], "\n".join(parts))
     return paths

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from beacon_cli.engine import Engine
-from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
+from beacon_cli.evaluation.baselines import Full, Truncated
 from beacon_cli.evaluation.condensed import Ask, Condensed
 from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt
 from beacon_cli.evaluation.perplexity import Text, blocks, edges
 from beacon_cli.evaluation.records import Journal, Record
 from beacon_cli.evaluation.samples import QuestionTask, Sample
-from beacon_cli.evaluation.sequences import continuation, read
+from beacon_cli.evaluation.sequences import Reading, continuation, read
 from beacon_cli.evaluation.sharing import Shared
+from beacon_cli.evaluation.streaming import Streaming
 from beacon_cli.events import Counting, Event
 from beacon_cli.prompts import Frame
 
@@ -21,13 +22,18 @@ Item = TypeVar("Item")
 
 
 def make_methods(
-    names: Sequence[str], engine: Engine, frame: Frame, ratios: Sequence[int], passages: int
+    names: Sequence[str],
+    engine: Engine,
+    frame: Frame,
+    ratios: Sequence[int],
+    passages: int,
+    stream: int | None = None,
 ) -> list[Method]:
-    """The methods called `names`; `beacon` is one at each of `ratios`."""
+    """The methods called `names`; `beacon` is one at each of `ratios`, `streaming` keeps `stream` rows."""
     made: dict[str, list[Method]] = {
         "full": [Full(engine, frame)],
         "truncated": [Truncated(engine, frame)],
-        "streaming": [Streaming(engine, frame)],
+        "streaming": [Streaming(engine, frame, stream)],
         "beacon": [Condensed(engine, frame, ratio) for ratio in ratios],
         "ask": [Ask(engine, frame, passages)],
     }
@@ -35,9 +41,12 @@ def make_methods(
 
 
 def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Journal) -> Iterator[Event]:
-    """Measure every sample that `journal` does not hold yet."""
+    """Measure every sample that `journal` does not hold yet.
+
+    Methods that read a document alike are asked together, with the first of them.
+    """
     done = set(journal.done())
-    for method in methods:
+    for number, method in enumerate(methods):
         text, finished = f"{task.name}, {method.name}", sum(name == method.name for name, _ in done)
         yield Counting(text, finished, task.count)
         waiting = (sample for sample in task.samples() if (method.name, sample.key) not in done)
@@ -45,11 +54,15 @@ def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Jou
         for (sample, prompt), following in _with_next((each, _prompt(method, each, task)) for each in waiting):
             if isinstance(prompt, str):
                 details = {"tokens": len(sample.ids)}
-                record = Record(method.name, sample.key, sample.group, {}, prompt, 1.0, details)
+                records = [Record(method.name, sample.key, sample.group, {}, prompt, 1.0, details)]
             else:
-                after = following[1] if following is not None else None
-                record = _asked(method, task, sample, prompt, None if isinstance(after, str) else after, shared)
-            journal.add([record])
+                others = [other for other in methods[number + 1 :] if (other.name, sample.key) not in done]
+                asked = [(method, prompt), *_alike(prompt, method, others, sample, task)]
+                after = None if following is None or isinstance(following[1], str) else following[1]
+                readings = shared.readings(prompt, after, len(asked))
+                records = [_asked(each, task, sample, its, readings) for each, its in asked]
+            journal.add(records)
+            done.update((record.method, record.key) for record in records)
             finished += 1
             yield Counting(text, finished, task.count)
 
@@ -90,11 +103,24 @@ def _prompt(method: Method, sample: Sample, task: QuestionTask) -> Prompt | str:
         return str(problem)
 
 
-def _asked(
-    method: Method, task: QuestionTask, sample: Sample, prompt: Prompt, following: Prompt | None, shared: Shared
-) -> Record:
+def _alike(
+    prompt: Prompt, method: Method, others: Sequence[Method], sample: Sample, task: QuestionTask
+) -> Iterator[tuple[Method, Prompt]]:
+    """Those of `others` that read the prompt's very document as `method` does, and their prompts."""
+    for other in others:
+        if other.reads == method.reads:
+            try:
+                if other.ratio(sample, task.max_new_tokens) == prompt.ratio:
+                    its = other.prompt(sample, task.max_new_tokens)
+                    if its.document == prompt.document:
+                        yield other, its
+            except DoesNotFitError:
+                continue  # which its own turn will say
+
+
+def _asked(method: Method, task: QuestionTask, sample: Sample, prompt: Prompt, readings: Iterator[Reading]) -> Record:
     began = time.perf_counter()
-    reading = shared.read(prompt, following)
+    reading = next(readings)
     method.request_follows(reading)
     hidden = read(reading, prompt.request)
     rows = reading.rows

@@ -1,5 +1,6 @@
-"""Reading once what several texts begin with."""
+"""Reading once what several texts begin with, and what several methods read alike."""
 
+from collections.abc import Iterator
 from itertools import takewhile
 
 from beacon_cli.evaluation.methods import Method, Prompt
@@ -14,12 +15,25 @@ class Shared:
         self._ratio, self._ids = -1, list[int]()
         self._trunk: Reading | None = None
 
-    def read(self, prompt: Prompt, following: Prompt | None) -> Reading:
-        """A reading of the prompt's document.
+    def readings(self, prompt: Prompt, following: Prompt | None, count: int = 1) -> Iterator[Reading]:
+        """`count` readings of the prompt's document; each is to be used up before the next is taken.
 
         Args:
-            following: the prompt that will be read next, if any: what it begins with like this one is kept.
+            following: the prompt whose document will be read next, if any: what it begins with like this one is kept.
         """
+        if self._method.engine.rotary.grows:
+            # Its frequencies are those of the sequence that it read last: no two can go on from one beginning.
+            for _ in range(count):
+                yield self._on(self._method.start(prompt.ratio), prompt.document)
+            return
+        trunk = self._trunk_of(prompt, following)
+        reading = self._on(trunk.fork(), prompt.document[len(self._ids) :])
+        for _ in range(count - 1):
+            yield reading.fork()
+        yield reading
+
+    def _trunk_of(self, prompt: Prompt, following: Prompt | None) -> Reading:
+        """A reading of what `self._ids` then says: as much of the document as will be of use again."""
         ids = prompt.document
         if self._trunk is None or self._ratio != prompt.ratio or self._ids != ids[: len(self._ids)]:
             self._trunk, self._ratio, self._ids = self._method.start(prompt.ratio), prompt.ratio, []
@@ -29,9 +43,11 @@ class Shared:
             common = sum(1 for _ in alike)
         until = common // self._trunk.step * self._trunk.step
         if until > len(self._ids):
-            read(self._trunk, ids[len(self._ids) : until])
+            self._on(self._trunk, ids[len(self._ids) : until])
             self._ids = ids[:until]
-        reading = self._trunk.fork()
-        if len(ids) > len(self._ids):
-            read(reading, ids[len(self._ids) :])
+        return self._trunk
+
+    def _on(self, reading: Reading, ids: list[int]) -> Reading:
+        if ids:
+            read(reading, ids)
         return reading

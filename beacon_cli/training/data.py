@@ -15,6 +15,8 @@ from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.errors import BeaconError, DocumentError, TrainingError
 from beacon_cli.training.layouts import Layouts, Sample, text_pages
 
+LINES = (".jsonl", ".ndjson")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 KINDS = '{"text": …}, {"document": …, "question": …, "answer": …} or {"messages": […]}'
 
 
@@ -100,17 +102,26 @@ def read_data(
             else:
                 data.dropped += _cut(content, item.where, limits, data.samples)
         except BeaconError as error:
+            # What concerns a document begins with its name already.
+            bad = f"{item.where}: {str(error).removeprefix(f'{item.where}: ')}"
             if not skip_bad:
-                raise TrainingError(f"{item.where}: {error} (--skip-bad passes over such texts)") from error
-            data.bad.append(f"{item.where}: {error}")
+                raise TrainingError(f"{bad} (--skip-bad passes over such texts)") from error
+            data.bad.append(bad)
     if len(packed) < limits.shortest:
         data.dropped += len(packed)
     else:
         data.dropped += _cut(packed, "packed texts", limits, data.samples)
     if not data.samples:
-        first = f"; the first of {len(data.bad)} that were skipped is {data.bad[0]}" if data.bad else ""
-        raise TrainingError(f"{', '.join(paths)}: nothing to learn from{first}")
+        raise TrainingError(f"{', '.join(paths)}: nothing to learn from{_why_nothing(data, limits)}")
     return data
+
+
+def _why_nothing(data: TrainingData, limits: Limits) -> str:
+    if data.bad:
+        return f"; the first of {len(data.bad)} that were skipped is {data.bad[0]}"
+    if data.dropped:
+        return f"; all texts together are {data.dropped} tokens, and a window of {limits.window} takes more"
+    return ": every file is empty, so name others"
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,9 @@ class _Answer:
 
 def _items(paths: Sequence[str]) -> Iterator[_Item]:
     for path in _files(paths):
-        if path.suffix.lower() != ".jsonl":
+        if path.suffix.lower() == ".json":
+            raise TrainingError(f"{path}: a .json file is not read; write its values into a .jsonl file, a line each")
+        if path.suffix.lower() not in LINES:
             yield _Item(str(path), path)
             continue
         try:
@@ -144,26 +157,27 @@ def _items(paths: Sequence[str]) -> Iterator[_Item]:
 
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
-    for path in map(Path, paths):
+    for name in paths:
+        path = Path(name)
+        if not name or (name != "-" and not path.exists()):
+            raise TrainingError(f"{name!r} is not there: check the path of the training data")
         if not path.is_dir():
             yield path
             continue
-        known = SUFFIXES | {".jsonl"}
+        known = SUFFIXES.union(LINES)
         found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in known and each.is_file()]
-        if not found:
+        shown = [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
+        if not shown:
             raise TrainingError(f"{path} holds no training data: it takes {', '.join(sorted(known))}")
-        yield from found
+        yield from shown
 
 
 def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:
     if item.line is None:
         with open_document(str(item.path)) as file:
             return layouts.text([page.text for page in file.pages()])
-    try:
-        value = json.loads(item.line)
-    except ValueError as error:
-        raise TrainingError(f"not JSON ({error}): every line must be {KINDS}") from error
-    if not isinstance(value, dict) or not ({"text", "messages"} & value.keys() or "document" in value):
+    value = _parsed(item.line)
+    if not isinstance(value, dict) or not {"text", "messages", "document", "question", "answer"} & value.keys():
         raise TrainingError(f"an unknown kind of line: it must be {KINDS}")
     if "messages" in value:
         return _Answer(*layouts.chat(_messages(value["messages"])))
@@ -171,6 +185,18 @@ def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:
         return layouts.text(_pages(value, "text"))
     document, question, answer = (_string(value, name) for name in ("document", "question", "answer"))
     return _Answer(*layouts.question(document, question, answer))
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig").strip())
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"not UTF-8 (byte {error.start + 1} of the line): convert the file") from error
+    except json.JSONDecodeError as error:
+        what = f"{error.msg}, character {error.pos + 1} of the line"
+        raise TrainingError(f"not JSON ({what}): every line must be {KINDS}") from error
+    except (ValueError, RecursionError) as error:  # numbers and nesting beyond what Python takes
+        raise TrainingError(f"not JSON that can be read ({error}): every line must be {KINDS}") from error
 
 
 def _string(value: dict[str, Any], name: str) -> str:
@@ -192,7 +218,10 @@ def _messages(value: Any) -> list[dict[str, str]]:
     if not isinstance(value, list) or not all(
         isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
     ):
-        raise TrainingError('messages must be a list of {"role": …, "content": …}')
+        raise TrainingError('messages must be a list of {"role": …, "content": …}, both of them texts')
+    unknown = [message["role"] for message in value if message["role"] not in ROLES]
+    if unknown:
+        raise TrainingError(f"the role {unknown[0]!r} is not known: it must be one of {', '.join(ROLES)}")
     return [{"role": message["role"], "content": message["content"]} for message in value]
 
 

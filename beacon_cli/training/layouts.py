@@ -69,7 +69,8 @@ class Layouts:
         whole = self._tokenizer.render(messages, add_generation_prompt=False)
         spans = []
         for index, message in enumerate(messages):
-            if message["role"] != "assistant" or not message["content"].strip():
+            # What opens a conversation answers nothing; and some templates fail for no message at all.
+            if not index or message["role"] != "assistant" or not message["content"].strip():
                 continue
             before = self._tokenizer.render(messages[:index], add_generation_prompt=True)
             after = self._tokenizer.render(messages[: index + 1], add_generation_prompt=False)

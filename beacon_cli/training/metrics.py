@@ -19,9 +19,11 @@ class Metrics:
         self._path = folder / METRICS_FILE
         self.records: list[dict[str, Any]] = []
 
-    def go_on_from(self, step: int) -> None:
-        """Keep what was recorded up to and with `step`, and nothing that came after."""
-        self.records = [record for record in _read(self._path) if record["step"] <= step]
+    def go_on_from(self, step: int, *, write: bool = True) -> None:
+        """Keep what was recorded up to and with `step`, and nothing that came after; at step 0, nothing."""
+        self.records = [record for record in _read(self._path) if record["step"] <= step] if step else []
+        if not write:
+            return
         temporary = self._path.with_suffix(".tmp")
         try:
             temporary.write_text("".join(map(_line, self.records)), encoding="utf-8")
@@ -37,6 +39,10 @@ class Metrics:
                 file.write(_line(record))
         except OSError as error:
             raise _cannot_write(self._path, error) from error
+
+    def validated(self, step: int) -> bool:
+        """Whether a validation after `step` is recorded."""
+        return any("validation" in record for record in self.records if record["step"] == step)
 
     def plot(self) -> bool:
         """Draw the curves into `loss.png`; False where matplotlib is not installed."""

@@ -26,6 +26,8 @@ from beacon_cli.training.settings import COPY, TrainSettings, resolved
 
 WINDOWS = 8
 WARMUP = 0.05
+# Texts that are skipped and named.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
     max_tokens = settings.max_tokens or min(WINDOWS * config.window, base.context)
     limits = Limits.of(config, max_tokens)
     _check_context(config, limits, base, teacher=settings.objectives().keys() != {"ar"})
+    if unused := sorted(set(config.ratios) - set(config.usable_ratios)):
+        yield Note(f"ratios that do not divide the stride {config.stride} are left out: {', '.join(map(str, unused))}")
+    if config.stride != config.window:
+        yield Note("no command takes a beacon whose stride is not its window yet: this one is for comparisons only")
     yield Stage("reading the training data")
     layouts = Layouts(base.tokenizer)
     data = read_data(settings.data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
@@ -89,6 +95,7 @@ def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
     validation = None
     if settings.eval_data:
         validation = read_data(settings.eval_data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
+        yield from _remarks(validation)
     steps = settings.steps or math.ceil(settings.epochs * len(data.samples) / settings.batch)
     warmup = math.ceil(WARMUP * steps) if settings.warmup is None else settings.warmup
     settings = resolved(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
@@ -151,8 +158,10 @@ def _check_context(config: BeaconConfig, limits: Limits, base: BaseSource, *, te
 
 
 def _remarks(data: TrainingData) -> Generator[Event, None, None]:
-    if data.bad:
-        yield Note(f"{len(data.bad)} texts are skipped, of {len(data.bad) + len(data.samples)}: {data.bad[0]}")
+    for bad in data.bad[:SHOWN]:
+        yield Note(f"skipped: {bad}")
+    if len(data.bad) > SHOWN:
+        yield Note(f"skipped: {len(data.bad) - SHOWN:,} more, {len(data.bad):,} texts in all")
     if data.dropped:
         yield Note(f"{data.dropped:,} tokens at the end of texts are too few to learn from")
 

@@ -109,8 +109,12 @@ class RunFolder:
 
     def latest(self) -> Path | None:
         """The newest checkpoint."""
-        found = sorted(self._checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+        found = self._steps()
         return found[-1] if found else None
+
+    def _steps(self) -> list[Path]:
+        found = [path for path in self._checkpoints.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
     def load(self, beacon: Beacon, optimizer: torch.optim.Optimizer) -> Progress:
         """Set both to the newest checkpoint, if there is one.
@@ -175,7 +179,7 @@ class RunFolder:
         temporary.rmdir()
 
     def _prune(self) -> None:
-        for old in sorted(self._checkpoints.glob("step-*"), key=lambda path: int(path.name[5:]))[: -self.settings.keep]:
+        for old in self._steps()[: -self.settings.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _check(self, latest: Path) -> None:
@@ -222,8 +226,10 @@ def _sync(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
     try:
-        path.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
 

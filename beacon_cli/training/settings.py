@@ -14,6 +14,8 @@ from beacon_cli.errors import TrainingError
 
 COPY = "copy"
 OBJECTIVES = ("ar", "distill", "hidden")
+# Weights in float32 can be multiplied by it.
+LARGEST = 1e30
 PRECISIONS = ("auto", "bfloat16", "float32")
 # What the paper trains with, where neither the user nor another beacon says otherwise.
 PAPER = {"window": 2048, "ratios": (2, 4, 8, 16, 32)}
@@ -99,8 +101,8 @@ class TrainSettings:
             if value is not None and value < smallest:
                 raise TrainingError(f"{name} is {value}; it must be at least {smallest}")
         for name in ("lr", "clip", "epochs"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it must be a positive number")
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it must be a positive number up to {LARGEST:g}")
         if not 0 <= self.weight_decay < 1:
             raise TrainingError(f"weight_decay is {self.weight_decay}; it must be at least 0 and less than 1")
         self.objectives()
@@ -166,6 +168,8 @@ def load_train_settings(path: Path | None, flags: Mapping[str, Any]) -> TrainSet
             raise TrainingError(f"{path}: unknown setting {name!r}; known: {', '.join(kinds)}")
         values[name] = _converted(name, value, kinds[name], path)
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    if "epochs" in given:
+        values.pop("steps", None)  # which a finished run has in its file, instead of epochs
     return TrainSettings(**({"data": ()} | values | given))
 
 

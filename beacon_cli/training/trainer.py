@@ -103,23 +103,20 @@ class _Run:
             yield Note(loaded.note)
         beacon = self.trainee.beacon
         self.optimizer = torch.optim.AdamW(
-            beacon.parameters(),
-            lr=settings.lr,
-            betas=BETAS,
-            weight_decay=settings.weight_decay,
+            beacon.parameters(), lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay,
             fused=self.device.type == "cuda",
-        )
+        )  # fmt: skip
         self.progress = self.folder.load(beacon, self.optimizer)
         self.saved = self.progress.step
         data = self.prepared.data
         count = sum(parameter.numel() for parameter in beacon.parameters())
         yield TrainingBegun(self.prepared.base.name, count, len(data.samples), data.tokens, self.progress.step, steps)
-        if self.workers.rank == 0:
-            self.metrics.go_on_from(self.progress.step)
+        self.metrics.go_on_from(self.progress.step, write=self.workers.rank == 0)
         try:
             yield from self._steps(steps)
         except (KeyboardInterrupt, GeneratorExit):
             if self.workers.rank == 0 and self.progress.step > self.saved:
+                self._check_weights()
                 with uninterrupted():
                     self._save()
             raise
@@ -130,8 +127,9 @@ class _Run:
 
     def _steps(self, steps: int) -> Generator[Event | TrainingEvent, None, None]:
         settings, first, spent = self.settings, self.progress, 0.0
-        if first.step == 0 and self.prepared.validation is not None:
-            yield self._validate(self.prepared.validation)
+        # An interrupt may have come between a step and its validation.
+        if (data := self._due(first.step, steps)) and not self.metrics.validated(first.step):
+            yield self._validate(data)
         for step in range(first.step, steps):
             rate = learning_rate(step, steps, self.prepared.warmup, settings.lr)
             began = time.monotonic()
@@ -150,13 +148,18 @@ class _Run:
                 )  # fmt: skip
             left = (steps - step - 1) * spent / (step + 1 - first.step)
             yield TrainStep(step + 1, steps, outcome.loss, outcome.parts, rate, speed, left)
-            last = step + 1 == steps
-            if self.prepared.validation is not None and ((step + 1) % settings.eval_every == 0 or last):
-                yield self._validate(self.prepared.validation)
-            if ((step + 1) % settings.save_every == 0 or last) and self.workers.rank == 0:
-                with uninterrupted():
-                    saved = self._save()
-                yield saved
+            if data := self._due(step + 1, steps):
+                yield self._validate(data)
+            if (step + 1) % settings.save_every == 0 or step + 1 == steps:
+                self._check_weights()
+                if self.workers.rank == 0:
+                    with uninterrupted():
+                        saved = self._save()
+                    yield saved
+
+    def _due(self, step: int, steps: int) -> TrainingData | None:
+        """What is validated on after so many of the steps."""
+        return self.prepared.validation if step % self.settings.eval_every == 0 or step == steps else None
 
     def _gradients(self, step: int) -> _Outcome:
         """Read the `batch` texts of a step, of which this worker takes its share, and leave the gradients of all."""
@@ -181,14 +184,15 @@ class _Run:
         total, *means, tokens = sums.tolist()
         # All workers stop together, the one that read the text and those that wait for it.
         if not math.isfinite(total):
-            raise self._diverged("the loss", total, step, ", ".join(wrong) or "a text of another worker")
+            raise self._diverged(f"the loss is {total} in step {step + 1}", ", ".join(wrong) or "another worker's text")
         for parameter in parameters:
             if parameter.grad is None:  # one that no text of this worker's share has used
                 parameter.grad = torch.zeros_like(parameter)
             self.workers.sum(parameter.grad)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
         if not math.isfinite(norm):
-            raise self._diverged("the gradient", norm, step, ", ".join(samples[index].where for _, index in drawn))
+            read = ", ".join(samples[index].where for _, index in drawn)
+            raise self._diverged(f"the gradient is {norm} in step {step + 1}", read)
         shown = {
             name: mean / settings.batch for name, mean in zip(PARTS, means, strict=True) if self.objectives.has(name)
         }
@@ -241,6 +245,9 @@ class _Run:
         self.workers.sum(sums)
         *means, _ = (sums / sums[-1]).tolist()
         losses = dict(zip((*map(str, ratios), "full"), means, strict=True))
+        if wrong := [name for name, loss in losses.items() if not math.isfinite(loss)]:
+            what = f"the validation loss after step {self.progress.step} is {losses[wrong[0]]}"
+            raise self._diverged(what, f"ratio {wrong[0]}")
         self._record(validation=losses)
         return Validated(self.progress.step, losses)
 
@@ -254,13 +261,26 @@ class _Run:
         self.metrics.plot()
         return Saved(self.progress.step, folder)
 
-    def _diverged(self, what: str, value: float, step: int, where: str) -> TrainingError:
-        latest = self.folder.latest()
-        good = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
-        return TrainingError(
-            f"{what} is {value} in step {step + 1} ({where}); {good}: lower --lr ({self.settings.lr:g} now), or look "
-            "at that text"
-        )
+    def _check_weights(self) -> None:
+        """See whether one can go on from them, before they are saved as a good checkpoint.
+
+        Raises:
+            TrainingError: if one cannot.
+        """
+        done, samples = self.progress.step, self.prepared.data.samples
+        ((number, index),) = texts_of_step(done, 1, len(samples), self.settings.seed)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(samples[index], number).total
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        found = [loss, *(p.grad for p in self.trainee.beacon.parameters() if p.grad is not None)]
+        if not all(tensor.isfinite().all() for tensor in found):
+            what = f"with the weights after step {done} the loss or its gradient is no number"
+            raise self._diverged(what, samples[index].where)
+
+    def _diverged(self, what: str, where: str) -> TrainingError:
+        latest, lower = self.folder.latest(), f"a lower --lr ({self.settings.lr:g} now)"
+        good = f"start from the last good checkpoint with --init {latest}, another --out and {lower}"
+        return TrainingError(f"{what} ({where}): {good if latest else f'give {lower}'}, or look at that text")
 
 
 @contextmanager

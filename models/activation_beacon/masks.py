@@ -14,14 +14,19 @@ def pass_mask(plan: Pass, device: torch.device, *, always: bool = False) -> Tens
     Args:
         always: never None; for models whose own mask has a sliding window, which the method ignores (`FORMAT.md` 4.1).
     """
-    before = plan.memory + len(plan.cached)
-    new = len(plan.entries)
+    new, before = len(plan.entries), plan.memory + len(plan.cached)
     if plan.causal and not always and (new == 1 or before == 0):
         return None
+    return whole_mask(plan, device)
+
+
+def whole_mask(plan: Pass, device: torch.device) -> Tensor:
+    """`pass_mask`, never None."""
+    new, before = len(plan.entries), plan.memory + len(plan.cached)
+    mask = torch.ones(new, before + new, dtype=torch.bool, device=device)
     if plan.causal:
-        mask = torch.ones(new, before + new, dtype=torch.bool, device=device).tril(before)
+        mask = mask.tril(before)
     else:
-        mask = torch.ones(new, before + new, dtype=torch.bool, device=device)
         mask[:, : plan.memory] = sees_memory(plan, device)
         mask[:, plan.memory :] = window_mask(plan, device)
     return mask[None, None]

@@ -2,8 +2,8 @@
 
 A layer's beacon keys depend on that layer's input alone, and no interval needs a later one. So the beacons' keys
 enter attention twice: at their window position, seen inside their own interval, and moved to their memory position,
-seen by the later intervals. With stride < window, so do the tokens that open the next interval. A mask says who sees
-what. Frequencies that change with the length read (`dynamic`, a growing yarn) are taken as the rotary has them.
+seen by the later intervals. With stride < window, so do the tokens that open the next interval. Frequencies that
+change with the length read (`dynamic`, a growing yarn) are taken as the rotary has them.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from activation_beacon.architecture import decoder_of, layers_of
+from activation_beacon.interval_mask import Block, IntervalMask
 from activation_beacon.linear import BeaconRows
-from activation_beacon.masks import sees_memory, window_mask
+from activation_beacon.masks import whole_mask
 from activation_beacon.memory import Activations
 from activation_beacon.planner import Entry, Pass
 from activation_beacon.plugin import Beacon, embed
@@ -38,7 +39,9 @@ class Layout:
             order, then what an interval leaves to the next (stride < window). Behind those, what the last leaves.
         moved_to: where those that enter stand then.
         memorized: how many of them become memory.
-        mask: (rows, prefix + moved + sources), True where a row may attend.
+        order: of all that entered and all sources, what attention takes: the memory, then the keys of each interval in
+            turn. None if that is how they stand.
+        mask: what the rows of each interval attend to.
     """
 
     carried: int
@@ -48,7 +51,8 @@ class Layout:
     moved: Tensor
     moved_to: Tensor
     memorized: int
-    mask: Tensor
+    order: Tensor | None
+    mask: IntervalMask
 
 
 def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
@@ -60,7 +64,7 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
     copied: list[int] = []
     copied_to: list[int] = []
     window = [*range(carried)]
-    seen: list[tuple[int, list[int]]] = []  # of each plan: its first source, and the keys of its interval so far
+    seen: list[int] = []  # the keys of each interval in turn
     for plan in plans:
         # A negative key is a copy: the first is -1. Their column is known when all of the memory is.
         keys = []
@@ -72,29 +76,25 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
                 copied_to.append(entry.position)
                 keys.append(-len(copied))
         new = range(len(entries), len(entries) + len(plan.entries))
-        seen.append((len(entries), [*keys, *new]))
+        seen += [*keys, *new]
         entries += plan.entries
         window += new
         if plan.full:
             memorized += [window[index] for index in (*plan.sink, *plan.condensed)]
             window = [window[index] for index in plan.kept]
-    before = prefix + len(memorized)
     rows = entries[carried:]
-    mask = torch.zeros(len(rows), before + len(copied) + len(entries), dtype=torch.bool, device=device)
-    for plan, (start, keys) in zip(plans, seen, strict=True):
-        own = slice(start - carried, start - carried + len(plan.entries))
-        columns = [before + len(copied) + key if key >= 0 else before - 1 - key for key in keys]
-        mask[own, : plan.memory] = sees_memory(plan, device)
-        mask[own, position_tensor(columns, device)] = window_mask(plan, device)
+    entering = len(memorized) + len(copied)
+    order = [*range(len(memorized)), *(entering + key if key >= 0 else len(memorized) - 1 - key for key in seen)]
     return Layout(
         carried=carried,
         raw=position_tensor([row for row, entry in enumerate(rows) if not entry.is_beacon], device),
         beacons=position_tensor([row for row, entry in enumerate(rows) if entry.is_beacon], device),
         positions=position_tensor([entry.position for entry in entries], device),
         moved=position_tensor([*memorized, *copied, *window], device),
-        moved_to=position_tensor([*range(prefix, before), *copied_to], device),
+        moved_to=position_tensor([*range(prefix, prefix + len(memorized)), *copied_to], device),
         memorized=len(memorized),
-        mask=mask,
+        order=None if order == [*range(len(order))] else position_tensor(order, device),
+        mask=IntervalMask.of([Block(plan.memory, whole_mask(plan, device)) for plan in plans]),
     )
 
 
@@ -115,7 +115,7 @@ class _OnePassLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """(batch, kv_heads, rows, head_dim) -> the same, preceded by the prefix, the moved and the carried rows."""
+        """(batch, kv_heads, rows, head_dim) -> what attention takes, the prefix first; see `Layout.order`."""
         layout, rotary = self._layout, self._rotary
         if self._carried is not None:
             key_states = _behind(self._carried[0], key_states)
@@ -128,6 +128,8 @@ class _OnePassLayer(CacheLayerMixin):
         self.left = free[:, :, entering:], moved[:, :, entering:]
         keys = torch.cat((rotary.rotate(free[:, :, :entering], layout.moved_to), key_states), 2)
         values = torch.cat((moved[:, :, :entering], value_states), 2)
+        if layout.order is not None:
+            keys, values = keys[:, :, layout.order], values[:, :, layout.order]
         if self._prefix is not None:
             keys, values = _behind(self._prefix[0], keys), _behind(self._prefix[1], values)
         return keys, values
@@ -215,7 +217,7 @@ def read_in_one_pass(
         output = decoder(
             inputs_embeds=embed(model, beacon, tokens, beacons),
             position_ids=positions[None],
-            attention_mask=layout.mask[None, None],
+            attention_mask=layout.mask,
             past_key_values=memory,
             use_cache=True,
         )

@@ -18,14 +18,28 @@ RULE = "\n\n---\n\n"
 QUESTION = "Question: "
 PASSAGES = "Passages read again:\n\n"
 SUMMARY = "Summarize the text above in a few sentences."
+_NUMBERED = (
+    "pass key", "access code", "secret number", "locker number", "account number", "winning number", "door code",
+    "magic number", "serial number", "ticket number", "safe combination", "order number",
+)  # fmt: skip
+_REMEMBERED = (
+    "The {n} is {v}. Remember it: {v} is the {n}.",
+    "The {n} is {v}. Remember it. {v} is the {n}.",
+    "Remember: the {n} is {v}.",
+    "The {n} is {v}.",
+)
 _SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z\"“])")
 _FIELD = re.compile(r"^([A-Z][A-Za-z /()-]{2,40})\. ((?:[a-z][a-z ]{2,40}: )?)([^\n;:]{1,80})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Token ids and, of the same length, which of them are an answer's (its end token included)."""
+    """A chat as (what the user says, the answer) and as token ids.
 
+    `answer` says of every token whether it is an answer's (its end token included).
+    """
+
+    turns: list[tuple[str, str]]
     ids: list[int]
     answer: list[bool]
 
@@ -41,6 +55,7 @@ class Plan:
     unanswerable: float = 0.06
     summary: float = 0.03
     bare: float = 0.0  # share of generated documents without any filler
+    keys: float = 0.0  # share of texts that repeat themselves, with a number hidden in them
 
 
 class Composer:
@@ -56,9 +71,14 @@ class Composer:
         self.countries = corpora.countries(root, held_out)
         self.paragraphs = corpora.paragraphs(root, held_out)
         self.sections = [] if held_out else corpora.textbook(root)
-        token = tokenizer.token_to_id
-        self.user, self.assistant = token("<|user|>"), token("<|assistant|>")
-        self.end, self.pad = token("<|end|>"), token("<|pad|>")
+        self.summaries = [] if held_out else corpora.summaries(root)
+        self.user, self.assistant = self._token("<|user|>"), self._token("<|assistant|>")
+        self.end, self.pad = self._token("<|end|>"), self._token("<|pad|>")
+
+    def _token(self, name: str) -> int:
+        token = self.tokenizer.token_to_id(name)
+        assert token is not None, f"the tokenizer has no {name}"
+        return token
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -106,6 +126,7 @@ class Composer:
 
     def assemble(self, document: str, asked: Sequence[tuple[str, str]], passages: Sequence[str] = ()) -> Sample:
         """The chat of one document: `asked` are (question or request, answer); the first is in its turn."""
+        turns: list[tuple[str, str]] = []
         ids: list[int] = []
         answer: list[bool] = []
         for i, (question, reply) in enumerate(asked):
@@ -115,9 +136,10 @@ class Composer:
                 turn = document + RULE + again + turn
             prompt = [self.user, *self.encode(turn), self.end, self.assistant]
             said = [*self.encode(reply), self.end]
+            turns.append((turn, reply))
             ids += prompt + said
             answer += [False] * len(prompt) + [True] * len(said)
-        return Sample(ids, answer)
+        return Sample(turns, ids, answer)
 
     def fitted(
         self, length: int, blocks: list[Block], asked: list[tuple[str, str]], passages: Sequence[str], bare: bool
@@ -153,8 +175,8 @@ class Composer:
             filler = self.filler(length // 2 - 40)
             document = self.hide(ordered, filler)
             ordered = sorted(ordered, key=lambda block: document.find(block.text))
-            sample = self.assemble(document, [(SUMMARY, " ".join(block.text for block in ordered))])
-            return sample if len(sample.ids) <= length else None
+            told = self.assemble(document, [(SUMMARY, " ".join(block.text for block in ordered))])
+            return told if len(told.ids) <= length else None
         while blocks or passages:
             sample = self.fitted(length, blocks, asked, passages, rng.random() < plan.bare)
             if sample is not None:
@@ -188,6 +210,27 @@ class Composer:
         else:
             passages = [passage for passage in passages if len(passage) < 700]
         return blocks, [passage for passage in passages if passage], asked
+
+    def from_noise(self, length: int) -> Sample | None:
+        """A few sentences over and over, and somewhere one or two numbers to remember."""
+        rng = self.rng
+        noise = (" ".join(self.filler(rng.randint(20, 90))).strip() or "Nothing happens.") + rng.choice((" ", "\n\n"))
+        hidden, asked = [], []
+        for name in rng.sample(_NUMBERED, rng.choice((1, 1, 2))):
+            value = str(rng.randint(10_000, 99_999) if rng.random() < 0.8 else rng.randint(100, 9_999_999))
+            hidden.append(rng.choice(_REMEMBERED).format(n=name, v=value))
+            asked.append((f"What is the {name}?", value))
+        room = int(2.2 * length)
+        for _ in range(4):
+            text = noise * (room // len(noise) + 1)
+            for statement in hidden:
+                at = rng.randrange(room) // len(noise) * len(noise)
+                text = text[:at] + statement + rng.choice((" ", "\n\n")) + text[at:]
+            sample = self.assemble(text.strip(), asked)
+            if len(sample.ids) <= length:
+                return sample
+            room = int(room * 0.8)
+        return None
 
     def from_country(self, length: int) -> Sample | None:
         rng = self.rng
@@ -248,6 +291,14 @@ class Composer:
         rng.shuffle(asked)
         return self._with_room(length, "\n\n".join(texts), asked)
 
+    def summarized(self, length: int) -> Sample | None:
+        """The beginning of a section or of a story, as much as there is room for, and its summary's."""
+        if length < 512 or not self.summaries:
+            return None
+        text, summary = self.rng.choice(self.summaries)
+        sample = self.assemble(corpora.beginning(text, int(length * 2.9)), [(SUMMARY, summary)])
+        return sample if len(sample.ids) <= length else None
+
     def _with_room(self, length: int, text: str, asked: list[tuple[str, str]]) -> Sample | None:
         """As many of the questions as fit; what is still free goes to filler before or after the text."""
         for count in (16, 12, 8, 6, 4, 3, 2, 1):
@@ -270,11 +321,17 @@ class Composer:
     def sample(self, length: int, plan: Plan) -> Sample:
         """One sample of at most `length` tokens."""
         while True:
+            if self.rng.random() < plan.keys:
+                made = self.from_noise(length)
+                if made is not None:
+                    return made
             roll = self.rng.random()
             if roll < plan.generated:
                 made = self.generated(length, plan)
             elif roll < plan.generated + plan.factbook:
                 made = self.from_country(length)
+            elif roll > 1 - plan.summary:
+                made = self.summarized(length)
             else:
                 made = self.from_paragraphs(length)
             if made is not None:

@@ -88,6 +88,21 @@ def textbook(root: Path) -> list[str]:
     return [row["document"] for row in rows(root / "openstax" / "modules.jsonl.zst")]
 
 
+def summaries(root: Path) -> list[tuple[str, str]]:
+    """Textbook sections and whole stories (SQuALITY, train), each with the first sentences of a summary."""
+    stories = {row["doc_id"]: row["document"] for row in rows(root / "squality" / "stories.jsonl.zst")}
+    plots = [row for row in rows(root / "squality" / "qa_train.jsonl.zst") if "plot" in row["question"].lower()]
+    told = [(stories[row["doc_id"]], min(row["answers"], key=len)) for row in plots]
+    told += [(row["document"], row["summary"]) for row in rows(root / "openstax" / "modules.jsonl.zst")]
+    return [(text, beginning(summary, 400)) for text, summary in told if summary]
+
+
+def beginning(text: str, chars: int) -> str:
+    """The first sentences, of at most so many characters together; at least a piece of the first."""
+    text = text.strip()
+    return text if len(text) <= chars else (text[:chars].rpartition(". ")[0] or text[: chars - 1]) + "."
+
+
 def names(root: Path) -> list[str]:
     """Capitalised words of the books and reports, each once: what the name maker's character model is made from."""
     pattern = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,10}\b")

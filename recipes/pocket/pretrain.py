@@ -3,15 +3,16 @@
     python -m recipes.pocket.pretrain --data DATA --tokenizer runs/pocket/tokenizer --out runs/pocket/base --minutes 60
 
 The curriculum and the learning rate follow the clock, not the steps, so that a slower machine ends as smoothly as a
-fast one. Samples are made in one light extra process. Every `--save-minutes` the folder gets a complete checkpoint:
+fast one. Samples are made in light extra processes. Every `--save-minutes` the folder gets a complete checkpoint:
 `model/` in Hugging Face format (with the tokenizer), usable at once, and `state.pt`, from which `--resume` goes on;
-SIGTERM writes one more and ends. Where the CPU has AMX, bfloat16 products (`--bf16`) are many times faster than
-float32; elsewhere leave it off.
+SIGTERM writes one more and ends. `metrics.jsonl` has the losses. Where the CPU has AMX, and on a GPU, bfloat16 products
+(`--bf16`) are many times faster than float32; elsewhere leave it off.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import random
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,12 +67,7 @@ STAGES = (
         8192,
         _plans({128: (1, 4), 256: (2, 8), 512: (4, 14)}, generated=0.65, factbook=0.15, bare=0.1),
     ),
-    Stage(
-        0.7,
-        {256: 0.25, 512: 0.5, 1024: 0.25},
-        8192,
-        _plans({256: (2, 6), 512: (2, 14), 1024: (6, 24)}),
-    ),
+    Stage(0.7, {256: 0.25, 512: 0.5, 1024: 0.25}, 8192, _plans({256: (2, 6), 512: (2, 14), 1024: (6, 24)})),
     Stage(
         1.01,
         {256: 0.1, 512: 0.3, 1024: 0.35, 2048: 0.25},
@@ -90,15 +87,15 @@ def learning_rate(fraction: float, peak: float) -> float:
     return peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
 
 
-def build(vocabulary: int) -> LlamaForCausalLM:
-    """The model: 4 layers, 256 wide, tied embeddings."""
+def build(vocabulary: int, width: int = 256, layers: int = 4, heads: int = 4) -> LlamaForCausalLM:
+    """The model, with tied embeddings and as many key heads as query heads."""
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=width,
+        intermediate_size=width * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
         max_position_embeddings=POSITIONS,
         rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         tie_word_embeddings=True,
@@ -109,16 +106,16 @@ def build(vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def produce(queue: mp.Queue, fraction: mp.Value, root: Path, tokenizer: Path, seed: int) -> None:  # type: ignore[valid-type]
-    """The extra process: puts (ids, answer marks) batches on the queue for ever."""
+def produce(queue: Any, fraction: Any, root: Path, tokenizer: Path, times: int, seed: int) -> None:
+    """An extra process: puts (ids, answer marks) batches, of so many `times` the stage's tokens, on the queue."""
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     composer = Composer(root, Tokenizer.from_file(str(tokenizer / "tokenizer.json")), seed)
     rng = random.Random(seed)
     while True:
-        stage = stage_at(fraction.value)  # type: ignore[attr-defined]
+        stage = stage_at(fraction.value)
         length = rng.choices(list(stage.lengths), list(stage.lengths.values()))[0]
-        queue.put(composer.batch(length, stage.tokens // length, stage.plans[length]))
+        queue.put(composer.batch(length, times * stage.tokens // length, stage.plans[length]))
 
 
 def causal_mask(model: LlamaForCausalLM, length: int) -> torch.Tensor | None:
@@ -126,7 +123,7 @@ def causal_mask(model: LlamaForCausalLM, length: int) -> torch.Tensor | None:
 
     Fused attention's backward pass is slow on CPUs where sequences are short: products and a mask win there.
     """
-    short = length <= 256
+    short = length <= 256 and model.device.type == "cpu"
     model.config._attn_implementation = "eager" if short else "sdpa"
     return torch.full((1, 1, length, length), -1e9).triu(1) if short else None
 
@@ -140,7 +137,8 @@ def hidden_states(
     rotation = decoder.rotary_emb(hidden, position_ids=positions)
     for layer in decoder.layers:
         hidden = layer(hidden, attention_mask=mask, position_embeddings=rotation)
-    return decoder.norm(hidden)
+    last: torch.Tensor = decoder.norm(hidden)
+    return last
 
 
 def loss_of(
@@ -154,13 +152,13 @@ def loss_of(
 ) -> tuple[torch.Tensor, float, float]:
     """Loss of all answer tokens and of a share of the rest; also the mean loss of either kind."""
     offset = int(torch.randint(0, POSITIONS - ids.shape[1] + 1, ()))
-    positions = torch.arange(ids.shape[1])[None] + offset
+    positions = torch.arange(ids.shape[1], device=ids.device)[None] + offset
     target = ids[:, 1:]
     marked = answer[:, 1:]
-    filler = (torch.rand(target.shape) < share) & ~marked & (target != pad)
+    filler = (torch.rand(target.shape, device=ids.device) < share) & ~marked & (target != pad)
     chosen = marked | filler
     mask = causal_mask(model, ids.shape[1])
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=bf16):
         hidden = forward(model, ids, positions, mask)[:, :-1][chosen]
         logits = model.lm_head(hidden)
     losses = nn.functional.cross_entropy(logits.float(), target[chosen], reduction="none")
@@ -187,26 +185,37 @@ def save(
     (out / "state.new").replace(out / "state.pt")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, default=Path("runs/pocket/tokenizer"))
     parser.add_argument("--out", type=Path, default=Path("runs/pocket/base"))
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--save-minutes", type=float, default=3.0)
     parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--times", type=int, default=1, help="steps of so many times the curriculum's tokens")
+    parser.add_argument("--producers", type=int, default=1, help="processes that make samples")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
     parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    model = build(4096)
+    tokenizer = Tokenizer.from_file(str(options.tokenizer / "tokenizer.json"))
+    model = build(tokenizer.get_vocab_size(), options.width, options.layers, options.heads)
     imprint(model)
+    model.to(options.device)
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
     optimizer = torch.optim.AdamW(
@@ -217,7 +226,7 @@ def main() -> None:
     )
     spent, step, seen = 0.0, 0, 0
     if options.resume:
-        state = torch.load(options.out / "state.pt", weights_only=True)
+        state = torch.load(options.out / "state.pt", weights_only=True, map_location=options.device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         spent, step, seen = state["seconds"], int(state["step"]), int(state["tokens"])
@@ -228,48 +237,61 @@ def main() -> None:
         forward = torch.compile(hidden_states, dynamic=False)
 
     context = mp.get_context("spawn")
-    queue, fraction = context.Queue(12), context.Value("d", 0.0)
-    source = context.Process(
-        target=produce, args=(queue, fraction, options.data, options.tokenizer, options.seed + step), daemon=True
-    )
     budget = options.minutes * 60
-    fraction.value = spent / budget
-    source.start()
-    ids, answer = queue.get()  # the composer's start does not count
-    began = time.monotonic() - spent
+    queue, fraction = context.Queue(12), context.Value("d", min(1.0, spent / budget))
+    sources = [
+        context.Process(
+            target=produce,
+            args=(queue, fraction, options.data, options.tokenizer, options.times, options.seed + step + 1_000_003 * i),
+            daemon=True,
+        )
+        for i in range(options.producers)
+    ]
+    for source in sources:
+        source.start()
+    ids, answer = queue.get()  # the composers' start does not count
     saved = logged = time.monotonic()
-    logged_tokens, sums = seen, np.zeros(3)
+    began, logged_tokens, sums = logged - spent, seen, np.zeros(3)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    while (spent := time.monotonic() - began) < budget and not stopped:
-        fraction.value = spent / budget
+    while True:
+        fraction.value = min(1.0, spent / budget)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(fraction.value, options.peak)
-        batch = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(answer)
+        batch = torch.from_numpy(ids.astype(np.int64)).to(options.device), torch.from_numpy(answer).to(options.device)
         loss, answers, rest = loss_of(model, forward, *batch, pad, stage_at(fraction.value).filler, options.bf16)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step, seen = step + 1, seen + ids.size
         sums += (answers, rest, 1)
         now = time.monotonic()
-        if now - logged > 15:
-            speed = (seen - logged_tokens) / (now - logged)
-            print(
-                f"{spent / 60:6.2f} min  step {step}  tokens {seen / 1e6:.2f} M  {speed:.0f} tok/s  "
-                f"answers {sums[0] / sums[2]:.3f}  filler {sums[1] / sums[2]:.3f}  lr {group['lr']:.2e}  "
-                f"length {ids.shape[1]}  queue {queue.qsize()}",
-                flush=True,
-            )
+        spent = now - began
+        if now - logged > 15 or spent >= budget:
+            figures = {
+                "seconds": round(spent, 1),
+                "step": step,
+                "tokens": seen,
+                "tokens_per_second": round((seen - logged_tokens) / (now - logged)),
+                "answers": round(sums[0] / sums[2], 3),
+                "filler": round(sums[1] / sums[2], 3),
+            }
+            print(json.dumps({**figures, "length": ids.shape[1], "queue": queue.qsize()}), flush=True)
+            with (options.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(figures) + "\n")
             logged, logged_tokens, sums = now, seen, np.zeros(3)
-        if now - saved > options.save_minutes * 60:
+        over = stopped or spent >= budget
+        if over or now - saved > options.save_minutes * 60:
             save(options.out, model, optimizer, options.tokenizer, {"seconds": spent, "step": step, "tokens": seen})
             saved = now
+        if over:
+            break
         ids, answer = queue.get()
-    save(options.out, model, optimizer, options.tokenizer, {"seconds": spent, "step": step, "tokens": seen})
-    print("done", flush=True)
-    source.terminate()
+    for source in sources:
+        source.terminate()
+    if stopped:
+        raise SystemExit("stopped; --resume goes on")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,40 @@
 """Turn the trained language model into the 4-bit base that everything after it uses.
 
-    python -m recipes.pocket.quantize --base runs/pocket/base/model --out models/beacon_pocket/model
+    python -m recipes.pocket.quantize --base BROUGHT/model --beacon BROUGHT/beacon --out runs/pocket/model
 
-Projections become NF4 with double quantization, embeddings and norms bfloat16. The beacon is trained on this folder,
-dequantized: it then meets the very weights that it will be used with.
+Projections become NF4 with double quantization, embeddings and norms bfloat16. The beacon that was brought up with the
+model goes with it, to `beacon/` in the same folder, and belongs to the quantized weights from then on: `beacon train`
+starts from there, with the very weights that it will be used with.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from activation_beacon.checkpoint import WEIGHTS_FILE, read_info, save_info
+from beacon_cli.checkpoints.fingerprint import model_fingerprint
+
+
+def adopt(beacon: Path, model: Path) -> None:
+    """Copies a beacon's folder into `model`, whose fingerprint it gets."""
+    with tempfile.TemporaryDirectory() as cache:
+        fingerprint = model_fingerprint(model, Path(cache))
+    (model / "beacon").mkdir(exist_ok=True)
+    shutil.copyfile(beacon / WEIGHTS_FILE, model / "beacon" / WEIGHTS_FILE)
+    save_info(model / "beacon", replace(read_info(beacon), base_fingerprint=fingerprint))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--beacon", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     quantization = BitsAndBytesConfig(
@@ -31,7 +48,8 @@ def main() -> None:
     )
     model.save_pretrained(options.out)
     AutoTokenizer.from_pretrained(options.base).save_pretrained(options.out)
-    for file in sorted(options.out.iterdir()):
+    adopt(options.beacon, options.out)
+    for file in sorted(options.out.rglob("*")):
         if file.is_file():
             print(f"{file.stat().st_size:>10,}  {file.name}")
 

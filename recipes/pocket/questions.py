@@ -3,8 +3,8 @@
     python -m recipes.pocket.questions --data DATA --out runs/pocket/questions
 
 None of the documents was trained on: eight whole books with hand-made questions, forty country reports that are kept
-out (two questions each, with answers of at most 100 characters), the stories of FairytaleQA's validation part, and
-facts about invented names, half of them in wordings that were not trained on, hidden in texts of 500 and 2,000 tokens.
+out (four questions each, with answers of at most 100 characters), the stories of FairytaleQA's validation part, and
+facts about invented names, half of them in wordings that were not trained on, hidden in texts of 500 to 6,000 tokens.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import beacon_pocket
 from recipes.pocket import corpora
 from recipes.pocket.compose import Composer
 
-EACH = 2
-INVENTED = (500, 2000)
+# Questions about a document, and documents of each length and wording.
+EACH = 4
+INVENTED = (500, 2000, 6000)
+DOCUMENTS = 12
 
 
 def books(data: Path, out: Path) -> Iterator[dict[str, Any]]:
@@ -61,12 +63,12 @@ def invented(data: Path, out: Path, length: int) -> Iterator[dict[str, Any]]:
     tokenizer = Tokenizer.from_file(str(beacon_pocket.FOLDER / "tokenizer.json"))
     for wording in ("known", "held"):
         composer = Composer(data, tokenizer, 31_007 + length, held_out=True, wording=wording)
-        for number in range(8):
-            blocks = composer.generator.blocks(4)
+        for number in range(DOCUMENTS):
+            blocks = composer.generator.blocks(EACH)
             path = _written(
                 out, f"invented {wording} {length} {number}", composer.hide(blocks, composer.filler(length))
             )
-            for fact in [fact for block in blocks for fact in block.facts][:4]:
+            for fact in [fact for block in blocks for fact in block.facts][:EACH]:
                 yield {"path": path, "question": fact.question, "answers": [fact.answer]}
 
 

@@ -32,8 +32,8 @@ CHAT_TEMPLATE = (
 VOCABULARY = 4096
 
 
-def sample(root: Path, seed: int = 0) -> Iterator[str]:
-    """About 25 M characters of everything that the model will read."""
+def sample(root: Path, facts: int, seed: int = 0) -> Iterator[str]:
+    """About 25 M characters of everything that the model will read; `facts` are generated, eight at a time."""
     rng = random.Random(seed)
     for text in corpora.books(root):
         start = rng.randrange(max(1, len(text) - 40_000))
@@ -46,13 +46,13 @@ def sample(root: Path, seed: int = 0) -> Iterator[str]:
         yield reading.text
         yield "\n".join(question for question, _ in reading.questions)
     generator = Generator(seed, vocabulary=corpora.names(root))
-    for _ in range(12_000):
-        facts = generator.facts(8)
-        yield "\n".join(f"{fact.statement}{RULE}{QUESTION}{fact.question}\n{fact.answer}" for fact in facts)
+    for _ in range(facts // 8):
+        made = generator.facts(8)
+        yield "\n".join(f"{fact.statement}{RULE}{QUESTION}{fact.question}\n{fact.answer}" for fact in made)
         yield PASSAGES + RULE + SUMMARY
 
 
-def train(root: Path) -> PreTrainedTokenizerFast:
+def train(root: Path, facts: int) -> PreTrainedTokenizerFast:
     """The trained tokenizer, with its chat template; no token is added at the beginning of a text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -68,7 +68,7 @@ def train(root: Path) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sample(root), trainer)
+    tokenizer.train_from_iterator(sample(root, facts), trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|end|>",
@@ -85,8 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/pocket/tokenizer"))
+    parser.add_argument("--facts", type=int, default=96_000, help="generated ones to learn from")
     options = parser.parse_args()
-    train(options.data).save_pretrained(options.out)
+    train(options.data, options.facts).save_pretrained(options.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from recipes.pocket.names import WORDS, Names
 
 
-def _grouped(rng: random.Random, low: int, high: int) -> str:
+def _grouped(rng: random.Random, low: float, high: float) -> str:
     number = int(10 ** rng.uniform(low, high))
     return f"{number:,}" if rng.random() < 0.8 else str(number)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.console import Console
+from beacon_cli.events import Counting, Evaluated
 from tests.cli.runner import Result, assert_refused, run
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
@@ -25,7 +27,7 @@ def test_a_needle_among_methods(story: Path, tmp_path: Path) -> None:
     first = run(*arguments, "--out", str(out), "--quiet")
     assert first.code == 0, first.err
     header, *lines = (line.split("\t") for line in first.out.splitlines())
-    assert header == ["method", "300"]
+    assert header == ["method (n=2)", "300"]
     assert [line[0] for line in lines] == ["full", "truncated", "streaming", "beacon 2x", "beacon 8x", "ask"]
     found = json.loads((out / "results.json").read_text())
     assert len(found["samples"]) == 12
@@ -59,6 +61,13 @@ def test_a_text_that_does_not_fit_is_not_counted_as_wrong() -> None:
     full, beacon = run("eval", "passkey", *arguments).json["rows"]
     assert (full["count"], full["unread"], full["value"]) == (0, 1, None)
     assert (beacon["method"], beacon["count"]) == ("beacon 32x", 1)
+
+
+def test_if_nothing_fits_the_table_says_so() -> None:
+    result = run("eval", "passkey", "--lengths", "9k", "--samples", "1", "--methods", "full")
+    assert result.code == 0
+    assert [line.split("\t") for line in result.out.splitlines()] == [["method", "9,216"], ["full", "too long"]]
+    assert "does not fit the context" in result.err
 
 
 def test_perplexity(story: Path) -> None:
@@ -99,8 +108,11 @@ def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path) -> None:
         (["needle", "--needle", "It is here."], "together"),
         (["passkey", "--lengths", "4x"], "4k,16k"),
         (["passkey", "--lengths", "0"], "4k,16k"),
+        (["passkey", "--lengths", "999999k"], "to 4,194,304"),
+        (["passkey", "--samples", "1000000000"], "--samples"),
         (["needle", "--depths", "101"], "whole numbers"),
         (["passkey", "--methods", "full,magic"], "magic"),
+        (["passkey", "--stream", "4"], "from 8 on"),
         (["perplexity", "--methods", "ask"], "asks no questions"),
         (["nothing"], "nothing"),
     ],
@@ -113,6 +125,16 @@ def test_usage(arguments: list[str], word: str) -> None:
 
 def test_a_ratio_that_the_beacon_does_not_know() -> None:
     assert_refused(run("eval", "passkey", "--ratios", "3"), "ratio 3", "2, 4, 8, 16, 32")
+
+
+def test_a_window_larger_than_the_context() -> None:
+    assert_refused(run("eval", "passkey", "--stream", "1024k"), "--stream", "8,192 positions")
+
+
+def test_the_table_begins_on_a_line_of_its_own() -> None:
+    console = Console()
+    events = [Counting("passkey, full", 1, 2), Evaluated([], [], {}, ())]
+    assert [console._progress for _ in console.run(events)] == [None]
 
 
 def test_without_matplotlib_all_but_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_folders_and_patterns_without_documents(tmp_path: Path) -> None:
     (tmp_path / "empty" / "x.txt").touch()
     result = run("ask", str(tmp_path / "empty"), "Who?")
     assert result.code == 1
-    assert "none of the 1 documents" in result.err
+    assert "1 document in this directory, and none can be read" in result.err
 
 
 def test_a_document_named_twice_is_read_once(shelf: Path) -> None:

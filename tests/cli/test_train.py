@@ -48,7 +48,9 @@ def test_it_reports_and_goes_on_from_its_own_settings_file(data: Path, out: Path
     assert first.json["steps"] == 2
     assert first.json["loss"] == curve(out)[-1][1]
     assert "786,688 parameters on 3 texts" in first.err
-    assert "step 1/2  loss" in first.err
+    steps = [line.partition("  loss ")[0] for line in first.err.splitlines() if line.startswith("step ")]
+    assert steps == ["step 1/2", "step 1/2", "step 2/2"]  # the first at once, then the checkpoints
+    assert first.err.count("tokens/s  0:00:") == 3
     shutil.rmtree(out / "checkpoints" / "step-000002")
     again = train(out, "--config", out / "train.toml", "--json")
     assert again.code == 0, again.err
@@ -78,7 +80,7 @@ def test_bad_lines_can_be_skipped(data: Path, out: Path) -> None:
         file.write("{\n")
     done = train(out, data, "--skip-bad", "--steps", 1, "--batch", 1)
     assert done.code == 0, done.err
-    assert "1 texts are skipped, of 4: " in done.err
+    assert done.err.count("note: skipped: ") == 1
     assert "data.jsonl:4: not JSON" in done.err
 
 
@@ -108,7 +110,7 @@ def test_flags_that_cannot_be(data: Path, out: Path, flags: list[str], words: st
 
 def test_nothing_to_train_on(out: Path, tmp_path: Path) -> None:
     assert_refused(train(out), "nothing to train on")
-    assert_refused(train(out, tmp_path / "nowhere.txt"), "nowhere.txt", "no such file")
+    assert_refused(train(out, tmp_path / "nowhere.txt"), "nowhere.txt", "is not there")
 
 
 def test_a_beacon_of_another_base_model_is_no_start(data: Path, out: Path, tmp_path: Path) -> None:

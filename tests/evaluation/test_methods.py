@@ -1,20 +1,25 @@
 """Laws of the methods: where two of them ought to be the same, they are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from activation_beacon.architecture import decoder_of
 from beacon_cli.engine import Engine
-from beacon_cli.evaluation.baselines import SINK, Full, Plain, Streaming, Truncated
+from beacon_cli.evaluation.baselines import Full, Plain, Truncated
 from beacon_cli.evaluation.condensed import Ask, Condensed, Condensing
 from beacon_cli.evaluation.methods import DoesNotFitError, Method
+from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.perplexity import Text, blocks
-from beacon_cli.evaluation.running import make_methods
-from beacon_cli.evaluation.samples import Sample
+from beacon_cli.evaluation.records import Journal
+from beacon_cli.evaluation.running import answer_questions, make_methods
+from beacon_cli.evaluation.samples import QuestionTask, Sample
 from beacon_cli.evaluation.sequences import Reading, continuation, read
 from beacon_cli.evaluation.sharing import Shared
+from beacon_cli.evaluation.streaming import Stream
+from beacon_cli.events import Counting
 from tests.activation_beacon.tiny import VOCABULARY, random_ids
 from tests.evaluation.tiny_engine import FRAME, tiny_engine
 
@@ -43,25 +48,7 @@ def test_a_beacon_at_ratio_0_is_full_attention(engine: Engine) -> None:
     torch.testing.assert_close(hidden(Condensing(engine, 0), ids), hidden(Plain(engine), ids), atol=1e-4, rtol=1e-4)
 
 
-def test_a_window_larger_than_the_text_is_full_attention(engine: Engine) -> None:
-    ids = random_ids(200)
-    streamed = hidden(Plain(engine, window=256), ids)
-    torch.testing.assert_close(streamed, hidden(Plain(engine), ids), atol=1e-4, rtol=1e-4)
-
-
-def test_a_window_keeps_the_sink_and_the_last_tokens_only(engine: Engine) -> None:
-    """The first layer's keys are those of the sink and of the last tokens, moved up behind it."""
-    streaming, ids = Plain(engine, window=32), random_ids(100)
-    read(streaming, ids)
-    assert streaming.rows <= 32
-    kept = [*ids[:SINK], *ids[len(ids) - (streaming.rows - SINK) :]]
-    expected = Plain(engine)
-    read(expected, kept)
-    mine, theirs = streaming._memory.layers[0], expected._memory.layers[0]
-    torch.testing.assert_close(mine.keys[:, :, : streaming.rows], theirs.keys[:, :, : len(kept)], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("start", [lambda e: Plain(e), lambda e: Plain(e, 64), lambda e: Condensing(e, 4)])
+@pytest.mark.parametrize("start", [lambda e: Plain(e), lambda e: Stream(e, 64), lambda e: Condensing(e, 4)])
 def test_a_fork_goes_on_like_its_origin_and_leaves_it_alone(engine: Engine, start: object) -> None:
     first, second, third = random_ids(64, 1), random_ids(50, 2), random_ids(50, 3)
     origin = start(engine)  # type: ignore[operator]
@@ -74,19 +61,48 @@ def test_a_fork_goes_on_like_its_origin_and_leaves_it_alone(engine: Engine, star
     assert torch.equal(went_on, hidden(alone, third))
 
 
+GROWING = {
+    "max_position_embeddings": 64,
+    "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+}
+
+
+@pytest.mark.parametrize("settings", [{}, GROWING], ids=["fixed", "growing"])
 @pytest.mark.parametrize("name", ["full", "truncated", "streaming", "beacon", "ask"])
-def test_sharing_changes_nothing(name: str) -> None:
-    engine = tiny_engine(context=200)
+def test_sharing_changes_nothing(name: str, settings: dict[str, Any]) -> None:
+    engine = tiny_engine(200, **settings)
     (method,) = make_methods([name], engine, FRAME, [4], passages=0)
     common = random_ids(130, 1)
     texts = [common[:cut] + random_ids(140 - cut, cut) for cut in (20, 60, 60, 125, 3)]
     prompts = [method.prompt(sample(ids), 8) for ids in texts]
     shared = Shared(method)
     for prompt, following in zip(prompts, [*prompts[1:], None], strict=True):
-        together, alone = shared.read(prompt, following), method.start(prompt.ratio)
+        together = [hidden(reading, prompt.request) for reading in shared.readings(prompt, following, count=2)]
+        alone = method.start(prompt.ratio)
         if prompt.document:
             read(alone, prompt.document)
-        assert torch.equal(hidden(together, prompt.request), hidden(alone, prompt.request))
+        expected = hidden(alone, prompt.request)
+        assert all(torch.equal(each, expected) for each in together)
+
+
+def test_methods_that_read_alike_are_asked_together_and_answer_as_they_do_alone(engine: Engine) -> None:
+    texts = [random_ids(length, length) for length in (60, 200, 560)]
+    samples = [
+        Sample(str(number), {"length": number}, ids, ["a page"], "who?", ("x",)) for number, ids in enumerate(texts)
+    ]
+    task = QuestionTask("test", "length", {"found": found}, 3, len(samples), lambda: iter(samples), {})
+
+    def measured(*names: str) -> dict[tuple[str, str], tuple[str, object]]:
+        journal = Journal(None, {})
+        methods = make_methods(names, engine, FRAME, [2, 4], passages=0)
+        counts = [event for event in answer_questions(methods, task, journal) if isinstance(event, Counting)]
+        assert counts[-1].done == len(samples)
+        assert len(journal.records) == len(set(journal.done())) == len(methods) * len(samples)
+        return {(r.method, r.key): (r.problem or r.details["answer"], r.details.get("rows")) for r in journal.records}
+
+    together = measured("full", "truncated", "streaming", "beacon", "ask")
+    alone = {k: v for name in ("full", "truncated", "streaming", "beacon", "ask") for k, v in measured(name).items()}
+    assert together == alone
 
 
 def test_what_does_not_fit_is_said_not_scored(engine: Engine) -> None:
@@ -96,7 +112,6 @@ def test_what_does_not_fit_is_said_not_scored(engine: Engine) -> None:
     with pytest.raises(DoesNotFitError, match="at ratio 2"):
         Condensed(engine, FRAME, 2).prompt(long, 8)
     assert len(Condensed(engine, FRAME, 8).prompt(long, 8).document) == 2992
-    assert Streaming(engine, FRAME).prompt(long, 8).document == [*FRAME.opening, *long.ids]
 
 
 def test_truncation_keeps_both_ends_and_fills_the_context(engine: Engine) -> None:

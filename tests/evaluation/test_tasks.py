@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import beacon_pocket
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.evaluation.evaluating import embedded_text
 from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
@@ -112,6 +112,42 @@ def test_questions_about_one_document_stand_together(tokenizer: Tokenizer, tmp_p
     assert drawn.count == 2 == len(list(drawn.samples()))
 
 
+def test_a_random_value_in_a_needle_of_ones_own(tokenizer: Tokenizer) -> None:
+    own = Needle("The cat is called {value}.", "What is the cat called?", "{value}")
+    samples = list(needle(tokenizer, HAY, own, [200], [0.5], 4, 0).samples())
+    assert len({sample.answers for sample in samples}) > 1
+    assert all(f"The cat is called {sample.answers[0]}." in "".join(sample.pages) for sample in samples)
+    with pytest.raises(SettingsError, match="--needle"):
+        needle(tokenizer, HAY, Needle("The cat is called Tom.", "?", "{value}"), [200], [0.5], 1, 0)
+
+
+def test_questions_are_other_ones_when_their_documents_are(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = tmp_path / "b.txt"
+    document.write_text("The cat is called Tom.", encoding="utf-8")
+    path = write(tmp_path / "asked.jsonl", {"path": "b.txt", "question": "What is it called?", "answers": ["Tom"]})
+    first = qa(tokenizer, [path], None, 0).settings
+    assert qa(tokenizer, [path], None, 0).settings == first
+    document.write_text("The cat is called Tim.", encoding="utf-8")
+    second = qa(tokenizer, [path], None, 0).settings
+    assert second != first
+    monkeypatch.setattr("beacon_cli.evaluation.qa.TEXT_VERSION", 99)
+    assert qa(tokenizer, [path], None, 0).settings != second
+
+
+def test_a_document_that_is_missing_is_said_before_anything_is_measured(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = write(tmp_path / "asked.jsonl", {"path": "none.txt", "question": "Who?", "answers": ["Tom"]})
+    with pytest.raises(DocumentError, match=r"none\.txt"):
+        qa(tokenizer, [path], None, 0)
+
+
+def test_what_a_line_says_besides_does_not_matter(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    row = {"document": "The dog is called Rex.", "path": 5, "question": "Who?", "answers": ["Rex"], "note": None}
+    (sample,) = qa(tokenizer, [write(tmp_path / "asked.jsonl", row)], None, 0).samples()
+    assert sample.pages == ["The dog is called Rex."]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -120,6 +156,8 @@ def test_questions_about_one_document_stand_together(tokenizer: Tokenizer, tmp_p
         ('\n["a"]', "line 2: it needs"),
         ('{"question": "a", "answers": ["b"]}', "either document"),
         ('{"document": "c", "path": "d", "question": "a", "answers": ["b"]}', "either document"),
+        ('{"document": " ", "question": "a", "answers": ["b"]}', "either document"),
+        ('{"document": "c", "question": "", "answers": ["b"]}', "needs a question"),
         ('{"document": "c", "question": "a", "answers": "b"}', "list of answers"),
         ('{"document": "c", "question": "a", "answers": []}', "list of answers"),
     ],

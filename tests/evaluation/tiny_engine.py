@@ -25,11 +25,11 @@ class Letters:
         return "".join("\n" if token == 95 else "?" if token == VOCABULARY - 1 else chr(token + 32) for token in ids)
 
 
-def tiny_engine(context: int = 512) -> Engine:
-    """Its beacon condenses intervals of 16 tokens at 2, 4 or 8, or not at all."""
-    model = tiny_model()
+def tiny_engine(context: int = 512, **settings: Any) -> Engine:
+    """Its beacon condenses intervals of 16 tokens at 2, 4 or 8, or not at all; `settings` are the model's."""
+    model = tiny_model(**settings)
     beacon = random_beacon(model)
-    rotary = model_rotary(model.model, model.config)
+    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
     source: Any = SimpleNamespace(
         name="tiny",
         context=context,

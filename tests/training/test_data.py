@@ -91,6 +91,9 @@ def test_short_texts_can_be_packed(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("{not json", "not JSON"),
+        ("[" * 100_000, "not JSON that can be read"),
+        ("9" * 5_000, "not JSON that can be read"),
+        ('{"text": "a\x00"}', "not JSON (Invalid control character at, character 12 of the line)"),
         ("[1, 2]", "unknown kind of line"),
         ({"prompt": "a"}, "unknown kind of line"),
         ({"text": " "}, "empty text"),
@@ -104,7 +107,11 @@ def test_short_texts_can_be_packed(tmp_path: Path) -> None:
         ({"messages": [{"role": "user", "content": prose(60)}]}, "no assistant message"),
         ({"messages": [{"role": "user"}]}, "messages must be a list"),
         ({"messages": [{"role": "user", "content": "Hm"}, {"role": "assistant", "content": prose(90)}]}, "one window"),
-        ("\udcff", "not JSON"),
+        ({"messages": [{"role": "wizard", "content": prose(60)}]}, "the role 'wizard' is not known"),
+        ({"messages": [{"role": "user", "content": None}]}, "both of them texts"),
+        ({"question": "Who?", "answer": "He"}, "no document"),
+        ({"text": prose(60) + "\0"}, "no usable text"),
+        ("\udcff", "not UTF-8 (byte 1 of the line)"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: Any, words: str) -> None:
@@ -129,15 +136,50 @@ def test_where_nothing_is_left_the_first_reason_is_given(tmp_path: Path) -> None
     with pytest.raises(TrainingError, match=r"nothing to learn from; the first of 2 .*a\.jsonl:1: not JSON"):
         read(path, skip_bad=True)
     (tmp_path / "empty.jsonl").touch()
-    with pytest.raises(TrainingError, match="nothing to learn from"):
+    with pytest.raises(TrainingError, match="nothing to learn from: every file is empty"):
         read(tmp_path / "empty.jsonl")
+    with pytest.raises(TrainingError, match="nothing to learn from; all texts together are 5 tokens"):
+        read(write_lines(tmp_path / "b.jsonl", {"text": "Rain."}), pack=True)
+
+
+def test_marks_and_line_ends_of_other_systems(tmp_path: Path) -> None:
+    expected = read(write_lines(tmp_path / "a.jsonl", question(1), question(2)))
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines()
+    (tmp_path / "b.ndjson").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(lines))
+    found = read(tmp_path / "b.ndjson")
+    assert found.checksum == expected.checksum
+    assert [sample.where for sample in found.samples] == [f"{tmp_path / 'b.ndjson'}:{line}" for line in (1, 3)]
+
+
+def test_hidden_files_of_a_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "deep" / ".git").mkdir(parents=True)
+    for name in (".draft.txt", "deep/.git/note.txt", "deep/tale.txt"):
+        (tmp_path / name).write_text(prose(60))
+    (sample,) = read(tmp_path).samples
+    assert sample.where.startswith(f"{tmp_path / 'deep' / 'tale.txt'}, ")
+    assert read(tmp_path / ".draft.txt").samples  # named, it is wanted
+
+
+def test_what_opens_a_conversation_is_not_learned(tmp_path: Path) -> None:
+    said = [("assistant", "Good day."), ("user", prose(60)), ("assistant", "No.")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    assert learned_text(read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).samples[0]) == ["No."]
 
 
 def test_files_that_are_not_there_or_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no such file"):
-        read(tmp_path / "nowhere.txt")
-    with pytest.raises(TrainingError, match=r"nowhere\.jsonl cannot be read"):
-        read(tmp_path / "nowhere.jsonl")
+    for skip_bad in (False, True):  # a path with a slip in it is never passed over
+        for name in ("nowhere.txt", "nowhere.jsonl"):
+            with pytest.raises(TrainingError, match=rf"{name}' is not there"):
+                read(tmp_path / name, skip_bad=skip_bad)
+    with pytest.raises(TrainingError, match="'' is not there"):
+        read_data([""], LAYOUTS, LIMITS)
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(TrainingError, match=r"into a \.jsonl file"):
+        read(tmp_path / "list.json")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(TrainingError) as caught:
+        read(tmp_path / "empty.txt")
+    assert str(caught.value).count("empty.txt") == 1
     (tmp_path / "folder").mkdir()
     with pytest.raises(TrainingError, match="holds no training data"):
         read(tmp_path / "folder")

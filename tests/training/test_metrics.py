@@ -22,6 +22,10 @@ def test_what_a_killed_run_recorded_too_much_is_dropped(tmp_path: Path) -> None:
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
     assert again.records[-1] == {"step": 4, "loss": 0.0}
+    again.add({"step": 4, "validation": {"2": 1.0}})
+    assert (again.validated(3), again.validated(4)) == (False, True)
+    again.go_on_from(0)  # what a run recorded that never came to a checkpoint
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
 def test_the_curve_is_drawn_where_that_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,14 @@ def test_flags_count_more_than_the_file(tmp_path: Path) -> None:
     assert (settings.data, settings.lr, settings.batch, settings.seed) == (("a",), 1.0, 3, 0)
 
 
+def test_epochs_count_more_than_the_steps_that_a_finished_run_has_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "train.toml"
+    path.write_text(TrainSettings(("a",), steps=7).to_toml())
+    settings = load_train_settings(path, {"epochs": 3.0})
+    assert (settings.epochs, settings.steps) == (3.0, None)
+    assert load_train_settings(path, {"epochs": 3.0, "steps": 2}).steps == 2
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -39,6 +47,7 @@ def test_flags_count_more_than_the_file(tmp_path: Path) -> None:
         ('data = ["a"]\nbatch = true', "batch is True"),
         ('data = ["a"]\nbatch = 0', "batch is 0"),
         ('data = ["a"]\nlr = inf', "lr is inf"),
+        ('data = ["a"]\nlr = 1e39', "lr is 1e.39; it must be a positive number up to"),
         ('data = ["a"]\nepochs = nan', "epochs is nan"),
         ('data = ["a"]\nbits = 8', "bits is 8"),
         ('data = ["a"]\nobjective = "fun"', "objective 'fun'"),

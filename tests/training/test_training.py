@@ -1,5 +1,6 @@
 """Training runs: the same curve however they are cut up, and a beacon that the tool takes at once."""
 
+import errno
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from beacon_cli import engine
 from beacon_cli.errors import TrainingError
 from beacon_cli.events import Note
-from beacon_cli.training import trainer
+from beacon_cli.training import run_folder, trainer
 from beacon_cli.training.events import Saved, Trained, TrainStep, Validated
 from beacon_cli.training.metrics import Metrics
 from beacon_cli.training.settings import TrainSettings
@@ -83,6 +84,11 @@ def test_it_learns_and_leaves_what_the_other_commands_take(base: Path, data: Pat
         assert asked.json["tokens_condensed"] > 90
 
 
+def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [(record["step"], record["validation"]) for record in records if "validation" in record]
+
+
 def in_forks(what: str, out: Path, how: str, base: Path, data: Path) -> list[str]:
     """Runs with `settings`; how each of them ended."""
     command = [sys.executable, "-m", "tests.training.forked_runs", what, str(out), how, str(data), "--model", str(base)]
@@ -95,7 +101,7 @@ def in_forks(what: str, out: Path, how: str, base: Path, data: Path) -> list[str
 def test_killed_at_any_moment_it_ends_with_the_same_numbers(
     base: Path, data: Path, whole: Path, tmp_path: Path
 ) -> None:
-    *moments, end = in_forks("killed", tmp_path, "4,9,11,13,15,17,20", base, data)
+    *moments, end = in_forks("killed", tmp_path, "5,10,12,14,16,18,21", base, data)
     assert end == "end"
     assert len(set(moments)) >= 4, moments
     # Another process may split its products otherwise, where it has another number of threads.
@@ -152,6 +158,22 @@ def test_an_interrupt_in_the_middle_of_a_step_waits_for_its_end(
     list(train(settings(base, data), tmp_path))
     assert curve(tmp_path) == curve(whole)
     assert weights(tmp_path) == weights(whole)
+
+
+def test_every_validation_is_recorded_once_however_a_run_is_cut_up(base: Path, data: Path, tmp_path: Path) -> None:
+    chosen = replace(settings(base, data), eval_data=(str(data / "questions.jsonl"),), eval_every=2, steps=4)
+    list(train(chosen, tmp_path / "whole"))
+    for kind, count in ((Validated, 1), (TrainStep, 2), (Saved, 1)):
+        # The first is before anything is saved, the second between a step and its validation.
+        events = train(chosen, tmp_path / "cut")
+        for _ in itertools.islice((event for event in events if isinstance(event, kind)), count):
+            pass
+        events.close()
+    list(train(chosen, tmp_path / "cut"))
+    whole, cut = (validations(tmp_path / name) for name in ("whole", "cut"))
+    assert [step for step, _ in cut] == [0, 2, 4]
+    assert cut == whole
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
 
 
 def test_a_finished_run_has_nothing_left_to_do(base: Path, data: Path, whole: Path) -> None:
@@ -211,15 +233,67 @@ def test_a_loss_that_is_no_number_stops_it_and_leaves_the_last_checkpoint(
 
     def broken(*arguments: object, **keywords: object) -> object:
         loss = real(*arguments, **keywords)  # type: ignore[arg-type]
+        # Two texts in each of four steps, and one more before the checkpoint is written.
         return replace(loss, total=loss.total * float("nan")) if next(count) == 9 else loss
 
     monkeypatch.setattr(trainer, "text_loss", broken)
-    with pytest.raises(TrainingError, match=r"the loss is nan in step 5 \(.*(questions|tale).*step-000003.*--lr"):
+    told = (
+        r"the loss is nan in step 5 \(.*(questions|tale).*--init .*step-000003, another --out and a lower --lr \(0\.01"
+    )
+    with pytest.raises(TrainingError, match=told):
         list(train(settings(base, data), out))
     assert all(tensor.isfinite().all() for tensor in load_file(out / "beacon.safetensors").values())
     monkeypatch.setattr(trainer, "text_loss", real)
     list(train(settings(base, data), out))
     assert curve(out) == curve(whole)
+
+
+def test_weights_that_one_cannot_go_on_from_are_not_saved(base: Path, data: Path, tmp_path: Path) -> None:
+    wild = replace(settings(base, data), lr=1e30, warmup=0, steps=1)
+    with pytest.raises(
+        TrainingError, match=r"with the weights after step 1 the loss .* no number .*: give a lower --lr"
+    ):
+        list(train(wild, tmp_path / "out"))
+    assert not [*(tmp_path / "out").rglob("*.safetensors")]
+
+
+def test_a_validation_that_is_no_number_stops_it(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "token_losses", lambda *_: torch.full((2,), float("nan")))
+    with pytest.raises(
+        TrainingError, match=r"the validation loss after step 0 is nan \(ratio full\): give a lower --lr"
+    ):
+        list(train(replace(settings(base, data), eval_data=(str(data),)), tmp_path))
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_from_it(
+    base: Path, data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = iter(range(100))
+
+    def full(*arguments: Any, **keywords: Any) -> None:
+        # The first checkpoint writes three files; of the second one, this is the beacon that the tool takes.
+        if next(count) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save_file(*arguments, **keywords)
+
+    monkeypatch.setattr(run_folder, "save_file", full)
+    with pytest.raises(TrainingError, match=r"cannot write .*step-000006 \(No space left on device\)"):
+        list(train(settings(base, data), tmp_path))
+    assert [path.name for path in (tmp_path / "checkpoints").glob("step*")] == ["step-000003"]
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / "beacon.safetensors").values())
+    list(train(settings(base, data), tmp_path))
+    assert curve(tmp_path) == curve(whole)
+    assert weights(tmp_path) == weights(whole)
+
+
+def test_folders_that_are_no_checkpoints_are_left_alone(base: Path, data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoints" / "step-000009-copy"
+    copy.mkdir(parents=True)
+    list(train(replace(settings(base, data), steps=1, save_every=1), tmp_path))
+    assert copy.is_dir()
 
 
 def test_weights_that_are_no_numbers_stop_it(base: Path, data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""The attention of a pass that reads many intervals: each attends to the memory before it and to itself, so that the
+cost grows with the text and not with its square, as it would under one mask of all rows and all keys.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from activation_beacon.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Block:
+    """One interval.
+
+    Attributes:
+        memory: rows of memory before it.
+        mask: (1, 1, rows, memory + own keys), True where a row may attend.
+    """
+
+    memory: int
+    mask: Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.mask.shape[2]
+
+    @property
+    def own(self) -> int:
+        return self.mask.shape[3] - self.memory
+
+
+class IntervalMask(Tensor):
+    """Goes through transformers as an attention mask; `scaled_dot_product_attention` is what it is made for.
+
+    Keys and values must be all of the memory, then the own keys of every interval in turn; queries likewise are the
+    rows of every interval in turn. As a tensor it is a mere stand-in of one element.
+    """
+
+    blocks: Sequence[Block]
+
+    @staticmethod
+    def of(blocks: Sequence[Block]) -> "IntervalMask":
+        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=blocks[0].mask.device).as_subclass(IntervalMask)
+        mask.blocks = blocks
+        return mask
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if function is scaled_dot_product_attention:
+            return _attend(*args, **(kwargs or {}))
+        if function is Tensor.to:  # hooks that move arguments to a layer's device
+            return args[0]
+        if getattr(function, "__name__", "") == "__get__":
+            return super().__torch_function__(function, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # untyped in torch
+        raise ConfigError("reading in one pass needs a model that is loaded with attn_implementation='sdpa'")
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: IntervalMask, **how: Any) -> Tensor:
+    """(batch, heads, rows, head_dim) -> the same."""
+    blocks = attn_mask.blocks
+    own = [block.own for block in blocks]
+    sizes = [key.shape[2] - sum(own), *own]
+    (past_keys, *own_keys), (past_values, *own_values) = (torch.split(each, sizes, 2) for each in (key, value))
+    # transformers hands over a single row as several, one for each of the heads that share keys.
+    rows = [block.rows for block in blocks] if len(blocks) > 1 else [query.shape[2]]
+    done = []
+    for block, asking, keys, values in zip(blocks, torch.split(query, rows, 2), own_keys, own_values, strict=True):
+        seen = torch.cat((past_keys[:, :, : block.memory], keys), 2)
+        shown = torch.cat((past_values[:, :, : block.memory], values), 2)
+        done.append(scaled_dot_product_attention(asking, seen, shown, attn_mask=block.mask, **how))
+    return torch.cat(done, 2)

@@ -1,0 +1,365 @@
+"""Teach the pocket language model to read its own condensed memory, beacon and model together.
+
+    python -m recipes.pocket.bring_up --data DATA --base runs/pocket/base/model --out runs/pocket/brought --minutes 90
+
+A model of four layers has a handful of heads that copy. A beacon that has to work with them as they are holds almost
+nothing (see the log); large models have heads to spare and need no such stage. So here, once, the model's weights are
+trained too, on texts of which all intervals but the last are condensed, and on raw ones lest it forget to read those,
+some of either behind thousands of rows of other texts' memory. Afterwards it is frozen, quantized, and the beacon
+trained on with `beacon train` like any other.
+
+The schedule follows the clock. `--out` gets `model/`, `beacon/` and `metrics.jsonl`, and `state.pt` for `--resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from activation_beacon.checkpoint import save_beacon
+from activation_beacon.config import BeaconConfig
+from activation_beacon.plugin import Beacon
+from recipes.pocket.blocks import Layout, Shape, check_scheme, lay_out, read
+from recipes.pocket.compose import Composer, Plan
+from recipes.pocket.pretrain import POSITIONS, learning_rate
+
+CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))
+FILLER_SHARE, FILLER_WEIGHT = 0.1, 0.1
+BANK = 48
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One kind of batch: its shape, the ratios to draw with their weights (none: raw), and what its texts are."""
+
+    shape: Shape
+    ratios: dict[int, int]
+    plan: Plan
+
+
+def condensed(intervals: int, ratios: dict[int, int], prefix: int = 0, **plan: Any) -> Lesson:
+    shape = Shape(intervals, CONFIG.window, CONFIG.window // min(ratios), prefix)
+    return Lesson(shape, ratios, Plan(**{"facts": (1, 1)} | plan))
+
+
+def raw(tokens: int, prefix: int = 0, **plan: Any) -> Lesson:
+    return Lesson(Shape(1, tokens, 0, prefix), {}, Plan(**{"facts": (1, 1)} | plan))
+
+
+_EASY: dict[str, Any] = {"factbook": 0.05, "passages": 0.0, "unanswerable": 0.0, "summary": 0.0}
+_PLAIN: dict[str, Any] = {"passages": 0.0, "summary": 0.01, "keys": 0.06}
+# High ratios cannot keep everything: few facts, in much else, teach what is worth keeping.
+_SPARSE: dict[str, Any] = {"generated": 0.85, "factbook": 0.08, "passages": 0.0, "summary": 0.0, "keys": 0.25}
+# Until this share of the time: lessons with their weights.
+STAGES: tuple[tuple[float, tuple[tuple[float, Lesson], ...]], ...] = (
+    (
+        0.12,
+        (
+            (0.5, condensed(2, {2: 1}, facts=(1, 4), generated=0.95, bare=0.5, **_EASY)),
+            (0.3, condensed(4, {2: 3, 4: 1}, facts=(2, 8), generated=0.9, bare=0.3, **_EASY)),
+            (0.2, raw(512, facts=(3, 12))),
+        ),
+    ),
+    (
+        0.3,
+        (
+            (0.3, condensed(4, {2: 3, 4: 3, 8: 1}, facts=(2, 9), generated=0.75, bare=0.2, **_PLAIN)),
+            (0.5, condensed(4, {4: 3, 8: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
+            (0.2, raw(512, facts=(2, 12))),
+        ),
+    ),
+    (
+        0.75,
+        (
+            (0.2, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
+            (0.6, condensed(3, {4: 2, 8: 2, 16: 1, 32: 1}, facts=(1, 2), **_SPARSE)),
+            (0.13, raw(512, facts=(2, 12))),
+            (0.07, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 3), **_SPARSE)),
+        ),
+    ),
+    (
+        1.01,
+        (
+            (0.2, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
+            (0.2, condensed(3, {4: 2, 8: 2, 16: 1, 32: 1}, facts=(1, 2), **_SPARSE)),
+            (0.25, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 4), **_SPARSE)),
+            (0.1, condensed(8, {8: 2, 16: 2, 32: 2}, 4096, facts=(1, 3), **_SPARSE)),
+            (0.1, raw(512, facts=(2, 12))),
+            (0.15, raw(512, 1024, facts=(2, 12), passages=0.6)),
+        ),
+    ),
+)
+
+
+def name_of(lesson: Lesson) -> str:
+    """For the metrics: intervals x window, the lowest ratio, the rows in front."""
+    shape = lesson.shape
+    return f"{shape.intervals}x{shape.window}/{min(lesson.ratios, default=0)}+{shape.prefix}"
+
+
+def lesson_at(fraction: float, rng: random.Random) -> tuple[int, int]:
+    """Indices of the stage and of a lesson drawn from it."""
+    stage = next(index for index, (until, _) in enumerate(STAGES) if min(fraction, 1.0) < until)
+    weights = [weight for weight, _ in STAGES[stage][1]]
+    return stage, rng.choices(range(len(weights)), weights)[0]
+
+
+def produce(queue: Any, fraction: Any, root: Path, base: Path, tokens: int, seed: int) -> None:
+    """The extra process: puts (stage, lesson, ids, answer marks) on the queue for ever."""
+    torch.set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    composer = Composer(root, Tokenizer.from_file(str(base / "tokenizer.json")), seed)
+    rng = random.Random(seed)
+    while True:
+        stage, number = lesson_at(fraction.value, rng)
+        lesson = STAGES[stage][1][number][1]
+        size = max(1, tokens // lesson.shape.tokens)
+        queue.put((stage, number, *composer.batch(lesson.shape.tokens, size, lesson.plan)))
+
+
+class Bank:
+    """Memories of texts read before, not rotated, to stand in front of others."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.items: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, layout: Layout, shape: Shape, keys: Tensor, values: Tensor) -> None:
+        used = layout.sees[-1, shape.prefix :].nonzero()[:, 0]
+        text = self.rng.randrange(keys.shape[1])
+        self.items.append((keys[:, text][:, :, used].clone(), values[:, text][:, :, used].clone()))
+        self.items = self.items[-BANK:]
+
+    def draw(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Exactly so many rows: (layers, heads, rows, head_dim)."""
+        chosen: list[tuple[Tensor, Tensor]] = []
+        while sum(keys.shape[2] for keys, _ in chosen) < rows:
+            chosen.append(self.rng.choice(self.items))
+        # Contiguous, as strides are part of what is compiled.
+        keys, values = (torch.cat(parts, 2)[:, :, :rows].contiguous() for parts in zip(*chosen, strict=True))
+        return keys, values
+
+
+class Run:
+    """The model, its beacon, and what a step needs."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.device = options, torch.device(options.device)
+        self.rng = random.Random(options.seed)
+        self.model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(options.base, dtype=torch.float32)
+        self.model.to(self.device)
+        self.beacon = Beacon.like(CONFIG, self.model)
+        self.beacon.copy_base(self.model, token=self.model.config.eos_token_id)
+        if options.init:
+            self.beacon.load_state_dict(torch.load(options.init, weights_only=True)["beacon"])
+        self.beacon.to(self.device)
+        check_scheme(self.beacon, self.model)
+        self.parameters = [*self.model.parameters(), *self.beacon.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=options.peak, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+        )
+        self.bank = Bank(self.rng)
+        self.forward = read
+        if options.compile:
+            torch._dynamo.config.recompile_limit = 64
+            self.forward = torch.compile(read, dynamic=False)
+
+    def layout(self, shape: Shape, ratios: Sequence[int], offset: int) -> Layout:
+        return Layout(*(part.to(self.device) for part in lay_out(shape, ratios, offset)))
+
+    def hidden(self, lesson: Lesson, ids: Tensor, *, fixed: int | None = None) -> Tensor:
+        """(batch, tokens, width), ratios drawn or `fixed`; adds to the bank what it made in training."""
+        shape = lesson.shape
+        if shape.prefix and not self.bank.items:
+            shape = replace(shape, prefix=0)
+        count = shape.intervals - 1
+        drawn = [fixed or self.rng.choices([*lesson.ratios], [*lesson.ratios.values()])[0] for _ in range(count)]
+        room = POSITIONS - shape.prefix - shape.intervals * shape.rows
+        offset = self.rng.randrange(room) if not shape.prefix and not count and fixed is None else 0
+        layout = self.layout(shape, drawn, offset)
+        prefix = self.bank.draw(shape.prefix) if shape.prefix else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            # Measuring is rare, and in shapes of its own, not worth compiling.
+            hidden, keys, values = (self.forward if fixed is None else read)(
+                self.model, self.beacon, ids.view(len(ids), shape.intervals, shape.window), layout, prefix
+            )
+        if count and fixed is None:
+            self.bank.add(layout, shape, keys, values)
+        return hidden
+
+    def loss(self, lesson: Lesson, ids: Tensor, answer: Tensor) -> tuple[Tensor, float, float]:
+        """Of all answer tokens and some of the rest; also the mean of either kind."""
+        hidden = self.hidden(lesson, ids)
+        target, marked = ids[:, 1:], answer[:, 1:]
+        others = ~marked & (target != self.model.config.pad_token_id)
+        chosen = marked | others & (torch.rand(target.shape, device=ids.device) < FILLER_SHARE)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            logits = self.model.lm_head(hidden[:, :-1][chosen])
+        each = torch.nn.functional.cross_entropy(logits.float(), target[chosen], reduction="none")
+        is_answer = marked[chosen]
+        answers, rest = each[is_answer], each[~is_answer]
+        loss = (answers.sum() + FILLER_WEIGHT * rest.sum()) / (len(answers) + FILLER_WEIGHT * len(rest))
+        return loss, float(answers.detach().mean()), float(rest.detach().mean())
+
+    def step(self, lesson: Lesson, ids: Tensor, answer: Tensor, rate: float) -> tuple[float, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, answers, rest = self.loss(lesson, ids, answer)
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return answers, rest
+
+    def tensors(self, ids: np.ndarray, answer: np.ndarray) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(ids.astype(np.int64)).to(self.device), torch.from_numpy(answer).to(self.device)
+
+    @torch.no_grad()
+    def validate(self, ids: Tensor, answer: Tensor) -> dict[str, float]:
+        """Share of the answers whose every token is the likeliest, by ratio, on texts of four intervals."""
+        results = {}
+        ends = answer & ~torch.nn.functional.pad(answer[:, 1:], (0, 1))
+        for ratio in (0, *CONFIG.ratios):
+            lesson = condensed(ids.shape[1] // CONFIG.window, {ratio: 1}) if ratio else raw(ids.shape[1])
+            hidden = self.hidden(lesson, ids, fixed=ratio)
+            likeliest = self.model.lm_head(hidden[:, :-1].float()).argmax(-1)
+            wrong = (likeliest != ids[:, 1:]) & answer[:, 1:]
+            # Of an answer that ends at a token: how many of the text's wrong tokens lie in it.
+            count = torch.nn.functional.pad(wrong.cumsum(1), (1, 0))
+            spans = (answer & ~torch.nn.functional.pad(answer[:, :-1], (1, 0))).nonzero(), ends.nonzero()
+            right = sum(
+                int(count[row, end] == count[row, start - 1])
+                for (row, start), (_, end) in zip(spans[0].tolist(), spans[1].tolist(), strict=True)
+            )
+            results[str(ratio)] = round(right / len(spans[1]), 3)
+        return results
+
+    def save(self, progress: dict[str, float]) -> None:
+        """A usable model, a usable beacon and the state to resume from."""
+        out: Path = self.options.out
+        self.model.save_pretrained(out / "model")
+        AutoTokenizer.from_pretrained(self.options.base).save_pretrained(out / "model")
+        save_beacon(out / "beacon", self.beacon, base_name="beacon-pocket", base_fingerprint="")
+        state = {"model": self.model.state_dict(), "beacon": self.beacon.state_dict()}
+        torch.save({**state, "optimizer": self.optimizer.state_dict(), **progress}, out / "state.new")
+        (out / "state.new").replace(out / "state.pt")
+
+    def load(self) -> dict[str, float]:
+        state = torch.load(self.options.out / "state.pt", weights_only=True, map_location=self.device)
+        self.model.load_state_dict(state.pop("model"))
+        self.beacon.load_state_dict(state.pop("beacon"))
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        return dict(state)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True, help="folder of the language model, not quantized")
+    parser.add_argument("--init", type=Path, help="a state.pt whose beacon to begin with")
+    parser.add_argument("--out", type=Path, default=Path("runs/pocket/brought"))
+    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--save-minutes", type=float, default=4.0)
+    parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--tokens", type=int, default=8192, help="a step")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args()
+
+
+def write_line(out: Path, line: dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    run = Run(options)
+    progress: dict[str, float] = {"seconds": 0.0, "step": 0, "tokens": 0}
+    if options.resume:
+        progress |= run.load()
+    budget = options.minutes * 60
+    tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
+    held_out = Composer(options.data, tokenizer, options.seed, held_out=True)
+    test = held_out.batch(4 * CONFIG.window, 24, Plan(facts=(2, 8), generated=1.0, passages=0.0, summary=0.0))
+    test_ids, test_answer = run.tensors(*test)
+
+    context = mp.get_context("spawn")
+    queue, fraction = context.Queue(12), context.Value("d", progress["seconds"] / budget)
+    seed = options.seed + int(progress["step"])
+    source = context.Process(
+        target=produce, args=(queue, fraction, options.data, options.base, options.tokens, seed), daemon=True
+    )
+    source.start()
+    batch = queue.get()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    began = time.monotonic() - progress["seconds"]
+    saved = logged = time.monotonic()
+    before = progress["tokens"]
+    losses: dict[str, list[float]] = {}
+    filler: list[float] = []
+    while progress["seconds"] < budget and not stopped:
+        fraction.value = progress["seconds"] / budget
+        stage, number, *arrays = batch
+        lesson = STAGES[stage][1][number][1]
+        ids, answer = run.tensors(*arrays)
+        answers, rest = run.step(lesson, ids, answer, learning_rate(fraction.value, options.peak))
+        if not math.isfinite(answers):
+            raise SystemExit(
+                f"the loss is {answers} in step {progress['step'] + 1}; {options.out} has the last good state"
+            )
+        losses.setdefault(name_of(lesson), []).append(answers)
+        filler.append(rest)
+        now = time.monotonic()
+        progress = {"seconds": now - began, "step": progress["step"] + 1, "tokens": progress["tokens"] + ids.numel()}
+        ends = progress["seconds"] >= budget
+        if ends or now - logged > 20:
+            line = {
+                **{name: round(value, 1) for name, value in progress.items()},
+                "stage": stage,
+                "tokens_per_second": round((progress["tokens"] - before) / (now - logged)),
+                "answers": {name: round(float(np.mean(values)), 3) for name, values in sorted(losses.items())},
+                "filler": round(float(np.mean(filler)), 3),
+            }
+            logged, before = now, progress["tokens"]
+            losses.clear()
+            filler.clear()
+            if ends or now - saved > options.save_minutes * 60:
+                run.save(progress)
+                line["exact"] = run.validate(test_ids, test_answer)
+                saved = logged = time.monotonic()
+            write_line(options.out, line)
+        batch = queue.get()
+    source.terminate()
+    if stopped:
+        run.save(progress)
+        raise SystemExit("stopped; --resume goes on")
+
+
+if __name__ == "__main__":
+    main()
