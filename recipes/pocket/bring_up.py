@@ -96,12 +96,12 @@ STAGES: tuple[tuple[float, tuple[tuple[float, Lesson], ...]], ...] = (
     (
         1.01,
         (
-            (0.2, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
-            (0.2, condensed(3, {4: 2, 8: 2, 16: 1, 32: 1}, facts=(1, 2), **_SPARSE)),
-            (0.25, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 4), **_SPARSE)),
-            (0.1, condensed(8, {8: 2, 16: 2, 32: 2}, 4096, facts=(1, 3), **_SPARSE)),
+            (0.15, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
+            (0.42, condensed(3, {4: 1, 8: 2, 16: 2, 32: 2}, facts=(1, 2), **_SPARSE)),
+            (0.18, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 4), **_SPARSE)),
+            (0.05, condensed(8, {8: 2, 16: 2, 32: 2}, 4096, facts=(1, 3), **_SPARSE)),
             (0.1, raw(512, facts=(2, 12))),
-            (0.15, raw(512, 1024, facts=(2, 12), passages=0.6)),
+            (0.1, raw(512, 1024, facts=(2, 12), passages=0.6)),
         ),
     ),
 )
