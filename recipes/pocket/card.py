@@ -47,7 +47,7 @@ def keep(evaluations: Path) -> None:
     for path in sorted(evaluations.glob("*/results.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         del found["samples"]
-        found["command"] = _bare(found["command"])
+        found["command"], found["model"] = _bare(found["command"]), Path(found.get("model", "")).name
         text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
         (KEPT / f"{path.parent.name}.json").write_text(text, encoding="utf-8")
         for picture in path.parent.glob("*.png"):
