@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -33,12 +33,12 @@ from beacon_cli.events import (
     Note,
     PageRead,
     Reading,
+    Returned,
     Stage,
     Transfer,
+    returned,
 )
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
-
-Returned = TypeVar("Returned")
 
 
 class Console:
@@ -68,11 +68,7 @@ class Console:
     def drawn(self, events: Generator[Event, None, Returned]) -> Returned:
         """Draw the events of a workflow that passes no results on; what it returns."""
         try:
-            while True:
-                self._draw(next(events))
-        except StopIteration as done:
-            returned: Returned = done.value
-            return returned
+            return returned(events, self._draw)
         finally:
             self._end_progress()
 

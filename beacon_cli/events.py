@@ -1,7 +1,11 @@
 """What the workflows say while they work; `console` draws it."""
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+Said = TypeVar("Said")
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -158,3 +162,14 @@ class Evaluated:
 
 Progress = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone
 Event = Progress | Condensed | AnswerPiece | Answered | Evaluated
+
+
+def returned(events: Generator[Said, None, Returned], heard: Callable[[Said], object] = lambda event: None) -> Returned:
+    """Run a workflow to its end: what it returns. `heard` gets every event."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as stop:
+            value: Returned = stop.value
+            return value
+        heard(event)

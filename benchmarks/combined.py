@@ -16,10 +16,9 @@ import math
 import re
 import string
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from activation_beacon.ratios import Fixed
 from beacon_cli.checkpoints.model_source import find_model
@@ -28,13 +27,12 @@ from beacon_cli.condensing.condense import Memory, Request
 from beacon_cli.condensing.gathering import Place
 from beacon_cli.documents import open_document
 from beacon_cli.engine import Engine, load_engine
-from beacon_cli.events import Answered, Event
+from beacon_cli.events import Answered, returned
 from beacon_cli.prompts import Frame, chat_frame, name_text, question_text
 from beacon_cli.workflows import Options, answer
 
 HERE = Path(__file__).parent
 NEEDED = 1024
-Returned = TypeVar("Returned")
 
 
 @dataclass
@@ -54,16 +52,6 @@ class Question:
     document: str
     text: str
     answer: str
-
-
-def returned(events: Generator[Event, None, Returned]) -> Returned:
-    """Run a workflow to its end; what it returns."""
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            value: Returned = stop.value
-            return value
 
 
 def remember(engine: Engine, frame: Frame, paths: Iterable[Path], ratio: int | None) -> Memory:

@@ -17,7 +17,7 @@ from beacon_cli.checkpoints.merged import check_if_merged
 from beacon_cli.checkpoints.model_folder import CONFIG, check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.record import RECORD_FILE
 from beacon_cli.errors import ModelError, SettingsError
-from beacon_cli.events import Event
+from beacon_cli.events import Event, returned
 from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
@@ -82,13 +82,7 @@ class ModelSource:
 
 def find_model(model: str, beacon: str | None, cache: Path, beacon_bits: int | None = None) -> ModelSource:
     """`locate_model`, for those who do not look on."""
-    events = locate_model(model, beacon, cache, beacon_bits)
-    while True:
-        try:
-            next(events)
-        except StopIteration as found:
-            source: ModelSource = found.value
-            return source
+    return returned(locate_model(model, beacon, cache, beacon_bits))
 
 
 def locate_model(

@@ -13,6 +13,7 @@ from beacon_cli.errors import CacheError
 from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import load_settings
 from beacon_cli.store import Store, Summary
+from beacon_cli.upkeep import housekeeping
 
 if TYPE_CHECKING:
     from beacon_cli.upkeep.recondensing import Report
@@ -82,8 +83,6 @@ def prune(
     age = None if older_than is None else parse_age(older_than)
     limit = None if max_size is None else parse_size(max_size)
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
-    from beacon_cli.upkeep import housekeeping  # noqa: PLC0415  beside the next one
-
     summaries = store.entries()
     keys = _unusable(store, summaries) if unusable else set()
     removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)

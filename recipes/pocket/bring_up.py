@@ -21,7 +21,7 @@ import random
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,91 +33,16 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from activation_beacon.checkpoint import save_beacon
-from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from recipes.pocket.blocks import Layout, Shape, check_scheme, lay_out, read
+from recipes.pocket.clock import learning_rate, with_machine
 from recipes.pocket.compose import Composer, Plan
-from recipes.pocket.pretrain import POSITIONS, learning_rate
+from recipes.pocket.curriculum import CONFIG, STAGES, Lesson, condensed, lesson_at, name_of, raw
+from recipes.pocket.deepen import deepen
+from recipes.pocket.pretrain import POSITIONS
 
-CONFIG = BeaconConfig(window=128, stride=128, ratios=(2, 4, 8, 16, 32))
 FILLER_SHARE, FILLER_WEIGHT = 0.1, 0.1
 BANK = 48
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One kind of batch: its shape, the ratios to draw with their weights (none: raw), and what its texts are."""
-
-    shape: Shape
-    ratios: dict[int, int]
-    plan: Plan
-
-
-def condensed(intervals: int, ratios: dict[int, int], prefix: int = 0, **plan: Any) -> Lesson:
-    shape = Shape(intervals, CONFIG.window, CONFIG.window // min(ratios), prefix)
-    return Lesson(shape, ratios, Plan(**{"facts": (1, 1)} | plan))
-
-
-def raw(tokens: int, prefix: int = 0, **plan: Any) -> Lesson:
-    return Lesson(Shape(1, tokens, 0, prefix), {}, Plan(**{"facts": (1, 1)} | plan))
-
-
-_EASY: dict[str, Any] = {"factbook": 0.05, "passages": 0.0, "unanswerable": 0.0, "summary": 0.0}
-_PLAIN: dict[str, Any] = {"passages": 0.0, "summary": 0.01, "keys": 0.06}
-# High ratios cannot keep everything: few facts, in much else, teach what is worth keeping.
-_SPARSE: dict[str, Any] = {"generated": 0.85, "factbook": 0.08, "passages": 0.0, "summary": 0.0, "keys": 0.25}
-# Until this share of the time: lessons with their weights.
-STAGES: tuple[tuple[float, tuple[tuple[float, Lesson], ...]], ...] = (
-    (
-        0.12,
-        (
-            (0.5, condensed(2, {2: 1}, facts=(1, 4), generated=0.95, bare=0.5, **_EASY)),
-            (0.3, condensed(4, {2: 3, 4: 1}, facts=(2, 8), generated=0.9, bare=0.3, **_EASY)),
-            (0.2, raw(512, facts=(3, 12))),
-        ),
-    ),
-    (
-        0.3,
-        (
-            (0.3, condensed(4, {2: 3, 4: 3, 8: 1}, facts=(2, 9), generated=0.75, bare=0.2, **_PLAIN)),
-            (0.5, condensed(4, {4: 3, 8: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
-            (0.2, raw(512, facts=(2, 12))),
-        ),
-    ),
-    (
-        0.75,
-        (
-            (0.2, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
-            (0.6, condensed(3, {4: 2, 8: 2, 16: 1, 32: 1}, facts=(1, 2), **_SPARSE)),
-            (0.13, raw(512, facts=(2, 12))),
-            (0.07, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 3), **_SPARSE)),
-        ),
-    ),
-    (
-        1.01,
-        (
-            (0.15, condensed(4, {4: 2, 8: 3, 16: 2}, facts=(1, 6), generated=0.75, **_PLAIN)),
-            (0.42, condensed(3, {4: 1, 8: 2, 16: 2, 32: 2}, facts=(1, 2), **_SPARSE)),
-            (0.18, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 4), **_SPARSE)),
-            (0.05, condensed(8, {8: 2, 16: 2, 32: 2}, 4096, facts=(1, 3), **_SPARSE)),
-            (0.1, raw(512, facts=(2, 12))),
-            (0.1, raw(512, 1024, facts=(2, 12), passages=0.6)),
-        ),
-    ),
-)
-
-
-def name_of(lesson: Lesson) -> str:
-    """For the metrics: intervals x window, the lowest ratio, the rows in front."""
-    shape = lesson.shape
-    return f"{shape.intervals}x{shape.window}/{min(lesson.ratios, default=0)}+{shape.prefix}"
-
-
-def lesson_at(fraction: float, rng: random.Random) -> tuple[int, int]:
-    """Indices of the stage and of a lesson drawn from it."""
-    stage = next(index for index, (until, _) in enumerate(STAGES) if min(fraction, 1.0) < until)
-    weights = [weight for weight, _ in STAGES[stage][1]]
-    return stage, rng.choices(range(len(weights)), weights)[0]
 
 
 def produce(queue: Any, fraction: Any, root: Path, base: Path, tokens: int, seed: int) -> None:
@@ -167,12 +92,19 @@ class Run:
         self.beacon = Beacon.like(CONFIG, self.model)
         self.beacon.copy_base(self.model, token=self.model.config.eos_token_id)
         if options.init:
-            self.beacon.load_state_dict(torch.load(options.init, weights_only=True)["beacon"])
+            state = torch.load(options.init, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.beacon.load_state_dict(state["beacon"])
+        deepen(self.model, self.beacon, options.deepen)
         self.beacon.to(self.device)
         check_scheme(self.beacon, self.model)
         self.parameters = [*self.model.parameters(), *self.beacon.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=options.peak, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+        embedding = self.model.model.embed_tokens.weight
+        matrices = [p for p in self.parameters if p.ndim == 2 and p is not embedding]
+        others = [p for p in self.parameters if p.ndim < 2 or p is embedding]
+        self.optimizers = (
+            torch.optim.Muon(matrices, lr=options.peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=options.peak, betas=(0.9, 0.95), weight_decay=0.01, fused=True),
         )
         self.bank = Bank(self.rng)
         self.forward = read
@@ -218,13 +150,15 @@ class Run:
         return loss, float(answers.detach().mean()), float(rest.detach().mean())
 
     def step(self, lesson: Lesson, ids: Tensor, answer: Tensor, rate: float) -> tuple[float, float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         loss, answers, rest = self.loss(lesson, ids, answer)
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         return answers, rest
 
     def tensors(self, ids: np.ndarray, answer: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -256,15 +190,17 @@ class Run:
         self.model.save_pretrained(out / "model")
         AutoTokenizer.from_pretrained(self.options.base).save_pretrained(out / "model")
         save_beacon(out / "beacon", self.beacon, base_name="beacon-pocket", base_fingerprint="")
-        state = {"model": self.model.state_dict(), "beacon": self.beacon.state_dict()}
-        torch.save({**state, "optimizer": self.optimizer.state_dict(), **progress}, out / "state.new")
+        state: dict[str, Any] = {"model": self.model.state_dict(), "beacon": self.beacon.state_dict()}
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        torch.save(state | progress, out / "state.new")
         (out / "state.new").replace(out / "state.pt")
 
     def load(self) -> dict[str, float]:
         state = torch.load(self.options.out / "state.pt", weights_only=True, map_location=self.device)
         self.model.load_state_dict(state.pop("model"))
         self.beacon.load_state_dict(state.pop("beacon"))
-        self.optimizer.load_state_dict(state.pop("optimizer"))
+        for optimizer, kept in zip(self.optimizers, state.pop("optimizers"), strict=True):
+            optimizer.load_state_dict(kept)
         return dict(state)
 
 
@@ -272,19 +208,16 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True, help="folder of the language model, not quantized")
-    parser.add_argument("--init", type=Path, help="a state.pt whose beacon to begin with")
+    parser.add_argument("--init", type=Path, help="a state.pt of an earlier run to begin with, model and beacon")
+    parser.add_argument("--deepen", type=int, nargs="*", default=[], help="layers to put a copy behind")
+    parser.add_argument("--begin", type=float, default=0.0, help="share of the curriculum that --init has behind it")
     parser.add_argument("--out", type=Path, default=Path("runs/pocket/brought"))
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--save-minutes", type=float, default=4.0)
     parser.add_argument("--peak", type=float, default=1e-3)
     parser.add_argument("--tokens", type=int, default=8192, help="a step")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
-    parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
-    parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
+    return with_machine(parser).parse_args()
 
 
 def write_line(out: Path, line: dict[str, Any]) -> None:
@@ -309,7 +242,7 @@ def main() -> None:
     test_ids, test_answer = run.tensors(*test)
 
     context = mp.get_context("spawn")
-    queue, fraction = context.Queue(12), context.Value("d", progress["seconds"] / budget)
+    queue, fraction = context.Queue(12), context.Value("d", options.begin)
     seed = options.seed + int(progress["step"])
     source = context.Process(
         target=produce, args=(queue, fraction, options.data, options.base, options.tokens, seed), daemon=True
@@ -324,11 +257,12 @@ def main() -> None:
     losses: dict[str, list[float]] = {}
     filler: list[float] = []
     while progress["seconds"] < budget and not stopped:
-        fraction.value = progress["seconds"] / budget
+        elapsed = progress["seconds"] / budget
+        fraction.value = options.begin + (1 - options.begin) * elapsed
         stage, number, *arrays = batch
         lesson = STAGES[stage][1][number][1]
         ids, answer = run.tensors(*arrays)
-        answers, rest = run.step(lesson, ids, answer, learning_rate(fraction.value, options.peak))
+        answers, rest = run.step(lesson, ids, answer, learning_rate(elapsed, options.peak))
         if not math.isfinite(answers):
             raise SystemExit(
                 f"the loss is {answers} in step {progress['step'] + 1}; {options.out} has the last good state"

@@ -1,23 +1,21 @@
-"""Documents with questions as token sequences: the prompt format, fillers, passages, and the mix of sources."""
+"""Documents with questions, from the generator and the corpora, and the mix of them."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from beacon_cli.passages import find_passages, split_passages
+from beacon_cli.store import PageText
 from recipes.pocket import corpora
 from recipes.pocket.generate import UNANSWERABLE, Block, Fact, Generator
+from recipes.pocket.writing import SUMMARY, Sample, Writer
 
-RULE = "\n\n---\n\n"
-QUESTION = "Question: "
-PASSAGES = "Passages read again:\n\n"
-SUMMARY = "Summarize the text above in a few sentences."
 _NUMBERED = (
     "pass key", "access code", "secret number", "locker number", "account number", "winning number", "door code",
     "magic number", "serial number", "ticket number", "safe combination", "order number",
@@ -28,20 +26,7 @@ _REMEMBERED = (
     "Remember: the {n} is {v}.",
     "The {n} is {v}.",
 )
-_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z\"“])")
 _FIELD = re.compile(r"^([A-Z][A-Za-z /()-]{2,40})\. ((?:[a-z][a-z ]{2,40}: )?)([^\n;:]{1,80})$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A chat as (what the user says, the answer) and as token ids.
-
-    `answer` says of every token whether it is an answer's (its end token included).
-    """
-
-    turns: list[tuple[str, str]]
-    ids: list[int]
-    answer: list[bool]
 
 
 @dataclass(frozen=True)
@@ -55,109 +40,20 @@ class Plan:
     unanswerable: float = 0.06
     summary: float = 0.03
     bare: float = 0.0  # share of generated documents without any filler
+    questions: int = 16  # at most, on a report or on paragraphs
+    reread: float = 0.0  # share of questions about passages found by the tool
     keys: float = 0.0  # share of texts that repeat themselves, with a number hidden in them
 
 
-class Composer:
+class Composer(Writer):
     """Makes samples of a given length from the generator and the corpora."""
 
     def __init__(
         self, root: Path, tokenizer: Tokenizer, seed: int, held_out: bool = False, wording: str = "known"
     ) -> None:
-        self.rng = random.Random(seed)
-        self.tokenizer = tokenizer
+        super().__init__(root, tokenizer, random.Random(seed), held_out)
         self.generator = Generator(seed, corpora.names(root), held_out, wording)
-        self.books = corpora.books(root, haystacks=held_out)
-        self.countries = corpora.countries(root, held_out)
-        self.paragraphs = corpora.paragraphs(root, held_out)
-        self.sections = [] if held_out else corpora.textbook(root)
         self.summaries = [] if held_out else corpora.summaries(root)
-        self.user, self.assistant = self._token("<|user|>"), self._token("<|assistant|>")
-        self.end, self.pad = self._token("<|end|>"), self._token("<|pad|>")
-
-    def _token(self, name: str) -> int:
-        token = self.tokenizer.token_to_id(name)
-        assert token is not None, f"the tokenizer has no {name}"
-        return token
-
-    def encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    # fillers
-
-    def filler(self, tokens: int) -> list[str]:
-        """Sentences of real text, about `tokens` together; a line break at a sentence's end stays with it."""
-        if tokens < 12:
-            return []
-        roll = self.rng.random()
-        chars = int(tokens * 3.3)
-        if roll < 0.8 or not self.sections:
-            text = self.rng.choice(self.books)
-        elif roll < 0.88:
-            text = self.rng.choice(self.countries).text
-        elif roll < 0.95:
-            text = self.rng.choice(self.sections)
-        else:
-            text = "\n\n".join(reading.text for reading in self.rng.sample(self.paragraphs, 12))
-        start = self.rng.randrange(max(1, len(text) - chars - 400))
-        window = text[start : start + chars + 300]
-        pieces = [piece for part in window.split("\n\n") for piece in [*_SENTENCE.split(part), "\n\n"]][1:-2]
-        kept: list[str] = []
-        used = 0
-        for piece in pieces:
-            used += len(piece) + 1
-            if used > chars:
-                break
-            kept.append(piece)
-        return kept
-
-    def hide(self, blocks: Sequence[Block], filler: list[str]) -> str:
-        """The blocks at random places of the filler: single sentences within its paragraphs, the rest between them."""
-        slots: list[list[str]] = [[] for _ in range(len(filler) + 1)]
-        for block in blocks:
-            alone = not block.inline or self.rng.random() < 0.35
-            slots[self.rng.randrange(len(slots))].append(f"\n\n{block.text}\n\n" if alone else block.text)
-        pieces = slots[0]
-        for sentence, slot in zip(filler, slots[1:], strict=True):
-            pieces += [sentence, *slot]
-        return re.sub(r" *\n\n\s*", "\n\n", " ".join(pieces)).strip()
-
-    # the prompt format
-
-    def assemble(self, document: str, asked: Sequence[tuple[str, str]], passages: Sequence[str] = ()) -> Sample:
-        """The chat of one document: `asked` are (question or request, answer); the first is in its turn."""
-        turns: list[tuple[str, str]] = []
-        ids: list[int] = []
-        answer: list[bool] = []
-        for i, (question, reply) in enumerate(asked):
-            turn = question if question == SUMMARY else QUESTION + question
-            if i == 0:
-                again = PASSAGES + "\n\n".join(passages) + RULE if passages else ""
-                turn = document + RULE + again + turn
-            prompt = [self.user, *self.encode(turn), self.end, self.assistant]
-            said = [*self.encode(reply), self.end]
-            turns.append((turn, reply))
-            ids += prompt + said
-            answer += [False] * len(prompt) + [True] * len(said)
-        return Sample(turns, ids, answer)
-
-    def fitted(
-        self, length: int, blocks: list[Block], asked: list[tuple[str, str]], passages: Sequence[str], bare: bool
-    ) -> Sample | None:
-        """The sample with as much filler as `length` leaves room for; None where even the facts do not fit."""
-        core = len(self.assemble("\n\n".join(block.text for block in blocks), asked, passages).ids)
-        if core > length:
-            return None
-        room = 0 if bare else length - core - 2 * len(blocks)
-        for _ in range(4):
-            document = self.hide(blocks, self.filler(room))
-            sample = self.assemble(document, asked, passages)
-            if len(sample.ids) <= length:
-                return sample
-            room -= len(sample.ids) - length + 8
-        return None
-
-    # sources
 
     def generated(self, length: int, plan: Plan) -> Sample | None:
         rng, gen = self.rng, self.generator
@@ -232,7 +128,7 @@ class Composer:
             room = int(room * 0.8)
         return None
 
-    def from_country(self, length: int) -> Sample | None:
+    def from_country(self, length: int, plan: Plan) -> Sample | None:
         rng = self.rng
         country = rng.choice(self.countries)
         parts = country.text.split("\n\n")
@@ -245,10 +141,22 @@ class Composer:
             used += len(part)
         text = "\n\n".join(window)
         asked = [(question, answer) for question, answer in country.questions if answer in text and len(answer) <= 60]
+        asked += self._fields(country, text)[: max(0, 16 - len(asked))]
+        if not asked:
+            return None
+        if rng.random() < 0.6:
+            text = f"{country.title}\n\n{text}"
+        rng.shuffle(asked)
+        text, asked = self._renamed(country.title, text, asked)
+        return self.with_room(length, text, asked[: plan.questions])
+
+    def _fields(self, country: corpora.Reading, text: str) -> list[tuple[str, str]]:
+        """Questions about the short entries of a report, or of a part of it."""
+        rng, asked = self.rng, []
         for header, sub, value in _FIELD.findall(text):
             label = (
                 sub.rstrip(": ") + " (" + header.lower() + ")"
-                if sub and rng.random() < 0.5
+                if sub and (" " not in sub.rstrip(": ") or rng.random() < 0.5)  # "total" alone says nothing
                 else sub.rstrip(": ") or header.lower()
             )
             question = rng.choice(
@@ -258,20 +166,46 @@ class Composer:
                     f"What does the report on {country.title} give as {label}?",
                 )
             )
-            if text.count(f"{header}. ") == 1 and len(value) <= 60 and len(asked) < 16:
+            if text.count(f"{header}. ") == 1 and len(value) <= 60:
                 asked.append((question, value.strip()))
+        return asked
+
+    def _renamed(self, title: str, text: str, asked: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
+        """Half of the time under an invented name, or what is known of a country would do for an answer."""
+        if self.rng.random() < 0.5:
+            return text, asked
+        name = self.generator.names.place()
+        return text.replace(title, name), [(q.replace(title, name), a.replace(title, name)) for q, a in asked]
+
+    def reread(self, length: int, plan: Plan) -> Sample | None:
+        """Questions about passages that the tool itself has found, behind a document that may be another."""
+        rng = self.rng
+        if rng.random() < 0.7:
+            country = rng.choice(self.countries)
+            asked = [pair for pair in country.questions if len(pair[1]) <= 60] + self._fields(country, country.text)
+            text, asked = self._renamed(country.title, f"{country.title}\n\n{country.text}", asked)
+        else:
+            readings = rng.sample(self.paragraphs, min(10, len(self.paragraphs)))
+            text = "\n\n".join(reading.text for reading in readings)
+            asked = [pair for reading in readings for pair in reading.questions if pair[1]]
         if not asked:
             return None
-        if rng.random() < 0.6:
-            text = f"{country.title}\n\n{text}"
-        if rng.random() < 0.5:
-            name = self.generator.names.place()
-            text = text.replace(country.title, name)
-            asked = [(q.replace(country.title, name), a.replace(country.title, name)) for q, a in asked]
         rng.shuffle(asked)
-        return self._with_room(length, text, asked)
+        pieces = split_passages([PageText(1, "1", text, 0, 0)])
+        passages = [passage.text for passage in find_passages(pieces, asked[0][0], rng.choice((1, 2, 2, 3)))]
+        again = "\n\n".join(passages)
+        asked = [pair for pair in asked if pair[1] in again][: rng.randint(1, plan.questions)]
+        if not asked:
+            return None
+        room = length - len(self.assemble("", asked, passages).ids)
+        if room < 0:
+            return None
+        start = rng.randrange(len(text))
+        document = text[start : start + 2 * room] if rng.random() < 0.5 else " ".join(self.filler(int(room * 0.7)))
+        sample = self.assemble(document.strip(), asked, passages)
+        return sample if len(sample.ids) <= length else self.assemble("", asked, passages)
 
-    def from_paragraphs(self, length: int) -> Sample | None:
+    def from_paragraphs(self, length: int, plan: Plan) -> Sample | None:
         rng = self.rng
         texts: list[str] = []
         asked: list[tuple[str, str]] = []
@@ -289,7 +223,7 @@ class Composer:
         if not asked:
             return None
         rng.shuffle(asked)
-        return self._with_room(length, "\n\n".join(texts), asked)
+        return self.with_room(length, "\n\n".join(texts), asked[: plan.questions])
 
     def summarized(self, length: int) -> Sample | None:
         """The beginning of a section or of a story, as much as there is room for, and its summary's."""
@@ -299,25 +233,6 @@ class Composer:
         sample = self.assemble(corpora.beginning(text, int(length * 2.9)), [(SUMMARY, summary)])
         return sample if len(sample.ids) <= length else None
 
-    def _with_room(self, length: int, text: str, asked: list[tuple[str, str]]) -> Sample | None:
-        """As many of the questions as fit; what is still free goes to filler before or after the text."""
-        for count in (16, 12, 8, 6, 4, 3, 2, 1):
-            sample = self.assemble(text, asked[:count])
-            free = length - len(sample.ids)
-            if free >= 0:
-                break
-        else:
-            return None
-        for share in (0.9, 0.6):
-            filler = " ".join(self.filler(int(free * share))).strip()
-            if not filler:
-                return sample
-            longer = f"{filler}\n\n{text}" if self.rng.random() < 0.5 else f"{text}\n\n{filler}"
-            wider = self.assemble(longer, asked[:count])
-            if len(wider.ids) <= length:
-                return wider
-        return sample
-
     def sample(self, length: int, plan: Plan) -> Sample:
         """One sample of at most `length` tokens."""
         while True:
@@ -325,15 +240,19 @@ class Composer:
                 made = self.from_noise(length)
                 if made is not None:
                     return made
+            if self.rng.random() < plan.reread:
+                made = self.reread(length, plan)
+                if made is not None:
+                    return made
             roll = self.rng.random()
             if roll < plan.generated:
                 made = self.generated(length, plan)
             elif roll < plan.generated + plan.factbook:
-                made = self.from_country(length)
+                made = self.from_country(length, plan)
             elif roll > 1 - plan.summary:
                 made = self.summarized(length)
             else:
-                made = self.from_paragraphs(length)
+                made = self.from_paragraphs(length, plan)
             if made is not None:
                 return made
 

@@ -41,8 +41,9 @@ from activation_beacon.planner import Pass, Planner
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import IGNORED, Trainee, training_chooser, training_labels, training_passes
 from beacon_cli.evaluation.report import markdown
+from beacon_cli.events import returned
 from beacon_cli.training.layouts import Sample
-from beacon_cli.training.preparation import Prepared, load_trainee, prepare
+from beacon_cli.training.preparation import load_trainee, prepare
 from beacon_cli.training.schedule import learning_rate, ratio_generator
 from beacon_cli.training.settings import COPY, TrainSettings
 from beacon_cli.training.trainer import BETAS
@@ -147,22 +148,11 @@ def score(trainee: Trainee, questions: list[Question], read: Callable[[Tensor], 
     }
 
 
-def prepared_for(settings: TrainSettings) -> Prepared:
-    """What `beacon train` prepares, without its progress."""
-    events = prepare(settings)
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            found: Prepared = stop.value
-            return found
-
-
 def teach(settings: TrainSettings, steps: int, folder: Path) -> dict[str, float]:
     """Train a beacon and leave it in `folder`; returns steps, tokens, seconds, and the loss of the last tenth."""
     began = time.monotonic()
     torch.manual_seed(settings.seed)
-    prepared = prepared_for(settings)
+    prepared = returned(prepare(settings))
     trainee, config = load_trainee(prepared).trainee, prepared.info.config
     parameters = list(trainee.beacon.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, betas=BETAS, weight_decay=0.0)
@@ -212,7 +202,7 @@ def batch_losses(trainee: Trainee, ids: Tensor, labels: Tensor, plans: list[Pass
 
 def measure(settings: TrainSettings, held_out: Path, init: str) -> dict[str, Any]:
     """The scores of a beacon at every ratio; of the copied one, that nothing was taught, also those without any."""
-    prepared = prepared_for(replace(settings, data=(str(held_out),), init=init))
+    prepared = returned(prepare(replace(settings, data=(str(held_out),), init=init)))
     trainee, config = load_trainee(prepared).trainee, prepared.info.config
     questions = [question(sample) for sample in prepared.data.samples]
 

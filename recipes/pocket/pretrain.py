@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import signal
@@ -30,6 +29,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from recipes.pocket.clock import learning_rate, with_machine
 from recipes.pocket.compose import Composer, Plan
 from recipes.pocket.imprint import imprint
 
@@ -79,12 +79,6 @@ STAGES = (
 
 def stage_at(fraction: float) -> Stage:
     return next(stage for stage in STAGES if fraction < stage.until)
-
-
-def learning_rate(fraction: float, peak: float) -> float:
-    """Linear warm-up over the first 2 %, then a cosine to 5 % of the peak."""
-    warm = min(1.0, fraction / 0.02 + 0.02)
-    return peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
 
 
 def build(vocabulary: int, width: int = 256, layers: int = 4, heads: int = 4) -> LlamaForCausalLM:
@@ -198,13 +192,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--times", type=int, default=1, help="steps of so many times the curriculum's tokens")
     parser.add_argument("--producers", type=int, default=1, help="processes that make samples")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16; only fast with AMX or a GPU")
-    parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
-    parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
+    return with_machine(parser).parse_args()
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipes.pocket.compose import QUESTION, RULE, SUMMARY, Composer
+from recipes.pocket.compose import Composer
+from recipes.pocket.writing import QUESTION, RULE, SUMMARY
 
 WINDOW = 32
 LONGEST = 256

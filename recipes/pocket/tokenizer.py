@@ -17,8 +17,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from recipes.pocket import corpora
-from recipes.pocket.compose import PASSAGES, QUESTION, RULE, SUMMARY
 from recipes.pocket.generate import Generator
+from recipes.pocket.writing import PASSAGES, QUESTION, RULE, SUMMARY
 
 SPLIT = (
     r"\p{N}|\p{Lu}[\p{L}\p{M}]*| ?[\p{Ll}\p{Lt}\p{Lm}\p{Lo}\p{M}][\p{L}\p{M}]*"

@@ -25,7 +25,7 @@ from beacon_cli.checkpoints.model_source import find_model
 from beacon_cli.checkpoints.record import read_record
 from beacon_cli.checkpoints.tensor_files import read_header
 from beacon_cli.errors import BeaconError, ModelError
-from beacon_cli.events import Note, Transfer
+from beacon_cli.events import Note, Transfer, returned
 from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
 
 TEXT = list(range(3, 103))
@@ -34,12 +34,7 @@ FIRST, SECOND = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2)
 
 
 def convert(source: Path, cache: Path, bits: int | None = None, target: Path | None = None) -> Path:
-    events = library.obtain(str(source), beacon_bits=bits, cache=cache, target=target)
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            return Path(stop.value)
+    return Path(returned(library.obtain(str(source), beacon_bits=bits, cache=cache, target=target)))
 
 
 def read(folder: Path, cache: Path, bits: int | None = None) -> torch.Tensor:
@@ -218,13 +213,7 @@ def test_two_at_once_convert_once(source: Path, cache_dir: Path) -> None:
     notes, made = [], []
 
     def second() -> None:
-        events = library.obtain(str(source), beacon_bits=None, cache=cache_dir)
-        while True:
-            try:
-                notes.append(next(events))
-            except StopIteration as stop:
-                made.append(stop.value)
-                return
+        made.append(returned(library.obtain(str(source), beacon_bits=None, cache=cache_dir), notes.append))
 
     thread = threading.Thread(target=second)
     thread.start()

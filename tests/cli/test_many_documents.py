@@ -14,7 +14,7 @@ from beacon_cli.condensing.gathering import Place, find_documents
 from beacon_cli.condensing.streams import document_stream
 from beacon_cli.documents import open_document
 from beacon_cli.engine import Engine, load_engine
-from beacon_cli.events import Event
+from beacon_cli.events import returned
 from beacon_cli.prompts import chat_frame, name_text
 from tests.cli.conftest import FACT, story
 from tests.cli.runner import assert_refused, run
@@ -196,15 +196,6 @@ def in_memory(engine: Engine, *paths: Path) -> Memory:
             list(stream.rest)
             documents.append(Named(path.name, Measured(document, len(stream.ids), stream)))
     return returned(condense_together(engine, frame, documents, None, request))
-
-
-def returned(events: Any) -> Memory:
-    while True:
-        try:
-            _event: Event = next(events)
-        except StopIteration as stop:
-            memory: Memory = stop.value
-            return memory
 
 
 def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, shelf: Path) -> None:

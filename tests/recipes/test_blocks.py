@@ -12,6 +12,7 @@ from activation_beacon.plugin import Beacon, install
 from activation_beacon.ratios import Sequence
 from activation_beacon.rotary import model_rotary
 from recipes.pocket.blocks import Shape, check_scheme, lay_out, read
+from recipes.pocket.deepen import deepen
 
 WINDOW = 16
 CONFIG = BeaconConfig(window=WINDOW, stride=WINDOW, ratios=(2, 4, 8))
@@ -67,3 +68,17 @@ def test_schemes_that_blocks_do_not_compute_are_refused() -> None:
     model, _ = parts()
     with pytest.raises(ValueError, match="interleaved"):
         check_scheme(Beacon.like(BeaconConfig(WINDOW, WINDOW, (2,), pos="append"), model), model)
+
+
+def test_more_layers_change_nothing_until_they_are_trained() -> None:
+    model, beacon = parts()
+    shape, ids = Shape(3, WINDOW, WINDOW // 2), torch.randint(64, (2, 3, WINDOW))
+    layout = lay_out(shape, [4, 2])
+    before, keys, _ = read(model, beacon, ids, layout, None)
+    deepen(model, beacon, [0, 1])
+    after, more, _ = read(model, beacon, ids, layout, None)
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(more[::2], keys)
+    assert model.config.num_hidden_layers == len(more) == 4
+    after.square().mean().backward()
+    assert all(layer.self_attn.o_proj.weight.grad.any() for layer in model.model.layers)
