@@ -11,6 +11,7 @@ import numpy as np
 
 from activation_beacon.config import BeaconConfig
 from beacon_cli.documents import open_document
+from beacon_cli.documents.finding import files_in
 from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.errors import BeaconError, DocumentError, TrainingError
 from beacon_cli.training.layouts import Layouts, Sample, text_pages
@@ -165,11 +166,10 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
             yield path
             continue
         known = SUFFIXES.union(LINES)
-        found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in known and each.is_file()]
-        shown = [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
-        if not shown:
+        found = files_in(name, known)
+        if not found:
             raise TrainingError(f"{path} holds no training data: it takes {', '.join(sorted(known))}")
-        yield from shown
+        yield from map(Path, found)
 
 
 def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:

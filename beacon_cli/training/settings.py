@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from activation_beacon.config import BeaconConfig
+from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.errors import TrainingError
 
 COPY = "copy"
@@ -56,7 +57,7 @@ class TrainSettings:
 
     data: tuple[str, ...]
     eval_data: tuple[str, ...] = ()
-    model: str = "beacon-pocket"
+    model: str = POCKET
     init: str = COPY
     device: str = "auto"
     bits: int = 4

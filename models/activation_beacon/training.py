@@ -87,17 +87,6 @@ def training_labels(labels: Tensor, config: BeaconConfig) -> Tensor:
     return moved
 
 
-def token_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labels that are not `IGNORED`.
-
-    Args:
-        hidden: (batch, tokens, hidden) last hidden states.
-        labels: (batch, tokens), shifted.
-    """
-    learned = labels != IGNORED
-    return token_losses(model, hidden[learned], labels[learned])[0] / learned.sum()
-
-
 @dataclass(frozen=True)
 class Trainee:
     """A frozen model in eval mode with the beacon that is trained installed, and what reading with them takes."""

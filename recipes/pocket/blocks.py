@@ -92,7 +92,7 @@ def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 def read(
     model: LlamaForCausalLM, beacon: Beacon, ids: Tensor, layout: Layout, prefix: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Read a batch of texts.
 
     Args:
@@ -100,8 +100,8 @@ def read(
         prefix: older memory: keys not yet rotated, and values, (layers, heads, prefix, head_dim).
 
     Returns:
-        Last hidden states (batch, tokens, width); keys, not rotated, and values of the beacon rows, (layers, batch,
-        heads, intervals * slots, head_dim).
+        Last hidden states (batch, tokens, width); what every layer put out, (layers, batch, tokens, width); keys, not
+        rotated, and values of the beacon rows, (layers, batch, heads, intervals * slots, head_dim).
     """
     decoder, config = model.model, model.config
     batch, intervals, _ = ids.shape
@@ -124,7 +124,7 @@ def read(
     extra = beacon.embedding.expand(batch, intervals, 1, -1)
     index = layout.source[None, :, :, None].expand(batch, -1, -1, embedded.shape[-1])
     hidden = torch.cat((embedded, extra), 2).gather(2, index).flatten(1, 2)  # (batch, intervals * rows, width)
-    kept_keys, kept_values = [], []
+    outputs, kept_keys, kept_values = [], [], []
     projections: Any = beacon.layers
     for number, (layer, own_projections) in enumerate(zip(decoder.layers, projections, strict=True)):
         normed = layer.input_layernorm(hidden)
@@ -160,7 +160,8 @@ def read(
         mixed = mixed.flatten(2, 3).transpose(1, 2).flatten(2)
         hidden = hidden + layer.self_attn.o_proj(mixed)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-    return decoder.norm(hidden)[:, layout.raw], torch.stack(kept_keys), torch.stack(kept_values)
+        outputs.append(hidden[:, layout.raw])
+    return decoder.norm(outputs[-1]), torch.stack(outputs), torch.stack(kept_keys), torch.stack(kept_values)
 
 
 def check_scheme(beacon: Beacon, model: LlamaForCausalLM) -> None:

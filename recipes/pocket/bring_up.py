@@ -115,8 +115,8 @@ class Run:
     def layout(self, shape: Shape, ratios: Sequence[int], offset: int) -> Layout:
         return Layout(*(part.to(self.device) for part in lay_out(shape, ratios, offset)))
 
-    def hidden(self, lesson: Lesson, ids: Tensor, *, fixed: int | None = None) -> Tensor:
-        """(batch, tokens, width), ratios drawn or `fixed`; adds to the bank what it made in training."""
+    def hidden(self, lesson: Lesson, ids: Tensor, *, fixed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Last hidden states and all layers' outputs, ratios drawn or `fixed`; to the bank goes what is made for it."""
         shape = lesson.shape
         if shape.prefix and not self.bank.items:
             shape = replace(shape, prefix=0)
@@ -128,16 +128,28 @@ class Run:
         prefix = self.bank.draw(shape.prefix) if shape.prefix else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             # Measuring is rare, and in shapes of its own, not worth compiling.
-            hidden, keys, values = (self.forward if fixed is None else read)(
+            hidden, outputs, keys, values = (self.forward if fixed is None else read)(
                 self.model, self.beacon, ids.view(len(ids), shape.intervals, shape.window), layout, prefix
             )
         if count and fixed is None:
             self.bank.add(layout, shape, keys, values)
-        return hidden
+        return hidden, outputs
+
+    @torch.no_grad()
+    def uncondensed(self, ids: Tensor) -> Tensor:
+        """What all layers put out where nothing is condensed and nothing stands in front."""
+        whole = Shape(1, ids.shape[1], 0)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            _, outputs, *_ = self.forward(self.model, self.beacon, ids[:, None], self.layout(whole, [], 0), None)
+        return outputs
 
     def loss(self, lesson: Lesson, ids: Tensor, answer: Tensor) -> tuple[Tensor, float, float]:
-        """Of all answer tokens and some of the rest; also the mean of either kind."""
-        hidden = self.hidden(lesson, ids)
+        """Of all answer tokens and some of the rest; also the mean of either kind.
+
+        Behind a memory, also how far all layers are from where they would be without: a token's next one says little
+        about what a memory should have held, a few thousand numbers say much.
+        """
+        hidden, outputs = self.hidden(lesson, ids)
         target, marked = ids[:, 1:], answer[:, 1:]
         others = ~marked & (target != self.model.config.pad_token_id)
         chosen = marked | others & (torch.rand(target.shape, device=ids.device) < FILLER_SHARE)
@@ -147,6 +159,11 @@ class Run:
         is_answer = marked[chosen]
         answers, rest = each[is_answer], each[~is_answer]
         loss = (answers.sum() + FILLER_WEIGHT * rest.sum()) / (len(answers) + FILLER_WEIGHT * len(rest))
+        if lesson.ratios or lesson.shape.prefix:
+            rows = chosen.nonzero(as_tuple=True)
+            taught = self.uncondensed(ids)[:, *rows].float()  # (layers, chosen tokens, width)
+            far = (outputs[:, *rows].float() - taught).square().sum((1, 2)) / taught.square().sum((1, 2))
+            loss = loss + far.mean()
         return loss, float(answers.detach().mean()), float(rest.detach().mean())
 
     def step(self, lesson: Lesson, ids: Tensor, answer: Tensor, rate: float) -> tuple[float, float]:
@@ -171,7 +188,7 @@ class Run:
         ends = answer & ~torch.nn.functional.pad(answer[:, 1:], (0, 1))
         for ratio in (0, *CONFIG.ratios):
             lesson = condensed(ids.shape[1] // CONFIG.window, {ratio: 1}) if ratio else raw(ids.shape[1])
-            hidden = self.hidden(lesson, ids, fixed=ratio)
+            hidden, _ = self.hidden(lesson, ids, fixed=ratio)
             likeliest = self.model.lm_head(hidden[:, :-1].float()).argmax(-1)
             wrong = (likeliest != ids[:, 1:]) & answer[:, 1:]
             # Of an answer that ends at a token: how many of the text's wrong tokens lie in it.

@@ -20,6 +20,7 @@ _NUMBERED = (
     "pass key", "access code", "secret number", "locker number", "account number", "winning number", "door code",
     "magic number", "serial number", "ticket number", "safe combination", "order number",
 )  # fmt: skip
+CONTINUED = 40  # words
 _REMEMBERED = (
     "The {n} is {v}. Remember it: {v} is the {n}.",
     "The {n} is {v}. Remember it. {v} is the {n}.",
@@ -42,6 +43,7 @@ class Plan:
     bare: float = 0.0  # share of generated documents without any filler
     questions: int = 16  # at most, on a report or on paragraphs
     reread: float = 0.0  # share of questions about passages found by the tool
+    continued: float = 0.0  # share of texts of which a part is to be continued word for word
     keys: float = 0.0  # share of texts that repeat themselves, with a number hidden in them
 
 
@@ -126,6 +128,21 @@ class Composer(Writer):
             if len(sample.ids) <= length:
                 return sample
             room = int(room * 0.8)
+        return None
+
+    def continuation(self, length: int) -> Sample | None:
+        """A few words of a text, of which the next ones are to be said: nearly all that it holds is asked for."""
+        rng = self.rng
+        document = self.hide(self.generator.blocks(rng.randint(1, 6)), self.filler(rng.randint(length // 2, length)))
+        words = document.split(" ")
+        while len(words) > 12:
+            said = rng.randint(8, min(CONTINUED, len(words) - 4))
+            start = rng.randrange(len(words) - said - 3)
+            cue, rest = words[start : start + 4], words[start + 4 : start + 4 + said]
+            sample = self.assemble(" ".join(words), [(f"What follows “{' '.join(cue)}”?", " ".join(rest).strip())])
+            if len(sample.ids) <= length:
+                return sample
+            words = words[: -max(1, (len(sample.ids) - length) // 3)]
         return None
 
     def from_country(self, length: int, plan: Plan) -> Sample | None:
@@ -238,6 +255,10 @@ class Composer(Writer):
         while True:
             if self.rng.random() < plan.keys:
                 made = self.from_noise(length)
+                if made is not None:
+                    return made
+            if self.rng.random() < plan.continued:
+                made = self.continuation(length)
                 if made is not None:
                     return made
             if self.rng.random() < plan.reread:

@@ -67,16 +67,16 @@ STAGES: tuple[tuple[float, tuple[tuple[float, Lesson], ...]], ...] = (
     (
         1.01,
         (
-            (0.17, condensed(4, {2: 1, 4: 3, 8: 3, 16: 1}, facts=(1, 6), generated=0.6, factbook=0.22, **_REAL)),
-            (0.1, condensed(8, {4: 2, 8: 3, 16: 2, 32: 1}, facts=(1, 6), generated=0.2, factbook=0.5, **_REAL)),
-            (0.23, condensed(3, {4: 1, 8: 2, 16: 2, 32: 2}, facts=(1, 2), **_SPARSE)),
+            (0.24, condensed(4, {2: 1, 4: 3, 8: 3, 16: 1}, facts=(1, 6), continued=0.5, **_REAL)),
+            (0.08, condensed(8, {4: 2, 8: 3, 16: 2, 32: 1}, facts=(1, 6), continued=0.2, **_REAL)),
+            (0.24, condensed(3, {4: 1, 8: 2, 16: 2, 32: 2}, facts=(1, 2), continued=0.2, **_SPARSE)),
             (0.12, condensed(8, {8: 2, 16: 2, 32: 2}, 1024, facts=(1, 4), **_SPARSE)),
             (0.04, condensed(8, {8: 2, 16: 2, 32: 2}, 4096, facts=(1, 3), **_SPARSE)),
-            (0.1, raw(512, facts=(2, 12))),
+            (0.08, raw(512, facts=(2, 12))),
             (0.06, raw(1024, facts=(4, 24))),
             (0.03, raw(2048, facts=(8, 40))),
-            (0.1, raw(768, 256, facts=(2, 12), passages=0.6, reread=0.6)),
-            (0.06, raw(768, 2048, facts=(2, 12), passages=0.6, reread=0.6)),
+            (0.09, raw(768, 256, facts=(2, 12), passages=0.6, reread=0.6)),
+            (0.05, raw(768, 2048, facts=(2, 12), passages=0.6, reread=0.6)),
         ),
     ),
 )

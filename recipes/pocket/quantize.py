@@ -2,20 +2,20 @@
 
     python -m recipes.pocket.quantize --base BROUGHT/model --beacon BROUGHT/beacon --out runs/pocket/model
 
-Projections become NF4 with double quantization, embeddings and norms bfloat16. The beacon that was brought up with the
-model goes with it, to `beacon/` in the same folder, and belongs to the quantized weights from then on: `beacon train`
-starts from there, with the very weights that it will be used with.
+Projections become NF4 with double quantization; embeddings, norms and the beacon, bfloat16. The beacon that was brought
+up with the model goes with it, to `beacon/` in the same folder, and belongs to the quantized weights from then on:
+`beacon train` starts from there, with the very weights that it will be used with.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, read_info, save_info
@@ -23,11 +23,12 @@ from beacon_cli.checkpoints.fingerprint import model_fingerprint
 
 
 def adopt(beacon: Path, model: Path) -> None:
-    """Copies a beacon's folder into `model`, whose fingerprint it gets."""
+    """Puts a beacon, in bfloat16, into the folder `model`, whose fingerprint it gets."""
     with tempfile.TemporaryDirectory() as cache:
         fingerprint = model_fingerprint(model, Path(cache))
     (model / "beacon").mkdir(exist_ok=True)
-    shutil.copyfile(beacon / WEIGHTS_FILE, model / "beacon" / WEIGHTS_FILE)
+    state = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(beacon / WEIGHTS_FILE).items()}
+    save_file(state, model / "beacon" / WEIGHTS_FILE, metadata={"format": "pt"})
     save_info(model / "beacon", replace(read_info(beacon), base_fingerprint=fingerprint))
 
 

@@ -53,7 +53,7 @@ def test_blocks_equal_one_pass(ratios: list[int], prefix: int) -> None:
     if prefix:
         older = (torch.randn(2, 2, prefix, 16), torch.randn(2, 2, prefix, 16))
     layout = lay_out(shape, ratios)
-    hidden, keys, values = read(model, beacon, ids.view(3, shape.intervals, WINDOW), layout, older)
+    hidden, _, keys, values = read(model, beacon, ids.view(3, shape.intervals, WINDOW), layout, older)
     rows, rotary = install(model, beacon), model_rotary(model.model, model.config)
     model.model.rotary_emb = rotary
     given = Activations(*older) if older else None
@@ -74,9 +74,9 @@ def test_more_layers_change_nothing_until_they_are_trained() -> None:
     model, beacon = parts()
     shape, ids = Shape(3, WINDOW, WINDOW // 2), torch.randint(64, (2, 3, WINDOW))
     layout = lay_out(shape, [4, 2])
-    before, keys, _ = read(model, beacon, ids, layout, None)
+    before, _, keys, _ = read(model, beacon, ids, layout, None)
     deepen(model, beacon, [0, 1])
-    after, more, _ = read(model, beacon, ids, layout, None)
+    after, _, more, _ = read(model, beacon, ids, layout, None)
     torch.testing.assert_close(after, before)
     torch.testing.assert_close(more[::2], keys)
     assert model.config.num_hidden_layers == len(more) == 4
