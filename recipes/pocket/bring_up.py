@@ -3,10 +3,10 @@
     python -m recipes.pocket.bring_up --data DATA --base runs/pocket/base/model --out runs/pocket/brought --minutes 90
 
 A model of four layers has a handful of heads that copy. A beacon that has to work with them as they are holds almost
-nothing (see the log); large models have heads to spare and need no such stage. So here, once, the model's weights are
-trained too, on texts of which all intervals but the last are condensed, and on raw ones lest it forget to read those,
-some of either behind thousands of rows of other texts' memory. Afterwards it is frozen, quantized, and the beacon
-trained on with `beacon train` like any other.
+nothing (see the log); large models have layers and heads to spare and need no such stage. So here, once, the model's
+weights are trained too, on texts of which all intervals but the last are condensed, and on raw ones lest it forget to
+read those, some of either behind thousands of rows of other texts' memory; and a small model may get some more layers
+first. Afterwards it is frozen, quantized, and the beacon trained on with `beacon train` like any other.
 
 The schedule follows the clock. `--out` gets `model/`, `beacon/` and `metrics.jsonl`, and `state.pt` for `--resume`.
 """

@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 
+import beacon_pocket
 from beacon_cli.store import builder
 from tests.cli.conftest import story
 from tests.cli.runner import Result, run
 
 WINDOW = 128
+# float32 keys and values of an interval's 16 beacons, 256 wide, in every layer.
+LAYERS = json.loads((beacon_pocket.FOLDER / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+INTERVAL_BYTES = 16 * LAYERS * 256 * 2 * 4
 
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three intervals in a shard: what is taken over is full shards and part of one."""
-    monkeypatch.setattr(builder, "SHARD_BYTES", 3 * 16 * 4 * 256 * 2 * 4)
+    monkeypatch.setattr(builder, "SHARD_BYTES", 3 * INTERVAL_BYTES)
 
 
 def built(document: Path, *flags: str) -> dict[str, Any]:
