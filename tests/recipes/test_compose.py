@@ -39,7 +39,8 @@ def test_answers_stand_in_the_document_and_are_marked(composer: Composer, source
         sample = composer.sample(512, SOURCES[source])
         assert len(sample.ids) <= 512
         assert answers(composer, sample) == [reply for _, reply in sample.turns]
-        assert all(reply in sample.turns[0][0] for _, reply in sample.turns)
+        # In any case: "The barrel was copied by Dark." What did Dark copy? "the barrel"
+        assert all(reply.casefold() in sample.turns[0][0].casefold() for _, reply in sample.turns)
 
 
 def test_passages_found_again_hold_the_answers(composer: Composer) -> None:

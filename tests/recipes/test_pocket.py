@@ -92,7 +92,11 @@ def test_every_flag_of_a_size_is_one_of_its_stage(name: str) -> None:
     for each in stages(size(name), Path("data"), Path("out")):
         module = ROOT / (each.command[2].replace(".", "/") + ".py")
         commands = ROOT / "beacon_cli" / "commands"
-        files = [module] if module.exists() else [commands / f"{each.command[3]}.py", commands / "options.py"]
+        files = (
+            [module, module.with_name("clock.py")]
+            if module.exists()
+            else [commands / f"{each.command[3]}.py", commands / "options.py"]
+        )
         known = "".join(file.read_text(encoding="utf-8") for file in files)
         for flag in (word for word in each.command if word.startswith("--")):
             assert f'"{flag}"' in known or f"/{flag}" in known, (each.name, flag)
