@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from beacon_cli import __version__
 from beacon_cli.commands import ask, cache, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.errors import BeaconError
 
 INTERRUPTED = 130

@@ -9,10 +9,10 @@ from typing import Any
 
 import platformdirs
 
+from beacon_cli.cache.identity import BITS
 from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
-from beacon_cli.store.identity import BITS
 
 DEVICES = ("auto", "cpu", "cuda")
 AUTO = "auto"

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from activation_beacon.ratios import Fixed
+from beacon_cli.answering.passages import PASSAGE_WORDS, cite, find_passages, split_passages
+from beacon_cli.answering.prompts import question_text, summary_text
+from beacon_cli.cache import Store, default_root
+from beacon_cli.checkpoints.engine import Device, Engine, generate, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request, condense
-from beacon_cli.condensing.gathering import find_documents
 from beacon_cli.documents import PageSelection, open_document
+from beacon_cli.documents.gathering import find_documents
 from beacon_cli.documents.opening import SUFFIXES
-from beacon_cli.engine import Device, Engine, generate, load_engine
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Answered, AnswerPiece, Event, Note, Stage
-from beacon_cli.passages import PASSAGE_WORDS, cite, find_passages, split_passages
-from beacon_cli.prompts import Frame, chat_frame, question_text, summary_text
-from beacon_cli.store import Store, default_root
 
 # Positions that a re-read passage may take: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS

@@ -16,14 +16,14 @@ from functools import cache
 import torch
 
 from beacon_cli import workflows
+from beacon_cli.cache import Store
+from beacon_cli.cache.growing import new_reader, restored
+from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.condensing.growing import new_reader, restored
+from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.condensing.streams import document_stream
 from beacon_cli.documents import open_document
-from beacon_cli.engine import Engine, load_engine
 from beacon_cli.events import Answered
-from beacon_cli.prompts import chat_frame
-from beacon_cli.store import Store
 
 BOOK, NOVEL, RATIO = "examples/world-factbook.pdf", "examples/the-time-machine.txt", 16
 CAPITALS = {"Estonia": "Tallinn", "Iceland": "Reykjavik", "Ireland": "Dublin", "Jamaica": "Kingston", "Norway": "Oslo"}

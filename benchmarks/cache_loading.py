@@ -18,7 +18,7 @@ import torch
 
 from activation_beacon.memory import Activations, Memory
 from activation_beacon.rotary import Rotary
-from beacon_cli.store import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
+from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
 
 LAYERS, HEADS, CHANNELS, INTERVAL = 32, 8, 128, 128
 

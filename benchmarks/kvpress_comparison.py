@@ -26,14 +26,14 @@ import torch
 from safetensors.torch import save_model
 
 from activation_beacon.plugin import remove
+from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.engine import Engine, load_engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, Record
 from beacon_cli.evaluation.report import aggregate, markdown, table
 from beacon_cli.evaluation.running import answer_questions, make_methods
-from beacon_cli.prompts import Frame, chat_frame
 
 WORKER = Path(__file__).with_name("kvpress_worker.py")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 import beacon_pocket
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.checkpoints.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.local.tensor_files import NewTensor, write_tensors
 
 SETTINGS = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -45,7 +45,7 @@ SETTINGS = {
     "beacon_pos": "interleave",
 }
 SHARD_BYTES = 5 * 10**9
-IMPORT = "import beacon_cli.engine, beacon_cli.checkpoints.conversion"
+IMPORT = "import beacon_cli.checkpoints.engine, beacon_cli.checkpoints.convert.conversion"
 CONVERT = """
 from beacon_cli.app import main
 try:
@@ -58,7 +58,7 @@ LOAD = """
 import torch
 from pathlib import Path
 from beacon_cli.checkpoints.adapter import load_adapter
-from beacon_cli.engine import load_four_bit
+from beacon_cli.checkpoints.engine import load_four_bit
 from beacon_cli.checkpoints.model_source import find_model
 folder, place = sys.argv[1], torch.device("cpu")
 source = find_model(folder, None, Path(folder).parent / "cache")

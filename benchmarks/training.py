@@ -22,8 +22,8 @@ from activation_beacon.onepass import read_in_one_pass
 from activation_beacon.planner import Pass
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import IGNORED, Trainee, text_loss, training_labels, training_passes
+from beacon_cli.checkpoints.engine import load_engine
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.engine import load_engine
 
 ROUNDS = 5
 

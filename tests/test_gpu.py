@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from beacon_cli.checkpoints.engine import load_engine
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.engine import load_engine
 from tests.cli.conftest import story
 from tests.cli.runner import run
 

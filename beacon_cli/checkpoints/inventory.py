@@ -9,10 +9,10 @@ from typing import Literal
 
 import beacon_pocket
 from beacon_cli.checkpoints.catalogue import POCKET, released
-from beacon_cli.checkpoints.hub import cached_repository, hub_cache, repository_of
-from beacon_cli.checkpoints.library import models_root
-from beacon_cli.checkpoints.model_folder import check_model_folder, is_merged, read_settings
-from beacon_cli.checkpoints.record import read_record
+from beacon_cli.checkpoints.converted import models_root
+from beacon_cli.checkpoints.hub.repository import cached_repository, hub_cache, repository_of
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.errors import ModelError
 
 State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable", "not here"]

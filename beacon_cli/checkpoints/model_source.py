@@ -9,16 +9,16 @@ import beacon_pocket
 from activation_beacon.checkpoint import BeaconInfo, read_info
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.catalogue import POCKET
-from beacon_cli.checkpoints.fingerprint import beacon_fingerprint, model_fingerprint
-from beacon_cli.checkpoints.folders import Lease
-from beacon_cli.checkpoints.hub import local_folder, resolve_model
-from beacon_cli.checkpoints.library import converted, obtain
-from beacon_cli.checkpoints.merged import check_if_merged
-from beacon_cli.checkpoints.model_folder import CONFIG, check_model_folder, is_merged, read_settings
-from beacon_cli.checkpoints.record import RECORD_FILE
+from beacon_cli.checkpoints.convert.merged import check_if_merged
+from beacon_cli.checkpoints.converted import converted, obtain
+from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model
+from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.folders import Lease
+from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Event, returned
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.events import Answered, Condensed, Event
 
 

@@ -6,7 +6,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.commands.answers import show_answer
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 
 
 def ask(

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
-from beacon_cli.store import Store, Summary, default_root
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from beacon_cli.cache import Store, Summary, housekeeping
 from beacon_cli.commands import options
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.errors import CacheError
 from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import load_settings
-from beacon_cli.store import Store, Summary
-from beacon_cli.upkeep import housekeeping
 
 if TYPE_CHECKING:
-    from beacon_cli.upkeep.recondensing import Report
+    from beacon_cli.condensing.recondensing import Report
 
 Which = Annotated[
     str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
@@ -44,8 +43,8 @@ def verify(
         console.note(EMPTY)
     where = load_settings({"device": device}).device
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.upkeep.verification import Verifier  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path, model, beacon)
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
@@ -114,8 +113,8 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Write one condensed document, its text included, to a file that another machine with the same model can use."""
-    from beacon_cli.store.archive import SUFFIX  # noqa: PLC0415  imports tarfile
-    from beacon_cli.store.archive import export as write  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.archive import SUFFIX  # noqa: PLC0415  imports tarfile
+    from beacon_cli.cache.archive import export as write  # noqa: PLC0415  imports torch
 
     console = Console(quiet=quiet)
     found = [each for each in find(Store.default(), which) if each.manifest is not None]
@@ -143,8 +142,8 @@ def import_(
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.upkeep.sharing import import_cache  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.sharing import import_cache  # noqa: PLC0415  imports torch
 
     entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
     console.print_line(entry.key)
@@ -170,7 +169,7 @@ def name(summary: Summary) -> str:
 
 
 def _unusable(store: Store, summaries: list[Summary]) -> set[str]:
-    from beacon_cli.upkeep.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path)
     broken = {each.entry.key for each in summaries if each.problem is not None}

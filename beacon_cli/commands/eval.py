@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.events import Evaluated
 
 METHODS = ("full", "truncated", "streaming", "beacon", "ask")

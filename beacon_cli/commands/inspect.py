@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.quantities import counted
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from beacon_cli.cache import default_root
 from beacon_cli.commands import options
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
 from beacon_cli.settings import load_settings
-from beacon_cli.store import default_root
 
 app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
 
@@ -58,7 +58,7 @@ def pull(
 
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
-    from beacon_cli.checkpoints.hub import local_folder, resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model  # noqa: PLC0415 (as above)
 
     if local_folder(name):
         raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
@@ -66,7 +66,7 @@ def pull(
         if remove_download or beacon_bits:
             flag = "--remove-download" if remove_download else "--beacon-bits"
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
-        from beacon_cli.checkpoints.merged import check_if_merged  # noqa: PLC0415 (as above)
+        from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
 
         console = Console(quiet=quiet)
         console.print_line(str(console.drawn(resolve_model(name, kind="model", check=check_if_merged))))
@@ -96,9 +96,9 @@ def remove(
     quiet: options.Quiet = False,
 ) -> None:
     """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
-    from beacon_cli.checkpoints.hub import repository_of  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.converted import remove, remove_download  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub.repository import repository_of  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.library import remove, remove_download  # noqa: PLC0415 (as above)
 
     console, model = Console(quiet=quiet), find(name)
     if model.state == "embedded":
@@ -115,17 +115,17 @@ def remove(
 
 
 def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
-    from beacon_cli.checkpoints import library  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.hub import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints import converted  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub.repository import local_folder  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
     bits = settings.beacon_bit_count
     target = None if to is None else to.expanduser().absolute()
-    folder = console.drawn(library.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
+    folder = console.drawn(converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
     if remove_download and local_folder(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:
-        library.remove_download(source)
+        converted.remove_download(source)
     console.print_line(str(folder))
 
 

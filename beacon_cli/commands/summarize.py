@@ -2,7 +2,7 @@
 
 from beacon_cli.commands import options
 from beacon_cli.commands.answers import show_answer
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 
 
 def summarize(

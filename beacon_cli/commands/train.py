@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.errors import TrainingError
 from beacon_cli.training.events import Trained
 from beacon_cli.training.settings import load_train_settings

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from beacon_cli.cache import PageText
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.errors import DocumentError
-from beacon_cli.store import PageText
 
 # This share of the context is kept for the question and its answer, so that a longer question about the same document
 # does not ask for another ratio, hence for another cache.

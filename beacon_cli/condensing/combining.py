@@ -12,17 +12,22 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from activation_beacon.ratios import Fixed
+from beacon_cli.cache import Store
+from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing import budget
 from beacon_cli.condensing.condense import Measured, Memory, Request, condense_measured, condense_stream, measure
-from beacon_cli.condensing.gathering import Place
 from beacon_cli.documents import PageSelection, open_document
-from beacon_cli.engine import Engine
+from beacon_cli.documents.gathering import Place
 from beacon_cli.errors import DocumentError, ModelError
 from beacon_cli.events import Event, Note
-from beacon_cli.prompts import Frame, name_text
 from beacon_cli.quantities import counted
-from beacon_cli.store import Store
+
+
+def name_text(document: str) -> str:
+    """What stands before a document that is one of several."""
+    return f"---\n\n{document}\n\n"
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from activation_beacon.reader import Reader
+from beacon_cli.cache import Builder, Entry, PageText, Store
+from beacon_cli.cache.growing import Beginning, restored
+from beacon_cli.cache.housekeeping import make_room
+from beacon_cli.cache.identities import entry_of, subject_of
+from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing import budget
-from beacon_cli.condensing.growing import Beginning, restored
-from beacon_cli.condensing.identities import entry_of, subject_of
 from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.streams import Stream, document_stream, read_all, reading, stored_stream
 from beacon_cli.documents import Document
-from beacon_cli.engine import Engine
 from beacon_cli.errors import DocumentError
 from beacon_cli.events import Condensed, Event, Note
-from beacon_cli.prompts import Frame
-from beacon_cli.store import Builder, Entry, PageText, Store
-from beacon_cli.upkeep.housekeeping import make_room
 
 
 @dataclass(frozen=True)

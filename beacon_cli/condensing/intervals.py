@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from activation_beacon.reader import Reader
+from beacon_cli.cache import Builder
+from beacon_cli.cache.shards import Rows
 from beacon_cli.events import IntervalDone
-from beacon_cli.store import Builder
-from beacon_cli.store.shards import Rows
 
 
 def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Rows, Rows | None]]:

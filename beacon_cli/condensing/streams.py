@@ -4,11 +4,11 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from beacon_cli.cache import Entry, PageText
 from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.documents import Document
 from beacon_cli.events import Event, PageRead, Reading
-from beacon_cli.prompts import Frame
-from beacon_cli.store import Entry, PageText
 
 PAGE_END = "\n\n"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import RawFile
+from beacon_cli.documents.selection import PageSelection
 from beacon_cli.quantities import counted
 
 Kind = Literal["pdf", "text", "markdown", "html", "epub", "docx"]

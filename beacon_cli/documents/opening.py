@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from beacon_cli.documents.document import Document, Kind
-from beacon_cli.documents.limits import Limits
 from beacon_cli.documents.magic import looks_like
-from beacon_cli.documents.paged import PagedDocument
-from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import RawFile, open_raw
-from beacon_cli.documents.text import TextDocument
+from beacon_cli.documents.selection import PageSelection
+from beacon_cli.documents.text.text import TextDocument
+from beacon_cli.documents.worker.limits import Limits
+from beacon_cli.documents.worker.paged import PagedDocument
 
 _KINDS: dict[str, Kind] = {
     ".pdf": "pdf",

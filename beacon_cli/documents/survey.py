@@ -12,8 +12,8 @@ from typing import Literal
 
 from beacon_cli.documents.finding import files_in, matching
 from beacon_cli.documents.opening import SUFFIXES, open_document
-from beacon_cli.documents.pages import PageSelection
 from beacon_cli.documents.raw import printable
+from beacon_cli.documents.selection import PageSelection
 from beacon_cli.errors import BeaconError, DocumentError
 
 

@@ -6,14 +6,14 @@ from torch import Tensor
 
 from activation_beacon.architecture import decoder_of
 from activation_beacon.ratios import Fixed
+from beacon_cli.answering.passages import find_passages, split_passages
+from beacon_cli.cache import PageText
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing import budget
-from beacon_cli.engine import Engine
 from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt, running_losses
 from beacon_cli.evaluation.samples import Sample
 from beacon_cli.evaluation.sequences import Reading, duplicate
-from beacon_cli.passages import find_passages, split_passages
-from beacon_cli.prompts import Frame
-from beacon_cli.store import PageText
 from beacon_cli.workflows import PASSAGE_TOKENS
 
 

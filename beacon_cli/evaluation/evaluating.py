@@ -13,10 +13,13 @@ import torch
 import transformers
 
 from beacon_cli import __version__
+from beacon_cli.cache import default_root
+from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.checkpoints.tokenizer.frame import chat_frame
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import open_document
-from beacon_cli.engine import Engine, load_engine
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
 from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
@@ -28,9 +31,6 @@ from beacon_cli.evaluation.running import answer_questions, make_methods, predic
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Evaluated, Event, Note, Stage
-from beacon_cli.prompts import chat_frame
-from beacon_cli.store import default_root
-from beacon_cli.tokenization.tokenizer import Tokenizer
 from beacon_cli.workflows import Options
 
 LENGTHS = (4096, 8192, 16384, 32768)

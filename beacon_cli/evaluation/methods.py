@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from beacon_cli.engine import Engine
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.evaluation.samples import Sample
 from beacon_cli.evaluation.sequences import Reading, losses
-from beacon_cli.prompts import Frame, question_text
 
 
 class DoesNotFitError(Exception):

@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

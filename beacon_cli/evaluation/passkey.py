@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator, Sequence
 
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 FILLER = (
     "The river runs past the mill. The sky is grey above the fields. The road goes up the hill and comes down again. "

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
-from beacon_cli.documents.slicing import slices
+from beacon_cli.documents.text.slicing import slices
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.samples import QuestionTask, Sample
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

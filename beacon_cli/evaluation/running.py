@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from beacon_cli.engine import Engine
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.evaluation.baselines import Full, Truncated
 from beacon_cli.evaluation.condensed import Ask, Condensed
 from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt
@@ -16,7 +17,6 @@ from beacon_cli.evaluation.sequences import Reading, continuation, read
 from beacon_cli.evaluation.sharing import Shared
 from beacon_cli.evaluation.streaming import Streaming
 from beacon_cli.events import Counting, Event
-from beacon_cli.prompts import Frame
 
 Item = TypeVar("Item")
 

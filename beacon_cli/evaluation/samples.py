@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beacon_cli.documents.slicing import slices
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
+from beacon_cli.documents.text.slicing import slices
 from beacon_cli.errors import SettingsError
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

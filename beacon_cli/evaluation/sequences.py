@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from beacon_cli.engine import Engine
+from beacon_cli.checkpoints.engine import Engine
 
 
 class Reading(Protocol):

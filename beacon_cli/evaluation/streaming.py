@@ -10,11 +10,11 @@ from torch import Tensor
 from activation_beacon.architecture import decoder_of
 from activation_beacon.memory import Memory
 from activation_beacon.rotary import Rotary, position_tensor
-from beacon_cli.engine import Engine
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.evaluation.methods import Method, Prompt, running_losses
 from beacon_cli.evaluation.samples import Sample
 from beacon_cli.evaluation.sequences import Reading, duplicate
-from beacon_cli.prompts import Frame
 
 # The tokens that are never let go, and those of a pass.
 SINK = 4

@@ -4,10 +4,10 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-from beacon_cli.documents.slicing import slices
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
+from beacon_cli.documents.text.slicing import slices
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import QuestionTask, Sample
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 QUESTION = "What was the first topic that the visitor wanted to talk about?"
 _SIDES = ("the history of", "the future of", "the cost of", "the dangers of", "the beauty of", "the science of")

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.checkpoints.tokenizer.frame import chat_frame
+from beacon_cli.checkpoints.tokenizer.tokenizer import Messages, Tokenizer
 from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import PageSelection
 from beacon_cli.documents.raw import RawFile
-from beacon_cli.documents.text import TextDocument
+from beacon_cli.documents.text.text import TextDocument
 from beacon_cli.errors import TrainingError
-from beacon_cli.prompts import chat_frame, question_text
-from beacon_cli.tokenization.tokenizer import Messages, Tokenizer
 
 _ANSWER = "ANSWER0"
 

@@ -12,14 +12,14 @@ from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon, install
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import Trainee, training_passes
+from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.adapter import stored_bits
-from beacon_cli.checkpoints.four_bit import matrix
-from beacon_cli.checkpoints.hub import resolve_model
+from beacon_cli.checkpoints.convert.four_bit import matrix
+from beacon_cli.checkpoints.engine import load_base, place_rotary
+from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base
-from beacon_cli.engine import load_base, place_rotary
 from beacon_cli.errors import TrainingError
 from beacon_cli.events import Event, Note, Stage
-from beacon_cli.store import default_root
 from beacon_cli.training.data import Limits, TrainingData, read_data
 from beacon_cli.training.layouts import Layouts
 from beacon_cli.training.settings import COPY, TrainSettings, resolved

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
 from activation_beacon.plugin import Beacon
+from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import TrainingError
-from beacon_cli.store.files import sync_path
 from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE
 from beacon_cli.training.settings import TrainSettings, differences
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from tests.tokenization import toy_tokenizers
+from tests.checkpoints.tokenizer import toy_tokenizers
 
 LLAMA2, MISTRAL, QWEN2 = (
     f"namespace-Pt/{name}"

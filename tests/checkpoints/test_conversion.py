@@ -20,10 +20,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from activation_beacon.rotary import AuthorsYarnRotary
 from beacon_cli import engine
 from beacon_cli.checkpoints import conversion, library
-from beacon_cli.checkpoints.folders import Lease
+from beacon_cli.checkpoints.local.folders import Lease
+from beacon_cli.checkpoints.local.record import read_record
+from beacon_cli.checkpoints.local.tensor_files import read_header
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.checkpoints.record import read_record
-from beacon_cli.checkpoints.tensor_files import read_header
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.events import Note, Transfer, returned
 from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
@@ -282,7 +282,7 @@ def test_who_waits_for_a_new_conversion_leases_what_comes_of_it(
         fcntl.flock(descriptor, kind)
 
     with monkeypatch.context() as patched:
-        patched.setattr("beacon_cli.checkpoints.folders.flock", wait)
+        patched.setattr("beacon_cli.checkpoints.local.folders.flock", wait)
         lease = Lease(folder)
     with pytest.raises(ModelError, match="in use"):
         library.remove(folder, cache_dir)

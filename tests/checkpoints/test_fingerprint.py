@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.checkpoints.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
 from beacon_cli.errors import ModelError
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "rms_norm_eps": 1e-6}

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.checkpoints.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.hub import local_folder
-from beacon_cli.checkpoints.model_folder import check_model_folder
+from beacon_cli.checkpoints.hub.repository import local_folder
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.local.model_folder import check_model_folder
 from beacon_cli.errors import ModelError
 from tests.hub_server import HubServer, Repository
 
@@ -25,7 +25,7 @@ CLIENT = """
 import json, sys
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Transfer
-from beacon_cli.checkpoints.hub import resolve_model
+from beacon_cli.checkpoints.hub.repository import resolve_model
 
 kind, *names = sys.argv[1:]
 for name in names:

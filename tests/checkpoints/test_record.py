@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.checkpoints.record import RECORD_FILE, Record, read_record, write_record
+from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record, write_record
 from beacon_cli.errors import ModelError
 
 RECORD = Record(

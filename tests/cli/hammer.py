@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli import workflows
+from beacon_cli.cache import builder, default_root
+from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.engine import Engine, load_engine
-from beacon_cli.store import builder, default_root
 from tests.cli.runner import run
 
 QUESTION = "Who is the keeper of the Morvane lighthouse?"

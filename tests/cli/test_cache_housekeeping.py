@@ -10,10 +10,10 @@ import pytest
 
 import beacon_pocket
 from activation_beacon.memory import Memory
-from beacon_cli.checkpoints.fingerprint import model_fingerprint
-from beacon_cli.store import Store
-from beacon_cli.store.manifest import read_manifest
-from beacon_cli.store.records import seal
+from beacon_cli.cache import Store
+from beacon_cli.cache.manifest import read_manifest
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
+from beacon_cli.durable.records import seal
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
 
@@ -35,7 +35,7 @@ def files(cache: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beacon_cli.store.builder.SHARD_BYTES", 400_000)
+    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 400_000)
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_an_export_for_a_model_that_is_not_here(built: Path, tmp_path: Path, mon
     archive = tmp_path / "book.beacon"
     assert run("cache", "export", built.name, "-o", str(archive)).code == 0
     shutil.rmtree(built)
-    monkeypatch.setattr("beacon_cli.upkeep.matching.Matcher.find", lambda self, subject: None)
+    monkeypatch.setattr("beacon_cli.cache.matching.Matcher.find", lambda self, subject: None)
     assert_refused(run("cache", "import", str(archive)), "beacon-pocket", "--model", "--force")
     result = run("cache", "import", str(archive), "--force")
     assert result.code == 0
@@ -304,7 +304,7 @@ def test_sorting(book: Path, tmp_path: Path) -> None:
 def test_fewer_bits_are_another_smaller_cache(
     built: Path, book: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, bits: str
 ) -> None:
-    monkeypatch.setattr("beacon_cli.store.builder.SHARD_BYTES", 60_000)
+    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 60_000)
     assert run("cache", "build", str(book), "--ratio", "4", "--cache-bits", bits).code == 0
     sizes = {entry["bits"]: entry["size"] for entry in run("cache", "list", "--json").json}
     assert sizes[int(bits)] < 0.5 * sizes[16]

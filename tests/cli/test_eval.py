@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.console import Console
+from beacon_cli.console.console import Console
 from beacon_cli.events import Counting, Evaluated
 from tests.cli.runner import Result, assert_refused, run
 

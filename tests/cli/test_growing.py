@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import beacon_pocket
-from beacon_cli.store import builder
+from beacon_cli.cache import builder
 from tests.cli.conftest import story
 from tests.cli.runner import Result, run
 

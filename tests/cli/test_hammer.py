@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from beacon_cli.store import Store
-from beacon_cli.store.locks import alone
+from beacon_cli.cache import Store
+from beacon_cli.durable.locks import alone
 from tests.cli import hammer
 from tests.cli.conftest import story
 from tests.cli.runner import run

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon_cli.documents.prose import clean, hard_wrap_width, tidy_page, unwrap
+from beacon_cli.documents.text.prose import clean, hard_wrap_width, tidy_page, unwrap
 
 SONNET = """Shall I compare thee to a summer's day?
 Thou art more lovely and more temperate:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beacon_cli.documents import PageSelection, open_document
-from beacon_cli.documents.slicing import PAGE_CHARS, slices
+from beacon_cli.documents.text.slicing import PAGE_CHARS, slices
 from beacon_cli.errors import DocumentError
 
 

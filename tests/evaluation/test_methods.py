@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from activation_beacon.architecture import decoder_of
-from beacon_cli.engine import Engine
+from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.evaluation.baselines import Full, Plain, Truncated
 from beacon_cli.evaluation.condensed import Ask, Condensed, Condensing
 from beacon_cli.evaluation.methods import DoesNotFitError, Method

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from beacon_cli.engine import Engine
+from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.evaluation import streaming
 from beacon_cli.evaluation.baselines import Full, Plain
 from beacon_cli.evaluation.perplexity import Text, blocks

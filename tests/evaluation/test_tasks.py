@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import beacon_pocket
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.evaluation.evaluating import embedded_text
 from beacon_cli.evaluation.needle import Needle, needle
@@ -14,7 +15,6 @@ from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.samples import Haystack, QuestionTask
 from beacon_cli.evaluation.topic import topic
-from beacon_cli.tokenization.tokenizer import Tokenizer
 
 HAY = "\n\n".join(f"Paragraph {number} says that it is number {number}, and nothing more." for number in range(60))
 

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from activation_beacon.plugin import install
 from activation_beacon.rotary import model_rotary
-from beacon_cli.engine import Engine
-from beacon_cli.prompts import Frame
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from tests.activation_beacon.tiny import CONFIG, VOCABULARY, random_beacon, tiny_model
 
 FRAME = Frame((1, 2), (3,))

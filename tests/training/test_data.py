@@ -8,11 +8,12 @@ import pytest
 
 import beacon_pocket
 from activation_beacon.config import BeaconConfig
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.checkpoints.tokenizer.frame import chat_frame
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import TrainingError
-from beacon_cli.prompts import chat_frame, question_text
-from beacon_cli.tokenization.tokenizer import Tokenizer
 from beacon_cli.training.data import Limits, TrainingData, read_data
 from beacon_cli.training.layouts import Layouts, Sample
 from tests.training.tiny_base import prose, question, write_lines

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from beacon_cli import engine
+from beacon_cli.checkpoints import engine
 from beacon_cli.errors import TrainingError
 from beacon_cli.events import Note
 from beacon_cli.training import run_folder, trainer

@@ -1,0 +1,253 @@
+"""One condensed document as one file, to be taken to another machine.
+
+It is a plain tar file: the manifest, then every file that it names, in its order. What is read back must be, byte for
+byte, what is written here: a header that differs in anything (another name, a link, a mode, a size that the manifest
+does not give) is refused before its contents are looked at, and nothing is written under a name that the file chose.
+"""
+
+import hashlib
+import os
+import shutil
+import tarfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from beacon_cli.cache.checking import examine
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import Models
+from beacon_cli.cache.manifest import MANIFEST, Manifest, PagesFile, Shard, parse_manifest
+from beacon_cli.cache.store import IMPORT_SUFFIX, Store
+from beacon_cli.cache.tidying import tidy
+from beacon_cli.durable.files import DamageError, make_private_folder, new_file, sync_path, write_durably, write_error
+from beacon_cli.durable.locks import no_builder
+from beacon_cli.durable.records import seal
+from beacon_cli.errors import CacheError
+
+SUFFIX = ".beacon"
+_BLOCK = tarfile.BLOCKSIZE
+# Of a manifest: a million intervals, with room to spare.
+_LARGEST_MANIFEST = 2**29
+_PIECE = 2**20
+
+
+def export(entry: Entry, target: Path) -> int:
+    """Write the cache to `target`, checking every byte on the way; returns the size of the file.
+
+    Where the document and the models were on this machine is left out: they are nobody else's business.
+
+    Raises:
+        CacheError: if the cache is not complete or is damaged, or `target` cannot be written.
+    """
+    with entry.in_use():
+        manifest = entry.manifest()
+        if manifest is None or not manifest.complete:
+            raise CacheError(f"cache {entry.key} is not finished; finish it with `beacon cache build`, then export it")
+        temporary = target.with_name(target.name + ".tmp")
+        try:
+            with new_file(temporary) as write:
+                data = _member(entry.key, MANIFEST, seal(_without_whereabouts(manifest)))
+                write(data)
+                size = len(data)
+                for name, there in manifest.files.items():
+                    data = _member(entry.key, name, _checked(entry.folder, name, there))
+                    write(data)
+                    size += len(data)
+                write(_end(size))
+                size += len(_end(size))
+            os.replace(temporary, target)
+            sync_path(target.parent)
+        except OSError as error:
+            raise CacheError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+    return size
+
+
+class Archive:
+    """An exported cache, opened for import: its manifest is checked, its other files not yet.
+
+    Attributes:
+        path: of the file.
+        manifest: what it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the manifest.
+
+        Raises:
+            CacheError: if the file cannot be read, or is not an export of this tool.
+        """
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self.manifest = self._read_manifest(file)
+                self._files_start = file.tell()
+                present = os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise CacheError(
+                f"{path} cannot be read ({error.strerror}); give a file from `beacon cache export`"
+            ) from error
+        sizes = [_padded(_BLOCK + there.size) for there in self.manifest.files.values()]
+        expected = self._files_start + sum(sizes)
+        expected += len(_end(expected))
+        if present != expected:
+            raise self._bad(f"it has {present} bytes instead of {expected}")
+
+    def install(self, store: Store, models: Models | None, *, replace_existing: bool) -> Entry:
+        """Put the cache into `store`, all of it or nothing.
+
+        Args:
+            models: what the models are called here; None keeps the names in the archive.
+            replace_existing: also where there is a cache of the same document and identity already.
+
+        Raises:
+            CacheError: if anything in the archive is damaged or strange, if it cannot be written, or if such a cache is
+                there already.
+        """
+        manifest = self.manifest
+        if models is not None:
+            manifest = replace(manifest, subject=replace(manifest.subject, models=models))
+        entry = store.entry_of_key(manifest.subject.key)
+        folder = entry.folder.with_name(entry.key + IMPORT_SUFFIX)
+        try:
+            with no_builder(entry.lock):
+                if entry.folder.exists() and not replace_existing:
+                    raise CacheError(
+                        f"the cache holds this document already ({entry.key}); import it in its place with --force"
+                    )
+                try:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    make_private_folder(folder)
+                    self._unpack(folder)
+                    write_durably(folder / MANIFEST, seal(manifest))
+                    for damage in examine(folder, manifest):
+                        raise self._bad(damage.what)
+                    if _is_usable(entry):
+                        _replace(entry, folder, manifest)
+                    else:
+                        store.delete(entry)
+                        folder.rename(entry.folder)
+                        sync_path(entry.folder.parent)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError as error:
+            raise CacheError(f"cache {entry.key} is being built here; wait until that is done, then import") from error
+        except OSError as error:
+            raise write_error(folder, error) from error
+        return entry
+
+    def _read_manifest(self, file: BinaryIO) -> Manifest:
+        header = file.read(_BLOCK)
+        try:
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+            key = info.name.removesuffix(f"/{MANIFEST}")
+            ours = 0 <= info.size <= _LARGEST_MANIFEST and header == _header(key, MANIFEST, info.size)
+        except (tarfile.HeaderError, ValueError) as error:
+            raise self._bad("it does not begin like one") from error
+        if not ours:
+            raise self._bad("it does not begin like one")
+        data = self._content(file, info.size)
+        try:
+            manifest = parse_manifest(data)
+        except (ValueError, RecursionError) as error:
+            raise self._bad(str(error)) from error
+        if manifest.subject.key != key or not manifest.complete:
+            raise self._bad(f"it says it is cache {key[:40]!r}, and its manifest is that of {manifest.subject.key}")
+        return manifest
+
+    def _unpack(self, folder: Path) -> None:
+        """Copy the files that the manifest names, checking headers, contents and padding."""
+        with self.path.open("rb") as file:
+            file.seek(self._files_start)
+            for name, there in self.manifest.files.items():
+                if file.read(_BLOCK) != _header(self.manifest.subject.key, name, there.size):
+                    raise self._bad(f"where {name} should be, there is something else")
+                with new_file(folder / name) as write:
+                    digest, rest = hashlib.sha256(), there.size
+                    while rest and (piece := file.read(min(rest, _PIECE))):
+                        digest.update(piece)
+                        write(piece)
+                        rest -= len(piece)
+                if rest or digest.hexdigest() != there.sha256:
+                    raise self._bad(f"{name} does not match its checksum")
+                self._skip_padding(file, there.size)
+            end = _end(file.tell())
+            if file.read() != end:
+                raise self._bad("something follows behind its last file")
+
+    def _content(self, file: BinaryIO, size: int) -> bytes:
+        data = file.read(size)
+        if len(data) != size:
+            raise self._bad("it is cut off")
+        self._skip_padding(file, size)
+        return data
+
+    def _skip_padding(self, file: BinaryIO, size: int) -> None:
+        if file.read(_padded(size) - size).strip(b"\0"):
+            raise self._bad("there is something between its files")
+
+    def _bad(self, what: str) -> CacheError:
+        what = " ".join(what.split())
+        return CacheError(f"{self.path} is not a whole export of a condensed document: {what}; export or copy it again")
+
+
+def _is_usable(entry: Entry) -> bool:
+    try:
+        return entry.manifest() is not None
+    except CacheError:
+        return False
+
+
+def _replace(entry: Entry, folder: Path, manifest: Manifest) -> None:
+    """Put what is in `folder` in place of a cache, which stays what it was until it is the new one.
+
+    Files of one name have one content, for names carry checksums: only the manifest decides which of them count.
+    """
+    try:
+        for name in manifest.files:
+            os.replace(folder / name, entry.folder / name)
+        sync_path(entry.folder)
+        write_durably(entry.folder / MANIFEST, seal(manifest))
+    finally:
+        # What cannot be tidied now is tidied by the next build; it must not hide why this failed.
+        with suppress(CacheError):
+            tidy(entry.folder, entry.use)
+
+
+def _without_whereabouts(manifest: Manifest) -> Manifest:
+    subject = manifest.subject
+    names = Models(PurePath(subject.models.base).name, PurePath(subject.models.beacon).name)
+    return replace(manifest, subject=replace(subject, document=replace(subject.document, path="-"), models=names))
+
+
+def _checked(folder: Path, name: str, there: Shard | PagesFile) -> bytes:
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise DamageError(folder, f"{name} cannot be read ({error.strerror})") from error
+    if len(data) != there.size or hashlib.sha256(data).hexdigest() != there.sha256:
+        raise DamageError(folder, f"{name} does not match its checksum")
+    return data
+
+
+def _header(key: str, name: str, size: int) -> bytes:
+    """The 512 bytes in front of a member: one spelling only."""
+    info = tarfile.TarInfo(f"{key}/{name}")
+    info.size, info.mode = size, 0o600
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _member(key: str, name: str, data: bytes) -> bytes:
+    return _header(key, name, len(data)) + data + bytes(_padded(len(data)) - len(data))
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _end(position: int) -> bytes:
+    """What stands behind the last member: two empty blocks, and as many as fill a record."""
+    return bytes(2 * _BLOCK + -(position + 2 * _BLOCK) % tarfile.RECORDSIZE)

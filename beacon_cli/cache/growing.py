@@ -1,0 +1,166 @@
+"""What of a document is condensed already: by a build that was interrupted, or for a document that begins alike.
+
+An interval's activations depend on nothing but the model and the token ids up to its end. So it does not matter which
+document they were condensed for: an earlier version of the same file, a longer one, or other pages of it.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from activation_beacon.memory import Activations
+from activation_beacon.reader import Reader
+from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import Subject
+from beacon_cli.cache.loading import StoredMemory
+from beacon_cli.cache.manifest import Manifest
+from beacon_cli.cache.quantization import rounded
+from beacon_cli.cache.store import Store
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.errors import CacheError
+
+
+def new_reader(engine: Engine, ratio: int, bits: int) -> Reader:
+    """An empty reader whose memory is what it will be when it has been on disk in so many bits a number."""
+    reader = engine.reader(ratio)
+    if bits < 16:
+        reader.memory.rounding = partial(rounded, bits=bits)
+    return reader
+
+
+def restored(engine: Engine, ratio: int, stored: StoredMemory, intervals: int | None = None) -> Reader:
+    """A reader that has read what is stored, or only its first intervals.
+
+    Raises:
+        CacheError: if it is damaged.
+    """
+    manifest = stored.manifest
+    reader = new_reader(engine, ratio, manifest.subject.identity.bits)
+    placed = manifest.intervals[:intervals]
+    sink, beacons = manifest.sink_rows, sum(interval.beacons for interval in placed)
+    for rows in stored:
+        missing = sink + beacons - reader.memory.size
+        if not missing:
+            break
+        keys, values = (each[:, :, :missing].to(engine.device, engine.dtype) for each in (rows.keys, rows.values))
+        reader.load(Activations(keys, values))
+    tokens = placed[-1].end if placed else 0
+    reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=ratio)
+    return reader
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Another cache, of a document that begins alike: where it is, and its durable state."""
+
+    entry: Entry
+    manifest: Manifest
+
+    @property
+    def ratio(self) -> int:
+        ratio: int = self.manifest.subject.identity.ratio
+        return ratio
+
+    def is_version_of(self, subject: Subject) -> bool:
+        """Whether `subject` is what has become of the file that it was made of."""
+        before, now = self.manifest.subject.document, subject.document
+        return before.path == now.path != "-" and before.sha256 != now.sha256
+
+
+def find_earlier(store: Store, subject: Subject, ids: Sequence[int]) -> list[Earlier]:
+    """The other caches of the same model, at any ratio, whose first interval is that of `ids`."""
+    identity, found = subject.identity, []
+    for summary in store.entries():
+        manifest = summary.manifest
+        if manifest is None or not manifest.intervals or summary.entry.key == subject.key:
+            continue
+        same_model = replace(manifest.subject.identity, ratio=identity.ratio) == identity
+        if same_model and manifest.shared_intervals(ids[: manifest.intervals[0].end]):
+            found.append(Earlier(summary.entry, manifest))
+    return found
+
+
+class Beginning:
+    """The beginning of a build, from what is condensed already.
+
+    Args:
+        builder: within its context; None to build without a cache.
+        store: where other caches may have the document's beginning; None to use none.
+
+    Attributes:
+        taken: the cache whose beginning was taken over, and how many of its intervals.
+        notes: what the user should know of what could not be used.
+    """
+
+    def __init__(self, builder: Builder | None, store: Store | None) -> None:
+        self._builder, self._store = builder, store
+        self._looked = store is None or builder is None or bool(builder.manifest.intervals)
+        self._earlier: list[Earlier] = []
+        self.taken: tuple[Earlier, int] | None = None
+        self.notes: list[str] = []
+
+    def needs_more(self, ids: Sequence[int]) -> bool:
+        """Whether more of the document must be read before what is condensed can be compared with it."""
+        if self._builder is None:
+            return False
+        subject = self._builder.manifest.subject
+        if len(ids) < subject.identity.window:
+            return True
+        if self._store is not None and not self._looked:
+            self._looked = True
+            self._look(self._store, subject, ids)
+        manifests = [self._builder.manifest, *(each.manifest for each in self._earlier)]
+        return len(ids) < max(manifest.condensed_tokens for manifest in manifests)
+
+    def reader(self, engine: Engine, ratio: int, ids: Sequence[int]) -> Reader:
+        """A reader that has read what is condensed of `ids`.
+
+        Raises:
+            CacheError: if the cache cannot be read or written.
+        """
+        builder = self._builder
+        if builder is None:
+            return engine.reader(ratio)
+        if builder.manifest.intervals:
+            if builder.check_token_prefix(ids):
+                return restored(engine, ratio, builder.memory(engine.device))
+            self.notes.append("what was condensed before does not match the document any more; starting over")
+        for each in sorted(self._earlier, key=lambda each: each.manifest.shared_intervals(ids), reverse=True):
+            with each.entry.in_use():
+                try:
+                    stored = each.entry.open(engine.device)
+                    intervals = stored.manifest.shared_intervals(ids)
+                    reader = restored(engine, ratio, stored, intervals)
+                except CacheError:
+                    continue  # damaged, or removed meanwhile: the next one will do
+                if intervals:
+                    builder.take_over(each.entry.folder, stored.manifest, intervals)
+                    self.taken = Earlier(each.entry, stored.manifest), intervals
+                    return reader
+        return new_reader(engine, ratio, builder.manifest.subject.identity.bits)
+
+    def discard_superseded(self) -> None:
+        """Remove the cache of the document's earlier version if all its intervals were taken over.
+
+        So a document that grows day by day takes no more disk than on its last day. Should the earlier version come
+        back, its intervals are taken over from the cache of the longer one.
+        """
+        if self._builder is None or self._store is None or self.taken is None:
+            return
+        earlier, intervals = self.taken
+        if intervals == len(earlier.manifest.intervals) and earlier.is_version_of(self._builder.manifest.subject):
+            with suppress(CacheError):  # somebody reads it, or builds on it: it stays
+                self._store.remove(earlier.entry)
+
+    def _look(self, store: Store, subject: Subject, ids: Sequence[int]) -> None:
+        others: list[Earlier] = []
+        for each in find_earlier(store, subject, ids):
+            (self._earlier if each.ratio == subject.identity.ratio else others).append(each)
+        known = sorted({each.ratio for each in others if each.is_version_of(subject)})
+        if known and not self._earlier:
+            self.notes.append(
+                f"{subject.document.name} has changed, and was condensed at ratio {', '.join(map(str, known))} before: "
+                f"at ratio {subject.identity.ratio} all of it is condensed anew"
+            )

@@ -1,0 +1,72 @@
+"""Which model on this disk a cache is for, by what the model is and not by what it is called."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from beacon_cli.cache.identities import identity
+from beacon_cli.cache.identity import Subject
+from beacon_cli.checkpoints.catalogue import POCKET
+from beacon_cli.checkpoints.model_source import ModelSource, find_model
+from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.errors import BeaconError, ModelError
+
+
+class Matcher:
+    """Looks for models among the names that the user gave, those that a cache was built with, and the built-in one.
+
+    Names are tried once each. Nothing is fetched: a model that is not on this disk is no match.
+    """
+
+    def __init__(self, cache: Path, model: str | None = None, beacon: str | None = None) -> None:
+        self._cache, self._given = cache, (model, beacon)
+        self._tried: dict[tuple[str, str | None], list[tuple[ModelSource, Frame]]] = {}
+        # The hub's library reads its environment when it is imported, which may have been long ago.
+        constants.HF_HUB_OFFLINE = True
+
+    def find(self, subject: Subject) -> tuple[ModelSource, Frame] | None:
+        """The model whose memories mean what those of `subject` do; None if it is not found."""
+        for names in self._names(subject):
+            if names not in self._tried:
+                self._tried[names] = list(self._sources(*names))
+            for source, frame in self._tried[names]:
+                if identity(source, frame, subject.identity.ratio, subject.identity.bits) == subject.identity:
+                    return source, frame
+        return None
+
+    def get(self, subject: Subject) -> tuple[ModelSource, Frame]:
+        """The same.
+
+        Raises:
+            ModelError: if it is not found.
+        """
+        found = self.find(subject)
+        if found is None:
+            raise ModelError(
+                f"no model on this disk is the one that the cache was built with, {subject.models.base} "
+                f"({subject.identity.base[:12]}) with beacon {subject.identity.beacon[:12]}; name it with --model and "
+                "--beacon"
+            )
+        return found
+
+    def _names(self, subject: Subject) -> Iterator[tuple[str, str | None]]:
+        model, beacon = self._given
+        if model is not None:
+            yield model, beacon
+            return
+        base, own = subject.models.base, subject.models.beacon
+        yield base, None
+        if os.path.isdir(own):
+            yield base, own
+        yield POCKET, None
+
+    def _sources(self, model: str, beacon: str | None) -> Iterator[tuple[ModelSource, Frame]]:
+        for bits in (None, 4):
+            try:
+                source = find_model(model, beacon, self._cache, bits)
+                yield source, chat_frame(source.tokenizer)
+            except BeaconError:
+                # Not here, or not usable: no match.
+                return

@@ -1,0 +1,192 @@
+"""Activations as the bytes of safetensors files, and back. Imports torch, and is itself imported when needed."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from beacon_cli.cache.manifest import Manifest
+from beacon_cli.cache.quantization import Quantized, dequantize, quantize
+from beacon_cli.durable.records import from_json, parse
+
+_TYPES = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Keys (position-free) and values of some rows of memory, each (layers, kv_heads, rows, head_dim)."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return self.keys.shape[2]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor in the header of a safetensors file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, ...]
+
+
+def copied(keys: Tensor, values: Tensor) -> Rows:
+    """Copies of both on the CPU, safe from what the model does with its buffers next.
+
+    Raises:
+        ValueError: if the shapes differ or are not (layers, kv_heads, rows, head_dim) with at least one row.
+    """
+    if keys.ndim != 4 or keys.shape != values.shape or not keys.shape[2]:
+        raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)} are no rows of memory")
+    return Rows(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
+
+
+def encode(rows: Rows, bits: int) -> Tensors:
+    """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor."""
+    if bits == 16:
+        return {"keys": rows.keys, "values": rows.values}
+    keys, values = quantize(rows.keys, bits), quantize(rows.values, bits)
+    return {
+        "keys": keys.codes,
+        "values": values.codes,
+        "key_scales": keys.scales,
+        "value_scales": values.scales,
+    }
+
+
+def decode(tensors: Tensors, bits: int) -> Rows:
+    """The rows that `encode` stored; in float32 if they were rounded."""
+    if bits == 16:
+        return Rows(tensors["keys"], tensors["values"])
+    keys = Quantized(tensors["keys"], tensors["key_scales"])
+    values = Quantized(tensors["values"], tensors["value_scales"])
+    return Rows(dequantize(keys, bits), dequantize(values, bits))
+
+
+def encode_sink(sink: Rows | None) -> Tensors:
+    """The sink as it is stored: never rounded, for it is few rows of extreme numbers that all others look at."""
+    return {} if sink is None else {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
+
+
+def decode_sink(tensors: Tensors) -> Rows | None:
+    """The sink that a shard holds."""
+    return Rows(tensors["sink_keys"], tensors["sink_values"]) if "sink_keys" in tensors else None
+
+
+def checksum(tensors: Tensors) -> str:
+    """SHA-256 (hexadecimal) of names, types, shapes and contents."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]  # numpy's own
+    return digest.hexdigest()
+
+
+def pack(intervals: Sequence[Tensors], tokens: Iterable[int], sink: Tensors) -> bytes:
+    """The bytes of a shard file; the same contents give the same bytes."""
+    tensors = {name: torch.cat([interval[name] for interval in intervals], dim=2) for name in intervals[0]}
+    return save(tensors | sink | {"tokens": torch.tensor(list(tokens), dtype=torch.int32)})
+
+
+def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
+    """The tensors of shard `index`, as views of the file's bytes.
+
+    Args:
+        data: (size) uint8, on any device.
+
+    Raises:
+        ValueError: if the bytes are not what `pack` makes, or do not hold what the manifest says.
+        RecursionError: if the header is nested absurdly deep.
+    """
+    length = int.from_bytes(_bytes(data[:8]), "little")
+    if not 8 + length < len(data):
+        raise ValueError("its header is cut off")
+    header = from_json(_bytes(data[8 : 8 + length]))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    places = {name: parse(_Place, place) for name, place in header.items()}
+    tensors, end = {}, 0
+    for name, place in sorted(places.items(), key=lambda item: item[1].data_offsets):
+        dtype = _TYPES.get(place.dtype)
+        if dtype is None or len(place.data_offsets) != 2 or place.data_offsets[0] != end:
+            raise ValueError("its header is none of ours")
+        begin, end = place.data_offsets
+        size = math.prod(place.shape) * dtype.itemsize
+        first = 8 + length + begin
+        if end - begin != size or first + size > len(data) or first % dtype.itemsize:
+            raise ValueError("its header is none of ours")
+        tensors[name] = data[first : first + size].view(dtype).view(place.shape)
+    if 8 + length + end != len(data):
+        raise ValueError("bytes follow behind its tensors")
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
+        raise ValueError("it does not hold what the manifest says")
+    codes = {8: torch.int8, 4: torch.uint8}.get(manifest.subject.identity.bits)
+    if codes is not None and (tensors["keys"].dtype, tensors["values"].dtype) != (codes, codes):
+        raise ValueError("its rows are not as many bits wide as the manifest says")
+    tokens = tensors["tokens"]
+    if tokens.dtype != torch.int32 or bool((tokens < 0).any()):
+        raise ValueError("its token ids are none")
+    return tensors
+
+
+def interval_tensors(manifest: Manifest, index: int, tensors: Tensors) -> list[tuple[Tensors, list[int]]]:
+    """A shard cut at its intervals: the tensors and the token ids of each, the first one's with the sink."""
+    cut: list[tuple[Tensors, list[int]]] = []
+    token = 0
+    for interval in manifest.intervals_of(index):
+        end = interval.offset + interval.beacons
+        rows = {
+            name: tensor[:, :, interval.offset : end].contiguous()
+            for name, tensor in tensors.items()
+            if name != "tokens" and not name.startswith("sink_")
+        }
+        sink = {name: tensor for name, tensor in tensors.items() if name.startswith("sink_") and not cut}
+        cut.append((rows | sink, tensors["tokens"][token : token + interval.tokens].tolist()))
+        token += interval.tokens
+    return cut
+
+
+def _bytes(data: Tensor) -> bytes:
+    return data.cpu().numpy().tobytes()
+
+
+def _expected_shapes(manifest: Manifest, index: int, tensors: Tensors) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of shard `index` by name, given the number of layers, heads and channels that `keys` shows."""
+    bits = manifest.subject.identity.bits
+    keys: Any = tensors.get("keys")
+    if keys is None or keys.ndim != 4:
+        return None
+    layers, kv_heads, _, last = keys.shape
+    rows = manifest.shards[index].rows
+    shapes = {
+        "keys": (layers, kv_heads, rows, last),
+        "values": (layers, kv_heads, rows, last),
+        "tokens": (sum(interval.tokens for interval in manifest.intervals_of(index)),),
+    }
+    channels = last * 2 if bits == 4 else last
+    if bits != 16:
+        scales = (tensors.get("key_scales", keys).shape or (0,))[-1]
+        if not scales or channels % scales:
+            return None
+        shapes |= dict.fromkeys(("key_scales", "value_scales"), (layers, kv_heads, rows, scales))
+    if index == 0 and manifest.sink_rows:
+        sink = (layers, kv_heads, manifest.sink_rows, channels)
+        shapes |= {"sink_keys": sink, "sink_values": sink}
+    return shapes

@@ -1,0 +1,217 @@
+"""Making a 4-bit model with a beacon of a merged checkpoint, one tensor at a time.
+
+What comes of it is an ordinary model folder: stock transformers loads the base model from it, and `beacon/` in it is
+the adapter. It is written beside its place and moved there when it is whole and durable, so that its place holds a
+whole model or none, whatever happens.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BitsAndBytesConfig
+
+from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
+from beacon_cli.checkpoints.convert.four_bit import quantize
+from beacon_cli.checkpoints.convert.merged import Merged
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint, remember_hashes
+from beacon_cli.checkpoints.local.folders import clean_up, leftovers
+from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, SINGLE, companions
+from beacon_cli.checkpoints.local.record import Record, write_record
+from beacon_cli.checkpoints.local.tensor_files import NewTensor, StoredTensor, write_tensors
+from beacon_cli.durable.files import sync_path
+from beacon_cli.errors import ModelError
+from beacon_cli.events import Event, Transfer
+
+# What weights that stay unquantized are stored in, and what 4-bit ones are dequantized to.
+DTYPE = torch.bfloat16
+# The quantized tensors of a shard are in memory together.
+SHARD_BYTES = 10**9
+# Bytes of a 4-bit weight with its scales, to an element.
+_FOUR_BITS = 0.52
+
+
+def convert(source: Merged, target: Path, record: Record, cache: Path) -> Generator[Event, None, None]:
+    """Write the model to `target`, replacing what is there; `record` says where it is from and how to make it.
+
+    The caller sees to it that nobody else writes to `target`.
+
+    Args:
+        cache: where fingerprints are remembered.
+
+    Raises:
+        ModelError: if the source holds values that are not finite, or the model cannot be written. `target` is then as
+            it was, and nothing else is left.
+    """
+    folder, replaced = leftovers(target)
+    try:
+        clean_up(target)
+        (folder / "beacon").mkdir(parents=True)
+        if shutil.disk_usage(folder).free < _expected_bytes(source, record.beacon_bits):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield from _write(source, folder, record, cache)
+        for path in (*folder.rglob("*"), folder):
+            sync_path(path)
+        if target.exists():
+            target.rename(replaced)
+        folder.rename(target)
+        sync_path(target.parent)
+    except OSError as error:
+        raise _write_error(target, error) from error
+    finally:
+        clean_up(target)
+
+
+def quantized_weights(model: Any) -> set[str]:
+    """The names of the weights that transformers would quantize on the way: all linear layers' but the head's."""
+    head = model.get_output_embeddings()
+    return {f"{name}.weight" for name, part in model.named_modules() if type(part) is nn.Linear and part is not head}
+
+
+class _Reader:
+    """Reads tensors and counts their bytes."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total = 0, total
+
+    def read(self, stored: StoredTensor) -> Tensor:
+        self.done += stored.size
+        return stored.read(DTYPE)
+
+    @property
+    def progress(self) -> Transfer:
+        return Transfer("converting", self.done, self.total)
+
+
+def _write(source: Merged, folder: Path, record: Record, cache: Path) -> Generator[Event, None, None]:
+    reader = _Reader(source.size)
+    if source.duplicate is not None:
+        _check_duplicate(source, source.duplicate)
+    yield from _write_base(source, folder, reader)
+    for path in companions(source.folder):
+        shutil.copyfile(path, folder / path.name)
+    fingerprint = model_fingerprint(folder, cache)
+    beacon = folder / "beacon"
+    hashes = {WEIGHTS_FILE: (yield from _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits))}
+    remember_hashes(beacon, hashes)
+    save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
+    write_record(folder, record)
+
+
+def _check_duplicate(source: Merged, duplicate: StoredTensor) -> None:
+    name = next(name for name in source.base if name.endswith("embed_tokens.weight"))
+    if not torch.equal(source.base[name].read(DTYPE), duplicate.read(DTYPE)):
+        raise ModelError(
+            f"{source.folder}: config.json ties {duplicate.name} to {name}, but their weights differ: "
+            "set tie_word_embeddings to false, or use another checkpoint"
+        )
+
+
+def _write_base(source: Merged, folder: Path, reader: _Reader) -> Generator[Event, None, None]:
+    """The base model's configuration and shards, with their hashes."""
+    quantized = quantized_weights(source.model)
+    shards = list(_shards(source, quantized))
+    hashes: dict[str, str] = {}
+    places: dict[str, str] = {}
+    total = 0
+    for number, names in enumerate(shards, 1):
+        file = SINGLE if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        tensors: list[NewTensor] = []
+        for name in names:
+            stored = source.base[name]
+            if name in quantized:
+                tensors += _four_bit(name, reader.read(stored))
+                yield reader.progress
+            else:
+                tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
+        hashes[file] = yield from _written(folder / file, tensors, reader)
+        places |= {tensor.name: file for tensor in tensors}
+        total += sum(tensor.size for tensor in tensors)
+    if len(shards) > 1:
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
+    )
+    stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
+    _write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
+    remember_hashes(folder, hashes)
+
+
+def _write_beacon(source: Merged, path: Path, reader: _Reader, bits: int) -> Generator[Event, None, str]:
+    """The adapter's weights; returns their hash."""
+    tensors: list[NewTensor] = []
+    for name, stored in source.beacon.items():
+        if bits == 4 and name.endswith(".weight"):
+            tensors += _four_bit(name, reader.read(stored))
+            yield reader.progress
+        elif name == "embedding":
+            tensors.append(NewTensor(name, DTYPE, stored.shape[1:], partial(_first_row, reader, stored)))
+        else:
+            tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
+    return (yield from _written(path, tensors, reader))
+
+
+def _first_row(reader: _Reader, stored: StoredTensor) -> Tensor:
+    return reader.read(stored)[0]
+
+
+def _four_bit(name: str, weight: Tensor) -> list[NewTensor]:
+    entries = quantize(name, weight)
+    return [NewTensor(entry, t.dtype, tuple(t.shape), partial(lambda t: t, t)) for entry, t in entries.items()]
+
+
+def _written(path: Path, tensors: list[NewTensor], reader: _Reader) -> Generator[Event, None, str]:
+    writing = write_tensors(path, tensors)
+    while True:
+        try:
+            next(writing)
+        except StopIteration as stop:
+            return str(stop.value)
+        yield reader.progress
+
+
+def _shards(source: Merged, quantized: set[str]) -> Iterator[list[str]]:
+    """The names of the source's tensors, as many together as a shard may have."""
+    names: list[str] = []
+    room = SHARD_BYTES
+    for name, stored in source.base.items():
+        size = _bytes(stored, 4 if name in quantized else 16)
+        if names and size > room:
+            yield names
+            names, room = [], SHARD_BYTES
+        names.append(name)
+        room -= size
+    yield names
+
+
+def _bytes(stored: StoredTensor, bits: int) -> int:
+    elements = torch.Size(stored.shape).numel()
+    return int(elements * _FOUR_BITS) if bits == 4 else elements * DTYPE.itemsize
+
+
+def _expected_bytes(source: Merged, beacon_bits: int) -> int:
+    quantized = quantized_weights(source.model)
+    base = sum(_bytes(stored, 4 if name in quantized else 16) for name, stored in source.base.items())
+    return base + sum(_bytes(stored, beacon_bits) for stored in source.beacon.values())
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_error(target: Path, error: OSError) -> ModelError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ModelError(
+            f"no room for the converted model in {target.parent}; make room, or set BEACON_MODELS_DIR to a folder on a "
+            "larger disk"
+        )
+    return ModelError(
+        f"{error.filename or target} cannot be written ({error.strerror}); set BEACON_MODELS_DIR to a folder that can"
+    )

@@ -1,0 +1,229 @@
+"""Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub."""
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beacon_cli.checkpoints.hub.download import download
+from beacon_cli.checkpoints.local.model_folder import COMPANIONS, CONFIG, INDEX, Kind, check_names, companions
+from beacon_cli.errors import ModelError
+from beacon_cli.events import Event, Stage, Transfer
+
+# What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
+_TEXTS: dict[Kind, list[str]] = {
+    "model": [CONFIG, INDEX, *COMPANIONS, "beacon/beacon_config.json"],
+    "beacon": ["beacon_config.json"],
+}
+_TENSORS: dict[Kind, re.Pattern[str]] = {
+    "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
+    "beacon": re.compile(r"beacon\.safetensors"),
+}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+Check = Callable[[Path], None]
+
+
+def local_folder(name: str, kind: Kind = "model") -> Path | None:
+    """The folder on this disk that `name` is; None if it is a hub id, `owner/name` or `owner/name@revision`.
+
+    Raises:
+        ModelError: if it is neither.
+    """
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return Path(folder)
+    repository, at, revision = name.partition("@")
+    if name.startswith((".", "/", "~")) or repository.count(os.sep) > 1 or os.path.exists(folder):
+        raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
+    if not _HUB_ID.fullmatch(repository) or (at and not revision):
+        raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
+    return None
+
+
+def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Generator[Event, None, Path]:
+    """The folder of the model or beacon that the user calls `name`, which is fetched if need be.
+
+    A folder on this disk is taken as it is. Of a repository, what is needed is fetched into the hub's own cache, and
+    taken from there when the hub cannot be reached. A file that arrived in part, however that ended, is gone on with.
+    No code of the repository is fetched or executed. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` are
+    honoured as they were when this process first imported `huggingface_hub`.
+
+    Args:
+        kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
+        check: called with the folder before the weights are fetched, when it holds everything else; may refuse it.
+
+    Raises:
+        ModelError: if there is no such folder, repository or revision, if it cannot be fetched, if what arrives does
+            not match the hub's checksum, or if the repository holds no safetensors weights.
+    """
+    folder = local_folder(name, kind)
+    if folder is not None:
+        return folder
+    repository, _, revision = name.partition("@")
+    try:
+        return (yield from _fetch(repository, revision or None, kind, check or (lambda folder: None)))
+    except ModelError:
+        raise
+    # Errors of the library, of the HTTP client it was built with, and of the operating system have no common base.
+    except Exception as error:
+        raise ModelError(f"{name}: {_reason(error, repository)}") from error
+
+
+def expected_sha256(path: Path) -> str | None:
+    """The checksum under which the hub's cache keeps a large file; None for a file that is not from there."""
+    if not path.is_symlink():
+        return None
+    blob = Path(os.readlink(path))
+    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else None
+
+
+def discard(path: Path) -> None:
+    """Delete a file from the hub's cache: its name in a snapshot, and its content."""
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    content.unlink(missing_ok=True)
+
+
+def repository_of(name: str) -> str:
+    """The repository of a hub id, without the revision."""
+    return name.partition("@")[0]
+
+
+def hub_cache() -> Path:
+    """The hub's cache."""
+    from huggingface_hub import constants  # noqa: PLC0415 (takes time that no other command should pay for)
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_repository(repository: str) -> Path:
+    """Where the hub's cache keeps what it has of a repository, whether or not it has any of it."""
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def _fetch(repository: str, revision: str | None, kind: Kind, check: Check) -> Generator[Event, None, Path]:
+    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (as above)
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (as above)
+
+    yield Stage(f"looking for {repository}")
+    with _quiet_library():
+        folder = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=_TEXTS[kind], tqdm_class=_silent_bar())
+        )
+        try:
+            files = get_cached_repo_tree(repository, revision=folder.name)
+        except CachedRepoTreeNotFoundError:
+            # Cached by an older version of the library, and now offline: what is there is all there is.
+            return folder
+    check_names(repository, [file.path for file in files if "/" not in file.path], kind)
+    _check_texts(folder)
+    check(folder)
+    missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
+    total = sum(file.size for file in missing)
+    before = 0
+    for file in missing:
+        # One by one in this thread: the library's own pool would make Ctrl-C wait for whole files.
+        for done in _fetch_file(repository, folder, file.path):
+            yield Transfer(f"downloading {repository}", min(before + done, total), total)
+        before += file.size
+    return folder
+
+
+def _check_texts(folder: Path) -> None:
+    """Compare what is small but in large-file storage, as tokenizers are, with its checksum."""
+    for path in companions(folder):
+        if (sha256 := expected_sha256(path)) and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            discard(path)
+            raise ModelError(f"{path} does not match the hub's checksum and is deleted: run the same command again")
+
+
+def _fetch_file(repository: str, folder: Path, path: str) -> Iterator[int]:
+    """Fetch a large file into the snapshot `folder` of the hub's cache, yielding how many of its bytes are there."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url  # noqa: PLC0415 (as above)
+
+    url = hf_hub_url(repository, path, revision=folder.name)
+    with _quiet_library():
+        metadata = get_hf_file_metadata(url)
+    etag, size = metadata.etag or "", metadata.size
+    blobs = folder.parent.parent / "blobs"
+    if size is not None and re.fullmatch(r"[\w-]+", etag):
+        sha256 = etag if _SHA256.fullmatch(etag) else None
+        yield from download(url, blobs / etag, name=f"{repository}/{path}", size=size, sha256=sha256)
+    # Finds the file among the blobs, and gives it its name.
+    with _quiet_library():
+        hf_hub_download(repository, path, revision=folder.name, tqdm_class=_silent_bar())
+
+
+def _silent_bar() -> Any:
+    """A progress bar that draws nothing."""
+    from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 (as above)
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]  # untyped in tqdm
+
+    return Bar
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Keep the library's warnings off the terminal; one of them, that the disk is too small for a file, is an error."""
+    from huggingface_hub.utils import logging as library  # noqa: PLC0415 (as above)
+
+    verbosity = library.get_verbosity()
+    library.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="Not enough free disk space")
+            yield
+    finally:
+        library.set_verbosity(verbosity)
+
+
+def _reason(error: Exception, repository: str) -> str:
+    """Why fetching failed and what to do about it."""
+    from huggingface_hub import constants, get_token  # noqa: PLC0415 (as above)
+    from huggingface_hub import errors as hub  # noqa: PLC0415 (as above)
+
+    hub_url = constants.ENDPOINT
+    if isinstance(error, hub.HFValidationError):
+        return "not a name that the hub allows; check its spelling"
+    if isinstance(error, hub.OfflineModeIsEnabled) or isinstance(error.__cause__, hub.OfflineModeIsEnabled):
+        return "not (wholly) on this disk, and HF_HUB_OFFLINE is set; unset it for one run, or give a folder"
+    if isinstance(error, hub.LocalEntryNotFoundError):
+        cause = error.__cause__ or error
+        if not isinstance(cause, hub.HfHubHTTPError):
+            what = _first_line(cause)
+            return f"not (wholly) on this disk, and {hub_url} cannot be reached ({what}); check the network"
+        error = cause
+    if isinstance(error, hub.GatedRepoError):
+        return f"accept its licence at {hub_url}/{repository}, then set HF_TOKEN to a token of that account"
+    status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
+    # Strangers are not told whether a repository exists.
+    if isinstance(error, hub.RepositoryNotFoundError) or (status == 401 and not get_token()):
+        return f"no such folder here, and no such repository at {hub_url}; if it is private, set HF_TOKEN"
+    if isinstance(error, hub.RevisionNotFoundError):
+        return f"the repository has no such revision; see its branches and tags at {hub_url}/{repository}"
+    if status in (401, 403):
+        return f"{hub_url} refuses access (status {status}); renew HF_TOKEN, or unset it"
+    if status:
+        return f"{hub_url} answers with status {status}; try again later"
+    code = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, UserWarning) or code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no room for it in {constants.HF_HUB_CACHE}; make room, or set HF_HOME to a folder on a larger disk"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be written ({error.strerror}); set HF_HOME to a folder that can"
+    what = _first_line(error)
+    return f"the download broke off ({what}); run the same command again, which goes on where it ended"
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

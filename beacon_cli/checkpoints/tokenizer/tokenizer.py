@@ -1,0 +1,232 @@
+"""The tokenizer of a local checkpoint: documents and prompts to ids, ids to text, messages to a prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import tokenizers
+
+from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, spelling
+from beacon_cli.checkpoints.tokenizer.stream_decoder import ByteStream, StreamDecoder, TextStream
+from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
+from beacon_cli.errors import ModelError
+
+Messages = list[dict[str, str]]
+
+# Read once by both backends at every start: scripts, numbers, blanks, emoji, contractions, code, stray marks.
+_PROBE = (
+    "It's what they'll say: I'VE 3 of 1,234,567 (or 50%)... don't you'd we're I'm\n\n"
+    "  two  spaces\tand\t\ttabs \r\n\r\n   trailing   \n \n\u00a0no-break\u3000wide\u2028line\u0085end\n"
+    "Ærøskøbing naïve Žižek Straße İstanbul ﬁne e\u0301 n\u0303 ½ ² Ⅷ ٣٤ १२ _snake_case camelCase HTTPServer\n"
+    "Ο ήλιος λάμπει. Снег идёт! السلام عليكم؟ שָׁלוֹם עולם नमस्ते दुनिया สวัสดีชาวโลก\n"
+    "你好，世界。こんにちは、世界！カタカナ 안녕하세요 🙂👍🏽👩\u200d👩\u200d👧🇬🇷 €£¥ ≤≠∑\n"
+    "“curly” ‘quotes’ — dash -- ... != == => {x[0]: 'y'} #include <a/b>//c\\d\x00\x7f\ufeff\ufffd  "
+)
+_PROBED_TOKENS = 4096
+
+# A macro hides the function of that name which transformers offers to templates.
+_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
+
+
+class Tokenizer:
+    """Made by `Tokenizer.from_folder`.
+
+    Attributes:
+        backend: what encodes documents; the ids are those of the checkpoint's `tokenizer.json` with either.
+        vocab_size: one more than the largest id.
+        eos_ids: every id that ends an answer, from generation_config.json, config.json and tokenizer_config.json.
+        fingerprint: sha256 (hex) of what determines ids: the vocabulary with its rules, and the chat template.
+    """
+
+    def __init__(self, files: TokenizerFiles) -> None:
+        """Raises ValueError if `tokenizers` cannot make anything of `tokenizer.json`."""
+        self._files = files
+        self._reference = _load(files.json_text)
+        parsed = _parse(files.json_text)
+        vocabulary = parsed["model"]["vocab"]
+        self._added: dict[int, Any] = self._reference.get_added_tokens_decoder()
+        self._spellings: dict[int, bytes] = {}
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        self.vocab_size = 1 + max([*ids, *self._added], default=-1)
+        named = self._reference.token_to_id(files.special.get("eos_token", ""))
+        self.eos_ids = files.eos_ids if named is None else files.eos_ids | {named}
+        self.fingerprint = _fingerprint(parsed, files.chat_template)
+
+        bpe = None if _blank_tokens(parsed) else ByteBPE.from_json(parsed)
+        self._bpe = bpe if bpe is not None and self._agrees(bpe, list(vocabulary)) else None
+        self.backend: Literal["tiktoken", "tokenizers"] = "tokenizers" if self._bpe is None else "tiktoken"
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tokenizer:
+        """Raises ModelError if `folder` holds no `tokenizer.json`, or that or a file beside it is damaged."""
+        try:
+            return cls(read_tokenizer_files(folder))
+        except ValueError as error:
+            raise ModelError(
+                f"{folder / 'tokenizer.json'} is damaged ({error}): restore or download the model again"
+            ) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a document's text: no token is added, and control tokens written out in it stay ordinary text.
+
+        Lone surrogates, which some PDFs hold, are read as U+FFFD.
+        """
+        text = _well_formed(text)
+        ids = None if self._bpe is None else self._bpe.encode(text)
+        return list(self._text_only.encode(text, add_special_tokens=False).ids) if ids is None else ids
+
+    def encode_prompt(self, rendered: str) -> list[int]:
+        """Ids of a rendered chat template: control tokens are recognised, none is added."""
+        return list(self._reference.encode(_well_formed(rendered), add_special_tokens=False).ids)
+
+    @cached_property
+    def text_opening(self) -> list[int]:
+        """What the checkpoint's own tokenizer puts before every text: a token that begins it, or nothing."""
+        first = self._reference.encode("")
+        return [
+            i for i, token in zip(first.ids, first.tokens, strict=True) if token == self._files.special.get("bos_token")
+        ]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids` without special tokens; bytes that are not UTF-8 become U+FFFD."""
+        if self._bpe is None:
+            return str(self._reference.decode(list(ids), skip_special_tokens=True))
+        return b"".join(map(self._spell, ids)).decode("utf-8", "replace")
+
+    def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
+        """The prompt that the checkpoint's chat template makes of `messages` (dicts of role and content).
+
+        The same messages give the same prompt on any day, or a condensed prompt could not be reused tomorrow: a
+        template that asks for the date is told a fixed one. Reasoning models are asked to answer at once. A checkpoint
+        without a template gets the contents, a blank line apart, after the token it begins every text with, if any.
+        Raises ModelError if the template refuses the messages.
+        """
+        if self._files.chat_template is None:
+            first = self._reference.encode("").tokens[:1]
+            begin = [token for token in first if token == self._files.special.get("bos_token")]
+            return "".join(begin) + "\n\n".join(message["content"] for message in messages)
+        # Deferred: transformers takes seconds to import, and the command line must answer before that.
+        from jinja2 import TemplateError  # noqa: PLC0415  takes time that only chat templates need
+        from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415  takes time that only chat templates need
+
+        try:
+            (prompt,), _ = render_jinja_template(
+                [messages],
+                chat_template=_FIXED_DATE + self._files.chat_template,
+                add_generation_prompt=add_generation_prompt,
+                enable_thinking=False,
+                **self._files.special,
+            )
+        except TemplateError as error:
+            raise ModelError(
+                f"the model's chat template fails ({' '.join(str(error).split())}): use another model"
+            ) from error
+        return str(prompt)
+
+    def split_prompt(self, messages: Callable[[str], Messages]) -> tuple[list[int], list[int]]:
+        """The ids of the prompt before and after the document.
+
+        `messages` builds the conversation around a document's text; it is called with stand-ins for it.
+        Raises ModelError if the chat template does not repeat the document exactly once, or fails.
+        """
+        without = self.render(messages(""))
+        stand_in = next(name for n in itertools.count() if (name := f"DOCUMENT{n}") not in without)
+        before, found, after = self.render(messages(stand_in)).partition(stand_in)
+        if not found or stand_in in after:
+            raise ModelError("the model's chat template does not hold the document exactly once: use another model")
+        return self.encode_prompt(before), self.encode_prompt(after)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """Decodes one answer as its ids come."""
+        return TextStream(self.decode) if self._bpe is None else ByteStream(self._spell)
+
+    def _spell(self, token: int) -> bytes:
+        """The bytes of an id of a byte-level vocabulary; none for a special token and for what is no token at all."""
+        if token not in self._spellings:
+            added = self._added.get(token)
+            if added is not None:
+                self._spellings[token] = b"" if added.special else added.content.encode()
+            else:
+                self._spellings[token] = spelling(self._reference.id_to_token(token) or "")
+        return self._spellings[token]
+
+    @cached_property
+    def _text_only(self) -> Any:
+        """The checkpoint's tokenizer, with its control tokens out of reach of any text."""
+        return _load(json.dumps(_without_control_tokens(_parse(self._files.json_text))).encode())
+
+    def _agrees(self, bpe: ByteBPE, vocabulary: list[str]) -> bool:
+        """Whether both backends give the probe, and a sample of the vocabulary (all of a small one), the same ids."""
+        added = {token.content for token in self._added.values()}
+        sample = [word for word in vocabulary[:: 1 + len(vocabulary) // _PROBED_TOKENS] if word not in added]
+        probe = _PROBE + "\n".join(spelling(word).decode("utf-8", "replace") for word in sample)
+        return bpe.encode(probe) == self.encode_prompt(probe)
+
+
+def _load(json_text: bytes) -> Any:
+    """A `tokenizers.Tokenizer` that neither cuts nor pads. Raises ValueError."""
+    try:
+        tokenizer = tokenizers.Tokenizer.from_buffer(json_text)
+    except Exception as error:  # tokenizers raises bare Exceptions, whatever is wrong
+        raise ValueError(" ".join(str(error).split())) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _parse(json_text: bytes) -> dict[str, Any]:
+    """Only what `_load` took; that makes nothing of a missing list of added tokens."""
+    parsed: dict[str, Any] = json.loads(json_text)
+    return {**parsed, "added_tokens": parsed.get("added_tokens") or []}
+
+
+def _well_formed(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _fingerprint(parsed: dict[str, Any], template: str | None) -> str:
+    parts = {part: parsed.get(part) for part in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    canonical = json.dumps({**parts, "chat_template": template}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _blank_tokens(parsed: dict[str, Any]) -> set[str]:
+    """Added tokens that are runs of blanks (GPT-NeoX has them): the only ones that are part of ordinary text."""
+    added = parsed["added_tokens"]
+    return {token["content"] for token in added if not token.get("special") and token["content"].isspace()}
+
+
+def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
+    """The same tokenizer, for text that must not reach its control tokens however it spells them.
+
+    Added tokens are renamed to what nobody can guess: were they left out, those that remain would be numbered anew, and
+    a Unigram model would find what its vocabulary lists. One that merges make, or that stands for the unknown, keeps
+    its name in the vocabulary, and is no added token any more.
+    """
+    model = parsed["model"]
+    fixed = {model.get("unk_token"), *merged_tokens(model.get("merges", []))}
+    control = {token["content"] for token in parsed["added_tokens"]} - _blank_tokens(parsed)
+    free = control - fixed
+    secret = secrets.token_hex(16)
+
+    def renamed(token: str) -> str:
+        return secret + token if token in free else token
+
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary = {renamed(token): i for token, i in vocabulary.items()}
+    else:
+        vocabulary = [[renamed(token), score] for token, score in vocabulary]
+    added = [
+        {**token, "content": renamed(token["content"])}
+        for token in parsed["added_tokens"]
+        if token["content"] not in control or token["content"] in free
+    ]
+    return {**parsed, "model": {**model, "vocab": vocabulary}, "added_tokens": added}

@@ -1,0 +1,92 @@
+"""What a PDF has beside its pages: labels and bookmarks to cite them by, and what is not read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from pypdf import PdfReader
+from pypdf.generic import Destination
+
+from beacon_cli.documents.text.prose import one_line
+from beacon_cli.documents.worker.protocol import Extras
+
+Found = TypeVar("Found")
+
+_LONGEST_LABEL = 40
+_LONGEST_TITLE = 120
+_MOST_NAMES = 5
+
+
+def extras(reader: PdfReader) -> Extras:
+    """All of them; whatever cannot be read is left out."""
+    return Extras(
+        labels=tuple(_attempt(lambda: _labels(reader), [])),
+        sections=tuple(_attempt(lambda: _sections(reader), [])),
+        notes=tuple(
+            note
+            for note in (_attempt(lambda: _attachments(reader), None), _attempt(lambda: _dynamic_form(reader), None))
+            if note
+        ),
+    )
+
+
+def _attempt(find: Callable[[], Found], otherwise: Found) -> Found:
+    try:
+        return find()
+    except MemoryError:
+        raise
+    except Exception:  # pypdf raises whatever its parsing runs into, and none of this is worth failing for
+        return otherwise
+
+
+def _labels(reader: PdfReader) -> list[str]:
+    if "/PageLabels" not in reader.root_object:
+        return []
+    return [one_line(label, _LONGEST_LABEL) for label in reader.page_labels]
+
+
+def _sections(reader: PdfReader) -> list[str | None]:
+    """For each page the bookmark that it is under, with those above it: the first that starts on the page itself,
+    else the last one before."""
+    starts: dict[int, str] = {}
+    latest: dict[int, str] = {}
+    for path, destination in _bookmarks(reader.outline, ()):
+        index = reader.get_destination_page_number(destination)
+        if index is not None and 0 <= index < len(reader.pages):
+            starts.setdefault(index, path)
+            latest[index] = path
+    if not starts:
+        return []
+    sections: list[str | None] = []
+    before = None
+    for index in range(len(reader.pages)):
+        sections.append(starts.get(index, before))
+        before = latest.get(index, before)
+    return sections
+
+
+def _bookmarks(outline: Sequence[Any], above: tuple[str, ...]) -> Iterator[tuple[str, Destination]]:
+    """The bookmarks in order; a list in pypdf's outline holds those below the entry before it."""
+    title = ""
+    for entry in outline:
+        if isinstance(entry, list):
+            yield from _bookmarks(entry, (*above, title) if title else above)
+        else:
+            title = one_line(str(entry.title or ""), _LONGEST_TITLE)
+            if title:
+                yield " › ".join((*above, title)), entry
+
+
+def _attachments(reader: PdfReader) -> str | None:
+    names = [one_line(str(file.name), _LONGEST_TITLE) for file in reader.attachment_list]
+    if not names:
+        return None
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"has attached files, which are not read: {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def _dynamic_form(reader: PdfReader) -> str | None:
+    if "/XFA" not in (reader.root_object.get("/AcroForm") or {}):
+        return None
+    return "has an XFA form, of which only what its pages show is read: print it to a new PDF if something is missing"

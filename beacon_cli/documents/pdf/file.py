@@ -1,0 +1,178 @@
+"""A PDF through pypdf: opened, checked for being whole, its pages extracted one at a time.
+
+Of pypdf's exceptions only their first words get out, in a `DocumentError`. Runs in the reading process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, BinaryIO, Literal
+
+from pypdf import PageObject, PdfReader
+from pypdf.generic import DictionaryObject
+
+from beacon_cli.documents.pdf import extras
+from beacon_cli.documents.pdf.annotations import visible_texts
+from beacon_cli.documents.pdf.ending import damaged
+from beacon_cli.documents.pdf.layout import LineCollector
+from beacon_cli.documents.text import running_heads
+from beacon_cli.documents.text.prose import clean, tidy_page
+from beacon_cli.documents.worker.protocol import Extras, PageContent
+from beacon_cli.errors import DocumentError
+from beacon_cli.quantities import counted
+
+# Titles that programs make up.
+_NO_TITLE = re.compile(
+    r"(?i)untitled.*|unknown|title|document\d*|microsoft (word|powerpoint|excel) - .*|\S+\.(\w{2,4}|indd)|[\W\d_]*"
+)
+# pypdf keeps every object it has read; forgetting them now and then bounds its memory.
+_FORGET_AFTER = 64
+_INLINE_IMAGE = re.compile(rb"\bBI\b.{1,2000}?\bID\b", re.DOTALL)
+_PAINTS = re.compile(rb"(?<!\S)(?:[fFSsBb]\*?|sh|Do)(?!\S)")
+_FORMS_WITHIN_FORMS = 3
+
+
+class PdfFile:
+    """An open PDF with at least one page; `name` is for messages.
+
+    Attributes: `page_count`; `title`, None unless someone gave it one.
+
+    Raises `DocumentError` if it is encrypted and `password` does not open it (one that is not needed is ignored),
+    if it is damaged beyond reading, or if fewer pages are found than it says it has. Damage that pypdf can repair
+    with all pages in place is let pass.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, password: str | None) -> None:
+        self._name = name
+        try:
+            self._reader = PdfReader(file)
+            self._decrypt(password)
+            self.page_count = len(self._reader.pages)
+            declared = self._declared_count()
+        except (DocumentError, MemoryError):
+            raise
+        except NotImplementedError as error:
+            raise DocumentError(
+                f"{name}: uses a PDF feature that cannot be read ({_brief(error)}): save or print it as another PDF"
+            ) from error
+        except Exception as error:  # pypdf raises whatever its parsing runs into
+            raise damaged(name, _brief(error)) from error
+        if self.page_count < declared:
+            raise damaged(name, f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
+        if self.page_count == 0:
+            raise damaged(name, "it has no pages")
+        self.title = self._title()
+        self._extracted = 0
+        # The pages whose edges were looked at are asked for next.
+        self._lines = lru_cache(maxsize=2 * running_heads.MOST_SAMPLES)(self._extract)
+
+    def has_text(self, ranges: tuple[tuple[int, int], ...]) -> bool:
+        """Whether any page in `ranges` has fonts, or forms that may have some; extracts nothing."""
+        return any(
+            self._may_hold_text(number)
+            for first, last in ranges
+            for number in range(first, min(last, self.page_count) + 1)
+        )
+
+    def extras(self) -> Extras:
+        """Page labels, bookmarks, and remarks on what is not read."""
+        return extras.extras(self._reader)
+
+    def edges(self, number: int) -> tuple[str, ...]:
+        """The first and last lines of page `number`, where running heads would be."""
+        return running_heads.edges(self._lines(number) or "")
+
+    def page(self, number: int, running: Sequence[running_heads.RunningHead]) -> PageContent:
+        """The text of page `number` (from 1), with what is written in its form fields, without running heads."""
+        lines = self._lines(number)
+        if lines is None:
+            return PageContent("", "damaged")
+        page = self._reader.pages[number - 1]
+        text = tidy_page(running_heads.without(lines, number, running))
+        shown = [written for written in visible_texts(page) if written not in text]
+        text = "\n\n".join(filter(None, [text, "\n".join(shown)]))
+        return PageContent(text, "text" if text else _what_is_there(page, lines))
+
+    def _may_hold_text(self, number: int) -> bool:
+        try:
+            page = self._reader.pages[number - 1]
+            if "/Annots" in page:
+                return True
+            resources = _dictionary(page.get("/Resources"))
+            objects = map(_dictionary, _dictionary(resources.get("/XObject")).values())
+            return bool(_dictionary(resources.get("/Font"))) or any(
+                entry.get("/Subtype") == "/Form" for entry in objects
+            )
+        except MemoryError:
+            raise
+        except Exception:  # as above; extraction will tell
+            return True
+
+    def _extract(self, number: int) -> str | None:
+        self._extracted += 1
+        if self._extracted % _FORGET_AFTER == 0:
+            self._reader.resolved_objects.clear()
+        collector = LineCollector()
+        try:
+            extracted = self._reader.pages[number - 1].extract_text(visitor_text=collector)
+        except MemoryError:
+            raise
+        except Exception:  # as above; one bad page does not spoil the rest
+            return None
+        return collector.text(extracted)
+
+    def _decrypt(self, password: str | None) -> None:
+        if not self._reader.is_encrypted or self._reader.decrypt(""):
+            return
+        if password is None:
+            raise DocumentError(f"{self._name}: is encrypted and needs a password: give it with --password")
+        if not self._reader.decrypt(password):
+            raise DocumentError(f"{self._name}: the password does not open it: check --password")
+
+    def _declared_count(self) -> int:
+        count = _dictionary(self._reader.root_object["/Pages"]).get("/Count")
+        return count if isinstance(count, int) else 0
+
+    def _title(self) -> str | None:
+        try:
+            metadata = self._reader.metadata
+            title = " ".join(clean((metadata and metadata.title) or "").split())
+        except MemoryError:
+            raise
+        except Exception:  # as above; a title is not worth failing for
+            return None
+        return None if _NO_TITLE.fullmatch(title) or len(title) > 200 else title
+
+
+def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:
+    """What a page shows that has no text; `lines` are running heads at most."""
+    try:
+        content = page.get_contents()
+        data = b"" if content is None else content.get_data()
+        if _INLINE_IMAGE.search(data) or _has_image(page, depth=0):
+            return "scanned"
+    except MemoryError:
+        raise
+    except Exception:  # as above
+        return "drawn"
+    return "drawn" if lines.strip() or _PAINTS.search(data) else "blank"
+
+
+def _has_image(holder: DictionaryObject, depth: int) -> bool:
+    objects = map(_dictionary, _dictionary(_dictionary(holder.get("/Resources")).get("/XObject")).values())
+    return any(
+        entry.get("/Subtype") == "/Image"
+        or (entry.get("/Subtype") == "/Form" and depth < _FORMS_WITHIN_FORMS and _has_image(entry, depth + 1))
+        for entry in objects
+    )
+
+
+def _dictionary(entry: Any) -> DictionaryObject:
+    found = None if entry is None else entry.get_object()
+    return found if isinstance(found, DictionaryObject) else DictionaryObject()
+
+
+def _brief(error: Exception) -> str:
+    return clean(" ".join(str(error).split()) or type(error).__name__)[:80]

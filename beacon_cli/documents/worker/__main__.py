@@ -1,0 +1,149 @@
+"""The process that reads one document, and may die of it: `python -m beacon_cli.documents.worker`.
+
+It answers requests from standard input on standard output (see `protocol`) and ends when standard input does, that
+is, also with whoever started it. What it imports before it knows the kind of the document is all that it needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from queue import SimpleQueue
+from typing import BinaryIO, Protocol
+
+from beacon_cli.documents.raw import reopen
+from beacon_cli.documents.text.running_heads import RunningHead
+from beacon_cli.documents.worker.protocol import Extras, Facts, Opening, PageContent, decode, encode
+from beacon_cli.errors import DocumentError
+
+try:
+    import resource
+except ImportError:  # no such limits on Windows; those on time hold there too
+    resource = None  # type: ignore[assignment]  # Windows has no such module
+
+# Processor time for one request, in times of the wall time that the parent allows it: should the parent be gone and
+# this process stuck, it ends all the same.
+_CPU_ALLOWANCE = 2.0
+# A page that comes to nothing after this share of its time counts as one that took too long.
+_DEAR = 0.2
+
+
+class DocumentFile(Protocol):
+    """An open document of any kind, as the worker sees it. Everything but `MemoryError` is its own to handle."""
+
+    page_count: int
+    title: str | None
+
+    def has_text(self, ranges: tuple[tuple[int, int], ...]) -> bool:
+        """False if it is plain without extraction that no page in `ranges` has text."""
+
+    def extras(self) -> Extras:
+        """Labels, sections and notes."""
+
+    def page(self, number: int, running: Sequence[RunningHead]) -> PageContent:
+        """Page `number`, from 1, without the lines of `running` heads at its edges."""
+
+    def edges(self, number: int) -> tuple[str, ...]:
+        """The first and last lines of page `number`, where running heads would be."""
+
+
+def main() -> None:
+    """Serve one document."""
+    source = sys.stdin.buffer
+    opening = Opening(**decode(source.readline()))
+    data = source.read(opening.data_size) if opening.path is None else None
+    _limit_memory(opening.memory)
+    logging.disable()  # nobody hears the libraries
+    warnings.simplefilter("ignore")
+    requests: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
+    try:
+        _serve(opening, data, requests)
+    except MemoryError:
+        _answer(encode({"lost": "memory"}))
+
+
+def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -> None:
+    _limit_processor_time(opening.page_seconds * _CPU_ALLOWANCE + 60)
+    try:
+        document = _open(opening, data)
+        facts = Facts(document.page_count, document.title, document.has_text(_tuples(opening.ranges)))
+    except DocumentError as error:
+        _answer(encode({"error": str(error)}))
+        return
+    _answer(encode(facts))
+    running: list[RunningHead] = []
+    while True:
+        request = decode(requests.get())
+        _limit_processor_time(opening.page_seconds * _CPU_ALLOWANCE)
+        if "page" in request:
+            began = time.process_time()
+            content = document.page(request["page"], running)
+            if content.outcome == "damaged" and time.process_time() - began > _DEAR * opening.page_seconds:
+                content = PageContent("", "lost")
+            if len(content.text) > opening.page_characters:
+                content = PageContent(content.text[: opening.page_characters], content.outcome, cut=True)
+            _answer(encode(content))
+        elif "edges" in request:
+            _answer(encode({"edges": document.edges(request["edges"])}))
+        elif "running" in request:
+            running = [RunningHead(*head) for head in request["running"]]
+        else:
+            _answer(encode(document.extras()))
+
+
+def _open(opening: Opening, data: bytes | None) -> DocumentFile:
+    file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
+    # Each kind has libraries of its own, which the others need not wait for.
+    if opening.reader == "pdf":
+        from beacon_cli.documents.pdf.file import PdfFile  # noqa: PLC0415  only what this kind of document needs
+
+        return PdfFile(file, opening.name, opening.password)
+    from beacon_cli.documents.flow.flow import open_flow  # noqa: PLC0415  only what this kind of document needs
+
+    return open_flow(opening.reader, file, opening.name)
+
+
+def _tuples(ranges: object) -> tuple[tuple[int, int], ...]:
+    return tuple((first, last) for first, last in ranges)  # type: ignore[attr-defined]  # JSON has lists for tuples
+
+
+def _listen(source: BinaryIO, requests: SimpleQueue[bytes]) -> None:
+    for line in source:
+        requests.put(line)
+    os._exit(0)
+
+
+def _answer(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+
+
+def _limit_memory(size: int) -> None:
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the document
+        _lower(resource.RLIMIT_AS, size)
+
+
+def _limit_processor_time(seconds: float) -> None:
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+
+
+def _lower(which: int, limit: int) -> None:
+    """Set a soft limit, within the hard one."""
+    _, hard = resource.getrlimit(which)
+    with suppress(ValueError, OSError):  # macOS knows the one on memory but does not take it
+        resource.setrlimit(which, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Who is at a cache: one builder, or any number of readers, or one process that removes it.
+
+Builders exclude each other by a `filelock.FileLock` on `locks/KEY`. Readers share `locks/KEY.use`; whoever deletes
+files of a finished cache takes that one alone. Both are locks of the kernel, which go with the process that holds them,
+however it ends; the empty files stay, so that no two processes can ever lock two files of one name.
+
+On local disks (ext4, xfs, btrfs, zfs, tmpfs, APFS) all this is guaranteed. On network file systems it is what the
+server makes of `flock`: NFS 4 with a Linux client and SMB lock between machines; NFS mounted with `nolock` or
+`local_lock=flock`, and most FUSE file systems, between processes of one machine only. There, two machines may build the
+same book twice, and a removal may break off somebody's reading with an error; never is anything torn or damaged taken
+for whole: names carry checksums, nothing is written in place, and every byte is checked when it is read.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from beacon_cli.durable.files import write_error
+
+# What file systems without locks answer.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def builders(path: Path) -> FileLock:
+    """A lock that one writer holds at a time, in whichever thread or process; not held yet."""
+    return FileLock(path, mode=0o600, thread_local=False)
+
+
+def acquire(lock: FileLock, *, wait: bool) -> bool:
+    """Take `lock`, unless it is ours already; False if somebody else has it and we do not wait.
+
+    Raises:
+        CacheError: if its file cannot be opened.
+    """
+    if lock.is_locked:
+        return True
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise write_error(Path(lock.lock_file), error) from error
+    return True
+
+
+@contextmanager
+def no_builder(path: Path) -> Iterator[None]:
+    """Keep builders away meanwhile.
+
+    Raises:
+        BlockingIOError: if there is one.
+        CacheError: if `path` cannot be opened.
+    """
+    lock = builders(path)
+    if not acquire(lock, wait=False):
+        raise BlockingIOError
+    try:
+        yield
+    finally:
+        lock.release(force=True)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Let nobody delete files meanwhile; waits while somebody does, which takes a moment.
+
+    Raises:
+        OSError: if `path` cannot be opened.
+    """
+    with _opened(path) as descriptor:
+        flock(descriptor, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep readers waiting meanwhile.
+
+    Raises:
+        BlockingIOError: if there is a reader.
+        OSError: if `path` cannot be opened.
+    """
+    with _opened(path) as descriptor:
+        flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def flock(descriptor: int, kind: int) -> None:
+    """Lock an open file; where the file system has no locks, go on without.
+
+    Raises:
+        BlockingIOError: if somebody else has a lock, and `kind` says not to wait.
+        OSError: for any other reason.
+    """
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,1 +1,0 @@
-"""The tokenizers of checkpoints on tiktoken."""

@@ -1,1 +1,0 @@
-"""Looking after the cache: verified, repaired, kept within its limits, carried to other machines."""

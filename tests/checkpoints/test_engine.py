@@ -1,0 +1,82 @@
+"""Loading the model: 4-bit weights, dequantized where they fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import beacon_pocket
+from activation_beacon.plugin import remove
+from beacon_cli import engine
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.model_source import ModelSource, find_model
+from beacon_cli.errors import ModelError, SettingsError
+
+QUESTION = list(range(100, 140))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> ModelSource:
+    return find_model("beacon-pocket", None, tmp_path)
+
+
+def tie_again(folder: Path, cache: Path) -> None:
+    """Let the beacon in a changed model folder belong to that."""
+    path = folder / "beacon" / "beacon_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_fingerprint": model_fingerprint(folder, cache)}))
+
+
+def test_on_the_cpu_weights_are_dequantized_once(source: ModelSource) -> None:
+    loaded = engine.load_engine(source, "cpu")
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    assert loaded.note == ""
+
+
+def test_where_they_do_not_fit_it_computes_in_4_bit_and_says_so(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    expected = engine.load_engine(source, "cpu").reader(8).read(QUESTION)
+    monkeypatch.setattr(engine, "free_memory", lambda: 1000)
+    loaded = engine.load_engine(source, "cpu")
+    assert "4-bit" in loaded.note
+    assert "slow" in loaded.note
+    assert torch.uint8 in {parameter.dtype for parameter in loaded.model.parameters()}
+    # Not exactly: the dequantized weights went through bfloat16.
+    torch.testing.assert_close(loaded.reader(8).read(QUESTION), expected, atol=0.3, rtol=0.05)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_16_bit_model_is_quantized_on_the_way(source: ModelSource, tmp_path: Path) -> None:
+    plain = engine.load_engine(source, "cpu")
+    folder = tmp_path / "plain"
+    shutil.copytree(beacon_pocket.FOLDER, folder)
+    expected = plain.reader(8).read(QUESTION)
+    remove(plain.model)
+    config = AutoConfig.from_pretrained(folder)
+    del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(plain.model.state_dict())
+    model.save_pretrained(folder)
+    tie_again(folder, tmp_path)
+    again = engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
+    torch.testing.assert_close(again.reader(8).read(QUESTION), expected, atol=0.3, rtol=0.05)
+
+
+def test_cuda_that_is_not_there(source: ModelSource) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(SettingsError, match="no CUDA device"):
+        engine.load_engine(source, "cuda")
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(beacon_pocket.FOLDER, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    tie_again(folder, tmp_path)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
