@@ -160,8 +160,25 @@ class Evaluated:
     paths: tuple[str, ...]
 
 
-Progress = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone
-Event = Progress | Condensed | AnswerPiece | Answered | Evaluated
+Event = (
+    Stage
+    | Note
+    | Transfer
+    | Counting
+    | Reading
+    | PageRead
+    | IntervalDone
+    | Condensed
+    | AnswerPiece
+    | Answered
+    | Evaluated
+)
+# What long work reports to, while it goes on.
+Progress = Callable[[Event], object]
+
+
+def silent(event: object) -> None:
+    """A `Progress` that nobody looks at."""
 
 
 def returned(events: Generator[Said, None, Returned], heard: Callable[[Said], object] = lambda event: None) -> Returned:

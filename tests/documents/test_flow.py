@@ -5,7 +5,8 @@ from pathlib import Path
 import docx
 import pytest
 
-from beacon_cli.documents import Page, flow, open_document
+from beacon_cli.documents import Page, open_document
+from beacon_cli.documents.flow import flow
 from beacon_cli.errors import DocumentError
 
 PAGE = """<!doctype html><html><head><meta charset="iso-8859-1"><title>Fish &amp; Chips</title>
