@@ -94,8 +94,8 @@ def measure(
     if store is not None and not request.refresh:
         for ratio in source.ratios:
             entry = entry_of(source, frame, document, ratio, store)
-            manifest = entry.manifest()
-            if manifest is not None and manifest.complete:
+            manifest = entry.complete_manifest()
+            if manifest is not None:
                 return Measured(document, manifest.tokens, stored_stream(source, frame, entry))
     stream = document_stream(source, frame, document)
     yield from read_all(document, stream)
@@ -164,7 +164,9 @@ def condense_stream(
         if began_empty:
             store.remove(entry)
         raise
-    yield from make_room(store, entry)
+    notes: list[Event] = []
+    make_room(store, entry, notes.append)
+    yield from notes
     return memory
 
 

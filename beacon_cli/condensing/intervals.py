@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from activation_beacon.memory import Activations
 from activation_beacon.reader import Reader
 from beacon_cli.cache import Builder
-from beacon_cli.cache.shards import Rows
 from beacon_cli.events import IntervalDone
 
 
-def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Rows, Rows | None]]:
+def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Activations, Activations | None]]:
     """Read the tokens of one whole interval; yields, at its end, its rows and, if it is the first, the sink's.
 
     They are not rounded, as `Builder.add` wants them.
@@ -17,8 +17,8 @@ def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Rows
         if step.condensed is None:
             continue
         sink, rows = len(step.plan.sink), step.condensed
-        front = Rows(rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None
-        yield Rows(rows.keys[:, :, sink:], rows.values[:, :, sink:]), front
+        front = Activations(rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None
+        yield Activations(rows.keys[:, :, sink:], rows.values[:, :, sink:]), front
 
 
 def condense_intervals(
@@ -37,6 +37,5 @@ def condense_intervals(
         interval = ids[reader.planner.consumed : reader.planner.consumed + window]
         for rows, sink in condense_interval(reader, interval):
             if builder is not None:
-                front = None if sink is None else (sink.keys, sink.values)
-                builder.add(interval, ratio, rows.keys, rows.values, front)
+                builder.add(interval, ratio, rows, sink)
         yield IntervalDone(reader.planner.consumed, reader.memory.size)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from activation_beacon.memory import Activations
 from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, PageText, Store, Subject
 from beacon_cli.cache.archive import Archive, export
 from beacon_cli.cache.quantization import rounded
@@ -38,11 +39,11 @@ DOCUMENT = DocumentInfo("bücher.pdf", "/books/bücher.pdf", 1234, "d0" * 32, "B
 MODELS, COMPUTE = Models("some-model", "/models/some-beacon"), Compute("cpu", "float32")
 
 
-def made(first: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+def made(first: int, rows: int) -> Activations:
     """Keys and values (2 layers, 1 head, rows, 4 channels) that no random numbers decide."""
     numbers = torch.arange(first, first + 2 * 2 * rows * 4, dtype=torch.float32)
     keys, values = (numbers % 13 / 8 - 0.75).reshape(2, 2, 1, rows, 4)
-    return keys, values
+    return Activations(keys, values)
 
 
 def tokens(interval: int) -> list[int]:
@@ -59,7 +60,7 @@ def build(store: Store, bits: int) -> Entry:
     with entry.builder(subject(bits)) as builder:
         for interval in range(len(builder.manifest.intervals), INTERVALS):
             sink = None if interval else made(999, SINK_ROWS)
-            builder.add(tokens(interval), 4, *made(50 * interval, ROWS), sink=sink)
+            builder.add(tokens(interval), 4, made(50 * interval, ROWS), sink)
         if not builder.manifest.complete:
             builder.finish(TAIL, PAGES, ["page 3 holds only a picture"])
     return entry
@@ -101,9 +102,9 @@ def test_it_is_read_as_it_was_meant(before: Store, bits: int) -> None:
     memory = entry.open()
     assert memory.tokens() == [*(token for interval in range(INTERVALS) for token in tokens(interval)), *TAIL]
     sink, *shards = memory
-    assert torch.equal(sink.keys, made(999, SINK_ROWS)[0])
-    for index, name in enumerate(("keys", "values")):
-        given = torch.cat([made(50 * interval, ROWS)[index] for interval in range(INTERVALS)], dim=2)
+    assert torch.equal(sink.keys, made(999, SINK_ROWS).keys)
+    for name in ("keys", "values"):
+        given = torch.cat([getattr(made(50 * interval, ROWS), name) for interval in range(INTERVALS)], dim=2)
         stored = torch.cat([getattr(shard, name) for shard in shards], dim=2)
         assert torch.equal(stored, given if bits == 16 else rounded(given, bits))
 
