@@ -3,11 +3,12 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.progress import (
     BarColumn,
@@ -40,6 +41,9 @@ from beacon_cli.events import (
     returned,
 )
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
+
+# Cells of a table that are longer may be folded.
+FOLDED = 24
 
 
 class Console:
@@ -107,15 +111,27 @@ class Console:
         """One plain line on stdout."""
         sys.stdout.write(text + "\n")
 
-    def print_table(self, columns: list[str], rows: list[list[str]]) -> None:
-        """A table on stdout; tab-separated where that is no terminal."""
+    def print_table(self, columns: list[str], rows: list[list[str]], *, spare: Sequence[str] = ()) -> None:
+        """A table on stdout; tab-separated where that is no terminal. Nothing in it is cut: what is too long is folded.
+
+        Args:
+            spare: columns that a narrow terminal goes without, the first of them first.
+        """
         if not self._out.is_terminal:
             for row in [columns, *rows]:
                 self.print_line("\t".join(row))
             return
-        table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        widths = {name: max(map(cell_len, cells)) for name, *cells in zip(columns, columns, *rows, strict=True)}
+        needed = {name: min(width, FOLDED) + 1 for name, width in widths.items()} | {columns[0]: widths[columns[0]] + 1}
+        shown = list(columns)
+        for name in spare:
+            if sum(needed[each] for each in shown) > self._out.width + 1:
+                shown.remove(name)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in shown:
+            table.add_column(name, overflow="fold", no_wrap=widths[name] < needed[name] <= self._out.width)
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(cell) for name, cell in zip(columns, row, strict=True) if name in shown))
         self._out.print(table)
 
     def _draw(self, event: Event | TrainingEvent) -> None:

@@ -81,6 +81,14 @@ def test_damage_is_found_refused_and_repaired(built: Path, book: Path, cache_dir
     assert run("ask", str(book), *QUESTION, "--ratio", "4").code == 0
 
 
+def test_a_malformed_manifest_of_another_ratio_stops_no_question(book: Path) -> None:
+    (built,) = run("cache", "build", str(book), "--ratio", "16", "--json").json
+    (Path(built["cache_path"]) / "manifest.json").write_text("{")
+    answer = run("ask", str(book), *QUESTION).json
+    assert answer["ratio"] != 16
+    assert_refused(run("ask", str(book), *QUESTION, "--ratio", "16"), "malformed")
+
+
 def test_only_damaged_intervals_are_condensed_again(built: Path) -> None:
     shards = sorted(built.glob("*.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in shards}
