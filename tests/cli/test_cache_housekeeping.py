@@ -320,7 +320,7 @@ def test_fewer_bits_are_another_smaller_cache(
     assert answer["tokens_condensed"] == 0
     assert "Edda Voss" in answer["answer"]
     assert {report["deviation"] for report in verify("--deep")[1]} == {0}
-    # What was loaded and what is condensed behind it are what they are in a build that nothing interrupted.
+    # What was loaded and what is condensed after it are what they are in a build that nothing interrupted.
     (folder,) = (path for path in cache_dir.glob("documents/*") if path != built)
     shards = sorted(folder.glob("*.safetensors"))
     whole = shards[-1].read_bytes()
