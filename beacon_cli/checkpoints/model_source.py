@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import beacon_pocket
@@ -16,6 +17,7 @@ from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_f
 from beacon_cli.checkpoints.local.folders import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Event, returned
@@ -62,6 +64,15 @@ class ModelSource:
     beacon_bits: int = 16
     lease: Lease | None = None
     note: str = ""
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What the chat template puts around the user's message.
+
+        Raises:
+            ModelError: if the chat template drops or repeats the message.
+        """
+        return chat_frame(self.tokenizer)
 
     @property
     def ratios(self) -> tuple[int, ...]:

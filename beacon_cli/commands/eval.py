@@ -108,7 +108,7 @@ def evaluate(
     flags = {
         "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "passages": passages,
     }  # fmt: skip
-    chosen = options.gather(flags, pages=None, password=None)
+    chosen = load_settings(flags)
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.evaluation.evaluating import Plan, evaluate  # noqa: PLC0415  imports torch
     from beacon_cli.evaluation.needle import Needle  # noqa: PLC0415  imports torch

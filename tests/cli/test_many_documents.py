@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from beacon_cli.condensing.combining import Named, condense_together
+from beacon_cli.condensing.condense import Measured, Memory, Request, condense
 
 from beacon_cli.answering.prompts import name_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import find_model
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.condensing import budget
-from beacon_cli.condensing.combining import Named, condense_together
-from beacon_cli.condensing.condense import Measured, Memory, Request, condense
-from beacon_cli.condensing.streams import document_stream
+from beacon_cli.condensing.text import document_stream
 from beacon_cli.documents import open_document
 from beacon_cli.documents.gathering import Place, find_documents
 from beacon_cli.events import returned
