@@ -85,6 +85,7 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "finished": answer.finished,
         "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
         "model": model.name,
+        "cache_path": read[0].cache_path if len(read) == 1 else None,
     }
 
 

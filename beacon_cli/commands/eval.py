@@ -11,6 +11,7 @@ import typer
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.events import Evaluated
+from beacon_cli.settings import load_settings
 
 METHODS = ("full", "truncated", "streaming", "beacon", "ask")
 LONGEST = 4 << 20
