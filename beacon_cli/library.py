@@ -26,7 +26,7 @@ from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
 from beacon_cli.documents.gathering import find_documents
 from beacon_cli.errors import DocumentError, SettingsError
-from beacon_cli.events import Condensed, Note, Progress, Stage, returned, silent
+from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Device
 
 Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -63,7 +63,7 @@ def load(
     """
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
-    source = returned(locate_model(model, beacon, root, beacon_bits), progress)
+    source = locate_model(model, beacon, root, beacon_bits, progress=progress)
     return Model(source, device, root, cache_bits, cache_limit, seconds=time.perf_counter() - began)
 
 

@@ -44,7 +44,17 @@ def test_quiet_says_nothing_on_stderr(book: Path) -> None:
 
 def test_json_has_what_it_promises(book: Path) -> None:
     found = ask(book, "--json", "--ratio", "8").json
-    assert found.keys() >= {"question", "answer", "supported", "citations", "tokens_read", "tokens_condensed_to", "ratio", "seconds", "model"}
+    assert found.keys() >= {
+        "question",
+        "answer",
+        "supported",
+        "citations",
+        "tokens_read",
+        "tokens_condensed_to",
+        "ratio",
+        "seconds",
+        "model",
+    }
     assert found["ratio"] == 8
     assert found["tokens_read"] > 1000
     assert found["tokens_condensed"] == found["tokens_read"] // 128 * 128

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed, name_text
@@ -178,7 +178,7 @@ def test_a_name_that_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return load_engine(find_model("beacon-pocket", None, tmp_path_factory.mktemp("fingerprints")), "cpu")
+    return load_engine(locate_model("beacon-pocket", None, tmp_path_factory.mktemp("fingerprints")), "cpu")
 
 
 def in_memory(engine: Engine, *paths: Path) -> Placed:
