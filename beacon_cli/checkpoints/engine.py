@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,8 +23,8 @@ from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.settings import Device as Device
 
-Device = Literal["auto", "cpu", "cuda"]
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
 WEIGHTS_SHARE = 0.7
 
