@@ -18,19 +18,20 @@ ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "ca
 Flags = Mapping[str, Any]
 
 
-def flags(owner: type, *names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a command with a parameter `flags`: in its place, the command line gets the flags of these settings.
+def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """In place of a command's parameter `flags`, the command line gets the flags of these settings.
 
     Args:
         owner: the dataclass that declares them, see `settings.setting`.
         names: which of them.
+        into: the parameter's name.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
-            if parameter.name == "flags":
+            if parameter.name == into:
                 parameters.extend(_parameter(declared(owner)[name]) for name in names)
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
@@ -38,7 +39,7 @@ def flags(owner: type, *names: str) -> Callable[[Callable[..., None]], Callable[
         @functools.wraps(command)
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in names}
-            command(**given, flags={name: value for name, value in chosen.items() if value not in (None, [])})
+            command(**given, **{into: {name: value for name, value in chosen.items() if value not in (None, [])}})
 
         # What typer reads in place of the command's own.
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # functions have one

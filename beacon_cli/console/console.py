@@ -78,7 +78,7 @@ class Console:
     def drawing(self) -> Iterator[Callable[[Event], object]]:
         """Draw the events that are reported meanwhile."""
         try:
-            yield self._draw
+            yield self.draw
         finally:
             self._end_progress()
 

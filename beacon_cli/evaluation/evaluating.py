@@ -4,7 +4,6 @@ import lzma
 import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
-from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
+from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.perplexity import Text
+from beacon_cli.evaluation.plan import Plan
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, cannot_write
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
@@ -32,42 +32,9 @@ from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Evaluated, Event, Note, Stage
 from beacon_cli.settings import Settings
 
-LENGTHS = (4096, 8192, 16384, 32768)
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An evaluation.
-
-    Attributes:
-        task: "passkey", "needle", "topic", "perplexity" or "qa".
-        methods: names, see `make_methods`.
-        command: that asked for it, as the results tell it.
-        files: a haystack, texts or questions, as the task has it; the embedded book if there are none.
-        ratios: of the beacon; None takes those of `RATIOS` that it was trained for.
-        lengths: of texts, in tokens.
-        depths: of needles, 0 to 1.
-        samples: questions of each kind; None takes the task's own number, or all.
-        needle: to hide instead of the tool's own.
-        stream: rows that streaming keeps; None takes the model's context.
-        out: folder of the results; None keeps them nowhere.
-    """
-
-    task: str
-    methods: tuple[str, ...]
-    command: str
-    files: tuple[Path, ...] = ()
-    ratios: tuple[int, ...] | None = None
-    lengths: tuple[int, ...] = LENGTHS
-    depths: tuple[float, ...] = DEPTHS
-    samples: int | None = None
-    seed: int = 0
-    needle: Needle | None = None
-    stream: int | None = None
-    out: Path | None = None
 
 
 def evaluate(plan: Plan, chosen: Settings) -> Iterator[Event]:
@@ -136,7 +103,8 @@ def _prepared(plan: Plan, tokenizer: Tokenizer) -> tuple[QuestionTask | None, li
     named = [(path.name, _text(path)) for path in plan.files] or [(EMBEDDED, embedded_text())]
     if plan.task == "needle":
         hay = "\n\n".join(text for _, text in named)
-        return needle(tokenizer, hay, plan.needle, plan.lengths, plan.depths, samples, plan.seed), []
+        own = Needle(str(plan.needle), str(plan.question), str(plan.answer)) if plan.needle else None
+        return needle(tokenizer, hay, own, plan.lengths, plan.depths, samples, plan.seed), []
     texts = [Text(name, tokenizer.encode(text)) for name, text in named]
     longest = max(len(text.ids) for text in texts)
     if min(plan.lengths) > longest:

@@ -112,7 +112,7 @@ def load_trainee(prepared: Prepared) -> Loaded:
         BeaconError: if that cannot be.
     """
     settings = prepared.settings
-    base = load_base(prepared.base, settings.device, bits=settings.bits)  # type: ignore[arg-type]  # checked
+    base = load_base(prepared.base, settings.device, bits=settings.bits)
     config = prepared.info.config
     if prepared.start is None:
         beacon = Beacon.like(config, base.model)

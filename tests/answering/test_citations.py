@@ -22,7 +22,10 @@ def test_a_long_quote_holds_the_answer_whatever_letters_stand_before_it() -> Non
 
 
 def test_an_answer_may_run_over_lines() -> None:
-    assert quote("The keeper is called Edda\n   Voss, they say.", "Edda Voss.") == "The keeper is called Edda Voss, they say."
+    assert (
+        quote("The keeper is called Edda\n   Voss, they say.", "Edda Voss.")
+        == "The keeper is called Edda Voss, they say."
+    )
 
 
 def test_a_part_of_a_word_is_no_place() -> None:

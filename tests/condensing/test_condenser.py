@@ -31,9 +31,7 @@ def test_a_document_too_long_even_alone_is_named_with_the_pages_that_fit(tmp_pat
         assert_refused(run("ask", *map(str, order), "Who?"), "long.txt has", "--pages 1-", "tokens")
 
 
-def test_time_spent_finding_the_model_is_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_spent_finding_the_model_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = tmp_path / "book.txt"
     book.write_text(story(2))
     find = library.locate_model
