@@ -24,7 +24,7 @@ from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
-from beacon_cli.documents.gathering import find_documents
+from beacon_cli.documents.finding import find_documents
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Device

@@ -44,7 +44,7 @@ def build(
     """
     settings, console = load_settings(flags), Console(quiet=quiet, as_json=as_json)
     # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.gathering import find_documents  # noqa: PLC0415  as above
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:

@@ -20,7 +20,7 @@ from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.errors import CacheError, DocumentError
 from beacon_cli.events import Condensed, Note, Progress
 from beacon_cli.quantities import counted
