@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     "beacon_pocket",
     "activation_beacon",
-    "beacon_cli.__init__",
+    "beacon_cli.version",
     "beacon_cli.events",
     "beacon_cli.errors",
     "beacon_cli.quantities",
@@ -23,6 +23,7 @@ LAYERS = [
     "beacon_cli.condensing",
     "beacon_cli.answering",
     "beacon_cli.library",
+    "beacon_cli.__init__",
     "beacon_cli.training",
     "beacon_cli.evaluation",
     "beacon_cli.console",

@@ -9,11 +9,11 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from beacon_cli import __version__
 from beacon_cli.cache.identity import Subject
 from beacon_cli.durable.files import DamageError, check_private
 from beacon_cli.durable.records import check_sha256, check_token_ids, from_json, parse, unseal
 from beacon_cli.errors import CacheError
+from beacon_cli.version import __version__
 
 FORMAT = 2
 MANIFEST = "manifest.json"

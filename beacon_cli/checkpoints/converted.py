@@ -16,7 +16,6 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from beacon_cli import __version__
 from beacon_cli.checkpoints.catalogue import released
 from beacon_cli.checkpoints.hub.repository import cached_repository, local_folder, repository_of, resolve_model
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
@@ -26,6 +25,7 @@ from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.durable.locks import builders
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
+from beacon_cli.version import __version__
 
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 
