@@ -98,7 +98,7 @@ def condense_together(
     if len(documents) == 1:
         return (yield from condense_measured(engine, frame, documents[0].measured, store, request))
     source = engine.source
-    if engine.rotary.grows:
+    if engine.attached.rotary.grows:
         raise ModelError(
             f"{source.name} changes its rotary frequencies with the length of the text, so documents that were "
             "condensed each by itself cannot stand in one memory: ask them one at a time"
