@@ -12,7 +12,7 @@ from beacon_cli.answering.prompts import question_text, summary_text
 from beacon_cli.cache import Store, default_root
 from beacon_cli.checkpoints.engine import Device, Engine, generate, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request, condense
 from beacon_cli.documents import PageSelection, open_document
@@ -114,12 +114,14 @@ def summarize(paths: Sequence[str], options: Options) -> Iterator[Event]:
 
 def _prepare(options: Options) -> Generator[Event, None, tuple[ModelSource, Frame, Store | None]]:
     """What can fail before anything heavy is loaded."""
-    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
+    said: list[Event] = []
+    source = locate_model(options.model, options.beacon, default_root(), options.beacon_bits, progress=said.append)
+    yield from said
     if options.ratio is not None:
         source.check_ratio(options.ratio)
     return (
         source,
-        chat_frame(source.tokenizer),
+        source.frame,
         Store.default(options.cache_bits, options.cache_limit) if options.use_cache else None,
     )
 
@@ -138,9 +140,10 @@ def _load(source: ModelSource, options: Options) -> Generator[Event, None, Engin
 
 
 def _answer(paths: Sequence[str], question: str | None, options: Options) -> Iterator[Event]:
-    began = time.perf_counter()
     places = find_documents(paths)
+    began = time.perf_counter()
     source, frame, store = yield from _prepare(options)
+    located = time.perf_counter()
     request = _request(options, len(source.tokenizer.encode(question or "")) + len(frame.closing))
     if len(places) == 1 and places[0].folder is None:
         with open_document(places[0].path, password=options.password, pages=options.pages) as document:
@@ -156,7 +159,8 @@ def _answer(paths: Sequence[str], question: str | None, options: Options) -> Ite
         engine = yield from _load(source, options)
         loaded = time.perf_counter()
         memory = yield from condense_together(engine, frame, documents, store, request)
-    seconds = {"open": opened - began, "load_model": loaded - opened}
+    # The first may include a download and a conversion.
+    seconds = {"find_model": located - began, "open": opened - located, "load_model": loaded - opened}
     if question is None and source.note:
         yield Note(source.note)
     yield from answer(engine, frame, memory, question, options, seconds)

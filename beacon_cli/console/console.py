@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +70,14 @@ class Console:
         """Draw the events of a workflow that passes no results on; what it returns."""
         try:
             return returned(events, self._draw)
+        finally:
+            self._end_progress()
+
+    @contextmanager
+    def drawing(self) -> Iterator[Callable[[Event], object]]:
+        """Draw the events that are reported meanwhile."""
+        try:
+            yield self._draw
         finally:
             self._end_progress()
 

@@ -16,7 +16,6 @@ from beacon_cli import __version__
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.streams import PAGE_END
 from beacon_cli.documents import open_document
@@ -77,7 +76,9 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
+    said: list[Event] = []
+    source = locate_model(options.model, options.beacon, default_root(), options.beacon_bits, progress=said.append)
+    yield from said
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
         raise SettingsError(
@@ -105,7 +106,7 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
     if engine.note:
         yield Note(engine.note)
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages, plan.stream)
+    methods = make_methods(plan.methods, engine, source.frame, ratios, options.passages, plan.stream)
     if task is None:
         yield from predict_texts(methods, texts, plan.lengths, journal)
     else:

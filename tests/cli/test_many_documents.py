@@ -8,7 +8,7 @@ import torch
 
 from beacon_cli.answering.prompts import name_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.condensing import budget
 from beacon_cli.condensing.combining import Named, condense_together
@@ -182,7 +182,7 @@ def test_a_name_that_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return load_engine(find_model("beacon-pocket", None, tmp_path_factory.mktemp("fingerprints")), "cpu")
+    return load_engine(locate_model("beacon-pocket", None, tmp_path_factory.mktemp("fingerprints")), "cpu")
 
 
 def in_memory(engine: Engine, *paths: Path) -> Memory:
