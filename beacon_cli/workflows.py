@@ -16,7 +16,7 @@ from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request, condense
 from beacon_cli.documents import PageSelection, open_document
-from beacon_cli.documents.gathering import find_documents
+from beacon_cli.documents.finding import find_documents
 from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Answered, AnswerPiece, Event, Note, Stage

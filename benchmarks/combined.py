@@ -28,7 +28,7 @@ from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request
 from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.events import Answered, returned
 from beacon_cli.workflows import Options, answer
 

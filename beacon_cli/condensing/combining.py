@@ -19,7 +19,7 @@ from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing import budget
 from beacon_cli.condensing.condense import Measured, Memory, Request, condense_measured, condense_stream, measure
 from beacon_cli.documents import PageSelection, open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.errors import DocumentError, ModelError
 from beacon_cli.events import Event, Note
 from beacon_cli.quantities import counted

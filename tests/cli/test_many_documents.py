@@ -15,7 +15,7 @@ from beacon_cli.condensing.combining import Named, condense_together
 from beacon_cli.condensing.condense import Measured, Memory, Request, condense
 from beacon_cli.condensing.streams import document_stream
 from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place, find_documents
+from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.events import returned
 from tests.cli.conftest import FACT, story
 from tests.cli.runner import assert_refused, run
