@@ -19,9 +19,9 @@ from beacon_cli import workflows
 from beacon_cli.cache import Store
 from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
-from beacon_cli.condensing.streams import document_stream
+from beacon_cli.condensing.text import document_stream
 from beacon_cli.documents import open_document
 from beacon_cli.events import Answered
 
@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.environ["BEACON_CACHE_DIR"] = name
         store = Store.default()
-        engine = workflows.load_engine(find_model("beacon-pocket", None, store.path), "auto")
+        engine = workflows.load_engine(locate_model("beacon-pocket", None, store.path), "auto")
         exact: dict[int, list[str]] = {}
         print("| bits | disk | load | perplexity | right without passages | as in 16 bits | right with 2 | as in 16 |")
         print("|---|---|---|---|---|---|---|---|")

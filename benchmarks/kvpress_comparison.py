@@ -27,7 +27,7 @@ from safetensors.torch import save_model
 
 from activation_beacon.plugin import remove
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.qa import qa
@@ -73,7 +73,7 @@ def main() -> None:
     ratios = [int(ratio) for ratio in options.ratios.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder, began = Path(name), time.perf_counter()
-        engine = load_engine(find_model(options.model, options.beacon, folder))
+        engine = load_engine(locate_model(options.model, options.beacon, folder))
         frame: Frame = chat_frame(engine.source.tokenizer)
         task = qa(engine.source.tokenizer, options.questions, options.samples, seed=0)
         methods = make_methods(["full", "beacon", "ask"], engine, frame, ratios, passages=2)

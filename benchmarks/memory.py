@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.condensing import budget
 
 SENTENCE = "The road went on between low walls, and nobody spoke for a while; a cart passed them near the mill. "
@@ -43,7 +43,7 @@ def main() -> None:
     model = sys.argv[1] if len(sys.argv) > 1 else "beacon-pocket"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = find_model(model, None, folder)
+        source = locate_model(model, None, folder)
         ratio = max(source.ratios)
         each = len(source.tokenizer.encode(SENTENCE * 100)) / 100
         longest = budget.most_tokens(source, ratio, budget.reserve(source, 0)) * 0.95

@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 QUESTION = "What is the capital of Iceland?"
-OWN = ("open", "condense", "load_cache", "first_token")
+OWN = ("find_model", "open", "condense", "load_cache", "first_token")
 
 
 def ask(document: str, cache: str) -> dict[str, float]:

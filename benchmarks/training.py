@@ -23,7 +23,7 @@ from activation_beacon.planner import Pass
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import IGNORED, Trainee, text_loss, training_labels, training_passes
 from beacon_cli.checkpoints.engine import load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 
 ROUNDS = 5
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        engine = load_engine(find_model(options.model, None, Path(cache)), options.device)
+        engine = load_engine(locate_model(options.model, None, Path(cache)), options.device)
     beacon = engine.beacon.float().requires_grad_(True)
     one = Trainee(engine.model, beacon, engine.rows, engine.rotary)
     generator = torch.Generator().manual_seed(0)

@@ -22,7 +22,7 @@ LAYERS = [
     "beacon_cli.cache",
     "beacon_cli.condensing",
     "beacon_cli.answering",
-    "beacon_cli.workflows",
+    "beacon_cli.library",
     "beacon_cli.training",
     "beacon_cli.evaluation",
     "beacon_cli.console",

@@ -4,13 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import constants
-
 from beacon_cli.cache.identities import identity
 from beacon_cli.cache.identity import Subject
 from beacon_cli.checkpoints.catalogue import POCKET
-from beacon_cli.checkpoints.model_source import ModelSource, find_model
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.errors import BeaconError, ModelError
 
 
@@ -23,8 +21,6 @@ class Matcher:
     def __init__(self, cache: Path, model: str | None = None, beacon: str | None = None) -> None:
         self._cache, self._given = cache, (model, beacon)
         self._tried: dict[tuple[str, str | None], list[tuple[ModelSource, Frame]]] = {}
-        # The hub's library reads its environment when it is imported, which may have been long ago.
-        constants.HF_HUB_OFFLINE = True
 
     def find(self, subject: Subject) -> tuple[ModelSource, Frame] | None:
         """The model whose memories mean what those of `subject` do; None if it is not found."""
@@ -32,7 +28,7 @@ class Matcher:
             if names not in self._tried:
                 self._tried[names] = list(self._sources(*names))
             for source, frame in self._tried[names]:
-                if identity(source, frame, subject.identity.ratio, subject.identity.bits) == subject.identity:
+                if identity(source, subject.identity.ratio, subject.identity.bits) == subject.identity:
                     return source, frame
         return None
 
@@ -65,8 +61,8 @@ class Matcher:
     def _sources(self, model: str, beacon: str | None) -> Iterator[tuple[ModelSource, Frame]]:
         for bits in (None, 4):
             try:
-                source = find_model(model, beacon, self._cache, bits)
-                yield source, chat_frame(source.tokenizer)
+                source = locate_model(model, beacon, self._cache, bits, offline=True)
+                yield source, source.frame
             except BeaconError:
                 # Not here, or not usable: no match.
                 return

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Generator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder
 from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.durable.locks import builders
 from beacon_cli.errors import ModelError
-from beacon_cli.events import Event, Note, Stage
+from beacon_cli.events import Note, Progress, Stage, silent
 
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 
@@ -51,8 +50,14 @@ def converted(name: str) -> Path | None:
 
 
 def obtain(
-    name: str, *, beacon_bits: int | None, cache: Path, target: Path | None = None
-) -> Generator[Event, None, Path]:
+    name: str,
+    *,
+    beacon_bits: int | None,
+    cache: Path,
+    target: Path | None = None,
+    progress: Progress = silent,
+    offline: bool = False,
+) -> Path:
     """Convert the merged checkpoint `name`, a hub id or a folder, which is fetched first if need be.
 
     What is converted already, from the same files and with the same `beacon_bits`, is left as it is.
@@ -61,6 +66,7 @@ def obtain(
         beacon_bits: of the beacon's weights; None takes 16, or leaves what is converted already.
         cache: where fingerprints and locks are.
         target: the folder to make; by default one below `models_root()`.
+        offline: see `resolve_model`.
 
     Raises:
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
@@ -73,21 +79,21 @@ def obtain(
     local = local_folder(name)
     if local:
         check_model_folder(local)
-    folder = local or (yield from resolve_model(name, kind="model", check=check_config))
+    folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
     identity = os.path.realpath(local) if local else name
     revision, stamp = (None, _stamp(local)) if local else (folder.name, None)
     lock = _lock(place, cache)
     try:
         held = lock.acquire(timeout=0)
     except Timeout:
-        yield Note(f"another process is converting {name}; waiting for it")
+        progress(Note(f"another process is converting {name}; waiting for it"))
         held = lock.acquire()
     with held:
         _sweep(cache)
         made = _made(place, identity)
         if made and (made.revision, made.stamp) == (revision, stamp) and beacon_bits in (None, made.beacon_bits):
             return place
-        yield Stage(f"checking {name}")
+        progress(Stage(f"checking {name}"))
         source = open_merged(folder)
         if not local:
             check_hub_files(folder, cache)
@@ -107,7 +113,7 @@ def obtain(
             tool_version=__version__,
         )
         with unused(place):
-            yield from convert(source, place, record, cache)
+            convert(source, place, record, cache, progress)
     return place
 
 

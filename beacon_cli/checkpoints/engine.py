@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,32 +223,3 @@ def free_memory() -> int:
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
         available = min(available, int(text) - int(used.read_text()))
     return max(available, 0)
-
-
-def generate(
-    engine: Engine, reader: Reader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
-) -> Iterator[int | None]:
-    """Yield the tokens that follow what the reader has read, up to and without an end token.
-
-    What is generated is condensed like anything that is read.
-
-    Args:
-        logits: (vocabulary) of the first token.
-        temperature: 0 takes the likeliest token, always.
-
-    Yields:
-        Token ids; at last None if it was `max_new_tokens` or the model's context that ended it.
-    """
-    for index in range(max_new_tokens):
-        if temperature > 0:
-            token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
-        else:
-            token = int(logits.argmax())
-        if token in engine.source.tokenizer.eos_ids:
-            return
-        yield token
-        # The next pass may bring the token and a beacon.
-        if index + 1 == max_new_tokens or reader.memory.size + 2 > engine.source.context:
-            yield None
-            return
-        logits = reader.read([token])

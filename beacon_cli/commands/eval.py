@@ -11,7 +11,7 @@ from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.evaluation.plan import Plan, load_plan
 from beacon_cli.events import Evaluated
-from beacon_cli.settings import Settings, declared
+from beacon_cli.settings import Settings, declared, load_settings
 
 _FLAGS = [name for name, each in declared(Plan).items() if each.option]
 
@@ -45,7 +45,7 @@ def evaluate(
     """Measure what a model with its beacon can do with long texts, against the same model without."""
     command = shlex.join(["beacon", *sys.argv[1:]])
     plan = load_plan(task, wanted, command=command, files=tuple(files or ()), out=out)
-    chosen = options.gather(flags, pages=None, password=None)
+    chosen = load_settings(flags)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.evaluation.evaluating import evaluate  # noqa: PLC0415  imports torch
 

@@ -69,7 +69,9 @@ def pull(
         from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
 
         console = Console(quiet=quiet)
-        console.print_line(str(console.drawn(resolve_model(name, kind="model", check=check_if_merged))))
+        with console.drawing() as progress:
+            folder = resolve_model(name, kind="model", check=check_if_merged, progress=progress)
+        console.print_line(str(folder))
         return
     _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
 
@@ -121,7 +123,8 @@ def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | 
     settings = load_settings({"beacon_bits": beacon_bits})
     bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
-    folder = console.drawn(converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
+    with console.drawing() as progress:
+        folder = converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=progress)
     if remove_download and local_folder(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:

@@ -3,14 +3,12 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.settings import Setting, Settings, declared, load_settings
-
-if TYPE_CHECKING:
-    from beacon_cli.workflows import Options
+from beacon_cli.settings import Setting, Settings, declared
 
 # The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
 LOADING = ("model", "beacon", "beacon_bits", "device")
@@ -113,37 +111,15 @@ Passages = Annotated[str | None, option(_TABLE["passages"])]
 CacheBits = Annotated[str | None, option(_TABLE["cache_bits"])]
 
 
-def gather(
-    flags: Flags,
-    *,
-    pages: str | None,
-    password: str | None,
-    no_cache: bool = False,
-    refresh: bool = False,
-) -> "Options":
-    """Options for a workflow from flags, environment and configuration file.
+@dataclass(frozen=True)
+class HowToRead:
+    """What `Model.read` is told beside the documents.
 
-    Raises:
-        SettingsError: for values that cannot be used.
+    Attributes:
+        pages, password, cache, refresh: see there.
     """
-    settings: Settings = load_settings(flags)
-    # Imported here because it imports torch, which `--help` and usage errors can do without.
-    from beacon_cli.documents import PageSelection  # noqa: PLC0415  imports torch
-    from beacon_cli.workflows import Options  # noqa: PLC0415  imports torch
 
-    return Options(
-        model=settings.model,
-        beacon=settings.beacon,
-        beacon_bits=settings.beacon_bits,
-        device=settings.device,
-        ratio=settings.ratio,
-        pages=None if pages is None else PageSelection.parse(pages),
-        password=password,
-        use_cache=not no_cache,
-        refresh=refresh,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        passages=settings.passages,
-        cache_bits=settings.cache_bits,
-        cache_limit=settings.cache_limit,
-    )
+    pages: str | None
+    password: str | None
+    cache: bool = True
+    refresh: bool = False

@@ -15,9 +15,8 @@ from beacon_cli import __version__
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
@@ -31,20 +30,22 @@ from beacon_cli.evaluation.running import answer_questions, make_methods, predic
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Evaluated, Event, Note, Stage
-from beacon_cli.workflows import Options
+from beacon_cli.settings import Settings
 
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
 
 
-def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
+def evaluate(plan: Plan, chosen: Settings) -> Iterator[Event]:
     """Measure what `plan.out` does not hold yet; an `Evaluated` event ends it.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
+    said: list[Event] = []
+    source = locate_model(chosen.model, chosen.beacon, default_root(), chosen.beacon_bits, progress=said.append)
+    yield from said
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
         raise SettingsError(
@@ -62,17 +63,17 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
         "depths": list(plan.depths),
         "samples": plan.samples,
         "seed": plan.seed,
-        "passages": options.passages,
+        "passages": chosen.passages,
         "stream": plan.stream,
         "settings": settings,
     }
     journal = Journal(plan.out, identity)
     yield Stage(f"loading {source.name}")
-    engine = load_engine(source, options.device)
+    engine = load_engine(source, chosen.device)
     if engine.note:
         yield Note(engine.note)
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages, plan.stream)
+    methods = make_methods(plan.methods, engine, source.frame, ratios, chosen.passages, plan.stream)
     if task is None:
         yield from predict_texts(methods, texts, plan.lengths, journal)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
 from beacon_cli.documents.text.slicing import slices

@@ -73,7 +73,9 @@ def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    base = yield from locate_base(settings.model, default_root())
+    said: list[Event] = []
+    base = locate_base(settings.model, default_root(), progress=said.append)
+    yield from said
     start, known = yield from _starting_point(settings, base)
     config = settings.beacon_config(None if known is None else known.config)
     if start is not None and known is not None and set(known.config.param) != set(config.param):
@@ -132,7 +134,9 @@ def _starting_point(
     """The beacon to start from, and the one that gives the settings that the user leaves open."""
     if settings.init == COPY:
         return None, None if base.beacon_folder is None else read_info(base.beacon_folder)
-    folder = yield from resolve_model(settings.init, kind="beacon")
+    said: list[Event] = []
+    folder = resolve_model(settings.init, kind="beacon", progress=said.append)
+    yield from said
     info = read_info(folder)
     if info.base_fingerprint != base.fingerprint:
         raise TrainingError(

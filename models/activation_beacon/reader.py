@@ -1,5 +1,6 @@
 """Reading: runs planned passes on a model, keeps the memory, and hands out what each finished interval condensed to."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,15 @@ class Reader:
         memory = self.planner.memory
         sink, condensed = self.planner.end_interval()
         self.memory.finish_interval(memory, sink, condensed, ())
+
+    def mark(self) -> object:
+        """Where this reader is."""
+        return copy.deepcopy({k: v for k, v in vars(self.planner).items() if k != "config"}), self.memory.size
+
+    def rewind(self, mark: Any) -> None:
+        """Go back to `mark`."""
+        vars(self.planner).update(copy.deepcopy(mark[0]))
+        self.memory.truncate(mark[1])
 
     def _run(self, plan: Pass, ids: Sequence[int]) -> Step:
         device = self.memory.rotary.inv_freq.device

@@ -10,9 +10,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import beacon_pocket
 from activation_beacon.plugin import remove
-from beacon_cli import engine
+from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.model_source import ModelSource, find_model
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import ModelError, SettingsError
 
 QUESTION = list(range(100, 140))
@@ -20,7 +20,7 @@ QUESTION = list(range(100, 140))
 
 @pytest.fixture
 def source(tmp_path: Path) -> ModelSource:
-    return find_model("beacon-pocket", None, tmp_path)
+    return locate_model("beacon-pocket", None, tmp_path)
 
 
 def tie_again(folder: Path, cache: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_16_bit_model_is_quantized_on_the_way(source: ModelSource, tmp_path: P
     model.load_state_dict(plain.model.state_dict())
     model.save_pretrained(folder)
     tie_again(folder, tmp_path)
-    again = engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
+    again = engine.load_engine(locate_model(str(folder), None, tmp_path), "cpu")
     torch.testing.assert_close(again.reader(8).read(QUESTION), expected, atol=0.3, rtol=0.05)
 
 
@@ -79,4 +79,4 @@ def test_damaged_weights(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100_000])
     tie_again(folder, tmp_path)
     with pytest.raises(ModelError, match="cannot be loaded"):
-        engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
+        engine.load_engine(locate_model(str(folder), None, tmp_path), "cpu")

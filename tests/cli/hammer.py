@@ -18,7 +18,7 @@ from typing import Any
 from beacon_cli import workflows
 from beacon_cli.cache import builder, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from tests.cli.runner import run
 
 QUESTION = "Who is the keeper of the Morvane lighthouse?"
@@ -27,7 +27,7 @@ SHARD_BYTES = 300_000
 
 def preload() -> None:
     """Let all workflows share one engine, and build small shards."""
-    engine: Engine = load_engine(find_model("beacon-pocket", None, default_root()), "cpu")
+    engine: Engine = load_engine(locate_model("beacon-pocket", None, default_root()), "cpu")
     workflows.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
     builder.SHARD_BYTES = SHARD_BYTES
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,8 @@ class NewTensor:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> Generator[NewTensor, None, str]:
-    """Write a safetensors file, yielding each tensor when it is written; returns the file's SHA-256.
+def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> str:
+    """Write a safetensors file, one tensor after another; returns the file's SHA-256.
 
     Raises:
         OSError: if it cannot be written.
@@ -174,7 +174,6 @@ def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> Generator[NewTens
                 raise ValueError(f"{tensor.name} was announced as {tensor.shape}, {tensor.dtype}")
             _write(file, digest, value.contiguous().flatten().view(torch.uint8).numpy().data)
             del value
-            yield tensor
     return digest.hexdigest()
 
 
