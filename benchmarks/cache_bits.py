@@ -21,7 +21,7 @@ from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
-from beacon_cli.condensing.streams import document_stream
+from beacon_cli.condensing.text import document_stream
 from beacon_cli.documents import open_document
 from beacon_cli.events import Answered
 

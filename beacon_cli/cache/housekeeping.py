@@ -1,13 +1,13 @@
 """Keeping the cache within what its owner wants: what goes, and why."""
 
 import time
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.store import Store, Summary
 from beacon_cli.errors import CacheError
-from beacon_cli.events import Event, Note
+from beacon_cli.events import Event, Note, Progress, silent
 from beacon_cli.quantities import format_age, format_size
 
 
@@ -19,7 +19,7 @@ class Removal:
     reason: str
 
 
-def make_room(store: Store, keep: Entry) -> Iterator[Event]:
+def make_room(store: Store, keep: Entry, progress: Progress = silent) -> None:
     """Bring the store down to its limit, the least recently used caches first; a note names each that goes.
 
     Never `keep`, which has just been built, and nothing that is being built or read.
@@ -40,14 +40,18 @@ def make_room(store: Store, keep: Entry) -> Iterator[Event]:
             # In use, or not ours to delete: the next one will do.
             continue
         total -= size.bytes
-        yield Note(
-            f"removed {name} ({format_size(size.bytes)}) from the cache, the one used longest ago: "
-            f"cache_limit is {format_size(store.limit)}"
+        progress(
+            Note(
+                f"removed {name} ({format_size(size.bytes)}) from the cache, the one used longest ago: "
+                f"cache_limit is {format_size(store.limit)}"
+            )
         )
     if total > store.limit:
-        yield Note(
-            f"the cache takes {format_size(total)} and cannot be brought down to cache_limit, "
-            f"{format_size(store.limit)}, without what is in use"
+        progress(
+            Note(
+                f"the cache takes {format_size(total)} and cannot be brought down to cache_limit, "
+                f"{format_size(store.limit)}, without what is in use"
+            )
         )
 
 

@@ -28,7 +28,7 @@ class Matcher:
             if names not in self._tried:
                 self._tried[names] = list(self._sources(*names))
             for source, frame in self._tried[names]:
-                if identity(source, frame, subject.identity.ratio, subject.identity.bits) == subject.identity:
+                if identity(source, subject.identity.ratio, subject.identity.bits) == subject.identity:
                     return source, frame
         return None
 

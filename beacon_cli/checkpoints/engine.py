@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,8 +16,8 @@ from activation_beacon import Attached, Reader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.settings import Device as Device
 
-Device = Literal["auto", "cpu", "cuda"]
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
 WEIGHTS_SHARE = 0.7
 
@@ -199,32 +198,3 @@ def free_memory() -> int:
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
         available = min(available, int(text) - int(used.read_text()))
     return max(available, 0)
-
-
-def generate(
-    engine: Engine, reader: Reader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
-) -> Iterator[int | None]:
-    """Yield the tokens that follow what the reader has read, up to and without an end token.
-
-    What is generated is condensed like anything that is read.
-
-    Args:
-        logits: (vocabulary) of the first token.
-        temperature: 0 takes the likeliest token, always.
-
-    Yields:
-        Token ids; at last None if it was `max_new_tokens` or the model's context that ended it.
-    """
-    for index in range(max_new_tokens):
-        if temperature > 0:
-            token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
-        else:
-            token = int(logits.argmax())
-        if token in engine.source.tokenizer.eos_ids:
-            return
-        yield token
-        # The next pass may bring the token and a beacon.
-        if index + 1 == max_new_tokens or reader.memory.size + 2 > engine.source.context:
-            yield None
-            return
-        logits = reader.read([token])

@@ -8,11 +8,12 @@ import typer
 
 from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
-from beacon_cli.commands.answers import document_as_json
+from beacon_cli.commands.answers import document_as_json, load_model
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
+from beacon_cli.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
 
@@ -26,16 +27,13 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
 
 
 @app.command("build")
+@options.flags(Settings, *options.CONDENSING)
 def build(
     documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    beacon_bits: options.BeaconBits = None,
-    device: options.DeviceFlag = None,
-    ratio: options.Ratio = None,
+    *,
+    flags: options.Flags,
     pages: options.Pages = None,
     password: options.Password = None,
-    cache_bits: options.CacheBits = None,
     refresh: options.Refresh = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,16 +42,16 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    flags = {
-        "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "ratio": ratio,
-        "cache_bits": cache_bits,
-    }  # fmt: skip
-    chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
-    # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415  imports torch
+    settings, console = load_settings(flags), Console(quiet=quiet, as_json=as_json)
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    console = Console(quiet=quiet, as_json=as_json)
-    results = [r for r in console.run(workflows.build_cache(documents, chosen)) if isinstance(r, Condensed)]
+    find_documents(documents)  # what is missing is said before a model is fetched
+    with console:
+        results = load_model(settings, console).condense(
+            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            progress=console.draw,
+        )  # fmt: skip
     if as_json:
         console.print_json([_built(result) for result in results])
 

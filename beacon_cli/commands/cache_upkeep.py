@@ -47,7 +47,7 @@ def verify(
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path, model, beacon)
-    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
+    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
         report = console.drawn(verifier.verify(summary))

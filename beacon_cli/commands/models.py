@@ -121,7 +121,7 @@ def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | 
     from beacon_cli.checkpoints.hub.repository import local_folder  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
-    bits = settings.beacon_bit_count
+    bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
     with console.drawing() as progress:
         folder = converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=progress)

@@ -9,7 +9,6 @@ from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.cache.loading import read_shard
 from beacon_cli.cache.repair import Repair
 from beacon_cli.cache.shards import (
-    Rows,
     Tensors,
     checksum,
     copied,
@@ -21,7 +20,7 @@ from beacon_cli.cache.shards import (
 )
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.intervals import condense_interval, condense_intervals
-from beacon_cli.condensing.streams import Stream
+from beacon_cli.condensing.text import TokenStream as Stream
 from beacon_cli.errors import CacheError
 from beacon_cli.events import Event, IntervalDone, Reading
 
@@ -105,8 +104,8 @@ class Walk:
         reader, ids = self._reader, self._stream.ids
         size = reader.memory.size
         intervals = self._manifest.intervals_of(index)
-        rows: list[Rows] = []
-        sink: Rows | None = None
+        rows: list[Activations] = []
+        sink: Activations | None = None
         for interval in intervals:
             for condensed, front in condense_interval(reader, ids[interval.start : interval.end]):
                 rows.append(condensed)
@@ -129,7 +128,7 @@ class Walk:
             )
         return deviation <= TOLERANCE
 
-    def _deviation(self, index: int, rows: Sequence[Rows], sink: Rows | None, tensors: Tensors) -> float:
+    def _deviation(self, index: int, rows: Sequence[Activations], sink: Activations | None, tensors: Tensors) -> float:
         """The largest relative difference of an interval's rows from the stored ones; 0 if all bits are equal."""
         worst = 0.0
         stored = interval_tensors(self._manifest, index, tensors)
@@ -153,7 +152,7 @@ class Walk:
         return 0 if sink is None else sink.count
 
 
-def _difference(rows: Rows, stored: Rows) -> float:
+def _difference(rows: Activations, stored: Activations) -> float:
     """Root mean square of the difference, relative to that of what is stored; the larger of keys and values."""
     pairs = ((rows.keys, stored.keys), (rows.values, stored.values))
     return max(float((a.float() - b.float()).norm() / b.float().norm().clamp(min=1e-30)) for a, b in pairs)
@@ -167,8 +166,9 @@ def rebuild(
         if builder.manifest.complete or not builder.check_token_prefix(stream.ids):
             raise CacheError(f"another process has built cache {entry.key} meanwhile; verify it again")
         identity = manifest.subject.identity
-        reader = restored(engine, identity.ratio, builder.memory(engine.device))
-        for event in condense_intervals(reader, stream.ids, identity.window, identity.ratio, builder):
-            report.condensed += 1
-            yield event
+        reader = restored(engine, builder.memory(engine.device))
+        events: list[Event] = []
+        condense_intervals(reader, stream.ids, identity.ratio, builder, events.append)
+        report.condensed += len(events)
+        yield from events
         builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)

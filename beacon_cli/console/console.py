@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -24,8 +24,6 @@ from rich.table import Table
 from rich.text import Text
 
 from beacon_cli.events import (
-    Answered,
-    AnswerPiece,
     Condensed,
     Counting,
     Evaluated,
@@ -40,6 +38,9 @@ from beacon_cli.events import (
     returned,
 )
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
+
+if TYPE_CHECKING:
+    from beacon_cli.answering.answer import Answer
 
 
 class Console:
@@ -56,12 +57,12 @@ class Console:
         self._out = RichConsole(highlight=False, soft_wrap=True)
         self._progress: _ReadingProgress | _AmountProgress | _TrainingProgress | None = None
 
-    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Answered | Evaluated | Trained]:
+    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Evaluated | Trained]:
         """Draw events as they come, passing on those that carry results."""
         try:
             for event in events:
-                self._draw(event)
-                if isinstance(event, Condensed | Answered | Evaluated | Trained):
+                self.draw(event)
+                if isinstance(event, Condensed | Evaluated | Trained):
                     yield event
         finally:
             self._end_progress()
@@ -69,7 +70,7 @@ class Console:
     def drawn(self, events: Generator[Event, None, Returned]) -> Returned:
         """Draw the events of a workflow that passes no results on; what it returns."""
         try:
-            return returned(events, self._draw)
+            return returned(events, self.draw)
         finally:
             self._end_progress()
 
@@ -118,7 +119,7 @@ class Console:
             table.add_row(*map(Text, row))
         self._out.print(table)
 
-    def _draw(self, event: Event | TrainingEvent) -> None:
+    def draw(self, event: Event | TrainingEvent) -> None:
         if isinstance(event, Stage):
             self._end_progress()
             if self._err.is_terminal:
@@ -153,17 +154,25 @@ class Console:
         elif isinstance(event, Condensed):
             self._end_progress()
             self.note(_condensed_line(event))
-        elif isinstance(event, AnswerPiece):
-            if not self.as_json:
-                sys.stdout.write(event.text)
-                sys.stdout.flush()
-        elif isinstance(event, Answered) and not self.as_json:
-            sys.stdout.write("\n")
+
+    def print_answer(self, answer: "Answer", *, several: bool) -> None:
+        """The answer as it comes, and where it stands; `several`: whether documents must be named."""
+        self._end_progress()
+        for piece in answer:
+            sys.stdout.write(piece)
             sys.stdout.flush()
-            for citation in event.citations:
-                document = f"{citation.document}, " if len(event.documents) > 1 else ""
-                section = f" ({citation.section})" if citation.section else ""
-                self.note(f"{document}p. {citation.label or citation.page}{section}: “{citation.quote}”")
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        for citation in answer.citations:
+            document = f"{citation.document}, " if several else ""
+            section = f" ({citation.section})" if citation.section else ""
+            self.note(f"{document}p. {citation.label or citation.page}{section}: “{citation.quote}”")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end_progress()
 
     def _end_progress(self) -> None:
         if self._progress is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Messages, Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents.text import text as plain_text
 from beacon_cli.errors import DocumentError, TrainingError
 

@@ -113,7 +113,7 @@ def load(prepared: Prepared) -> Loaded:
         BeaconError: if that cannot be.
     """
     settings = prepared.settings
-    base = load_base(prepared.base, settings.device, bits=settings.bits)  # type: ignore[arg-type]  # checked
+    base = load_base(prepared.base, settings.device, bits=settings.bits)
     config = prepared.info.config
     if prepared.start is None:
         beacon = Beacon.like(config, base.model)

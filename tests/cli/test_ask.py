@@ -25,8 +25,8 @@ def test_an_answer_is_found_with_its_page(book: Path) -> None:
     assert "Edda Voss" in found["answer"]
     with open_document(str(book)) as document:
         holding = [page.number for page in document.pages() if "Edda Voss" in page.text]
-    assert [page["page"] for page in found["pages"]] == holding
-    assert "Edda Voss" in found["pages"][0]["quote"]
+    assert [page["page"] for page in found["citations"]] == holding
+    assert "Edda Voss" in found["citations"][0]["quote"]
 
 
 def test_stdout_carries_the_answer_alone_when_piped(book: Path) -> None:
@@ -44,7 +44,17 @@ def test_quiet_says_nothing_on_stderr(book: Path) -> None:
 
 def test_json_has_what_it_promises(book: Path) -> None:
     found = ask(book, "--json", "--ratio", "8").json
-    assert found.keys() >= {"answer", "pages", "tokens_read", "tokens_condensed_to", "ratio", "seconds", "model"}
+    assert found.keys() >= {
+        "question",
+        "answer",
+        "supported",
+        "citations",
+        "tokens_read",
+        "tokens_condensed_to",
+        "ratio",
+        "seconds",
+        "model",
+    }
     assert found["ratio"] == 8
     assert found["tokens_read"] > 1000
     assert found["tokens_condensed"] == found["tokens_read"] // 128 * 128
