@@ -3,10 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -60,7 +59,7 @@ class Console:
         """Draw events as they come, passing on those that carry results."""
         try:
             for event in events:
-                self._draw(event)
+                self.draw(event)
                 if isinstance(event, Condensed | Answered | Evaluated | Trained):
                     yield event
         finally:
@@ -69,15 +68,7 @@ class Console:
     def drawn(self, events: Generator[Event, None, Returned]) -> Returned:
         """Draw the events of a workflow that passes no results on; what it returns."""
         try:
-            return returned(events, self._draw)
-        finally:
-            self._end_progress()
-
-    @contextmanager
-    def drawing(self) -> Iterator[Callable[[Event], object]]:
-        """Draw the events that are reported meanwhile."""
-        try:
-            yield self._draw
+            return returned(events, self.draw)
         finally:
             self._end_progress()
 
@@ -118,7 +109,7 @@ class Console:
             table.add_row(*map(Text, row))
         self._out.print(table)
 
-    def _draw(self, event: Event | TrainingEvent) -> None:
+    def draw(self, event: Event | TrainingEvent) -> None:
         if isinstance(event, Stage):
             self._end_progress()
             if self._err.is_terminal:
@@ -164,6 +155,12 @@ class Console:
                 document = f"{citation.document}, " if len(event.documents) > 1 else ""
                 section = f" ({citation.section})" if citation.section else ""
                 self.note(f"{document}p. {citation.label or citation.page}{section}: “{citation.quote}”")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end_progress()
 
     def _end_progress(self) -> None:
         if self._progress is not None:
