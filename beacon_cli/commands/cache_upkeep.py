@@ -50,8 +50,8 @@ def verify(
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
-        with console.drawing() as progress:
-            report = verifier.verify(summary, progress)
+        with console:
+            report = verifier.verify(summary, console.draw)
         reports.append(report)
         if not as_json:
             console.print_line(_line(report))
@@ -86,8 +86,8 @@ def prune(
     summaries = store.entries()
     keys = _unusable(store, summaries) if unusable else set()
     removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)
-    with console.drawing() as progress:
-        gone = housekeeping.prune(store, removals, progress, dry_run=dry_run)
+    with console:
+        gone = housekeeping.prune(store, removals, console.draw, dry_run=dry_run)
     if as_json:
         console.print_json(
             [

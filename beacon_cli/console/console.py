@@ -3,8 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,14 +70,6 @@ class Console:
         """Draw the events of a workflow that passes no results on; what it returns."""
         try:
             return returned(events, self.draw)
-        finally:
-            self._end_progress()
-
-    @contextmanager
-    def drawing(self) -> Iterator[Callable[[Event], object]]:
-        """Draw the events that are reported meanwhile."""
-        try:
-            yield self.draw
         finally:
             self._end_progress()
 
