@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.console import progress
+
 FILLER = (
     "The road went on between low walls, and nobody spoke for a while. A cart passed them near the mill. "
     "Rain had fallen in the night and the ditches were full. They rested twice before noon, and ate what they had. "
@@ -17,6 +19,12 @@ def story(paragraphs: int, fact_at: int | None = None) -> str:
     if fact_at is not None:
         parts[fact_at] = FACT
     return "\n\n".join(parts) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which come every ten seconds: on a slow machine more of them."""
+    monkeypatch.setattr(progress, "EVERY", float("inf"))
 
 
 @pytest.fixture
