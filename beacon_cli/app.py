@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from beacon_cli import __version__
 from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
 from beacon_cli.console.console import Console, InterruptedByUserError
 from beacon_cli.errors import BeaconError, SettingsError
 from beacon_cli.settings import unknown_variables
+from beacon_cli.version import __version__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 

@@ -8,7 +8,9 @@ answer = book.ask("Who is the narrator?")
 """
 
 import time
+import weakref
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike, fspath
@@ -24,7 +26,7 @@ from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
-from beacon_cli.documents.gathering import find_documents
+from beacon_cli.documents.finding import find_documents
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Device
@@ -214,8 +216,8 @@ class Memory:
             for stage, spent in document.seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         self._engine, self._placed = engine, placed
-        self._end = placed.reader.mark()
-        self._running: Answer | None = None
+        self._rows, self._end = placed.rows, placed.reader.mark()  # a question adds rows until it is rewound
+        self._running: weakref.ref[Answer] | None = None
 
     @property
     def tokens(self) -> int:
@@ -225,7 +227,7 @@ class Memory:
     @property
     def rows(self) -> int:
         """Rows of memory that they take."""
-        return self._placed.rows
+        return self._rows
 
     @property
     def ratio(self) -> int:
@@ -276,9 +278,13 @@ class Memory:
         return Answer(question, lambda made: self._pieces(made, question, how))
 
     def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:
-        if self._running is not None and not self._running.ended:
-            self._running.complete()  # there is one memory, and rewinding it would spoil an answer in the making
-        self._running = made
+        running = None if self._running is None else self._running()
+        if running is not None and not running.ended:
+            # There is one memory, and rewinding it would spoil an answer in the making; what ends that is its own.
+            with suppress(Exception):
+                running.complete()
+        self._running = weakref.ref(made)
+        del made, running  # an answer that nobody holds any more need not be completed
         self._placed.reader.rewind(self._end)
         return (yield from answer(self._engine, self._placed, self._index, question, how))
 

@@ -62,13 +62,13 @@ def perplexity(engine: Engine, bits: int) -> float:
         stream = document_stream(source, chat_frame(source.tokenizer), document)
         for _ in stream.rest:
             pass
-    reader, head = new_reader(engine, RATIO, bits), engine.model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
+    reader = new_reader(engine, RATIO, bits)
     loss, count, last = 0.0, 0, None
     for step in reader.feed(stream.ids):
         first = step.plan.tokens
         ids = torch.tensor(stream.ids[reader.planner.consumed - first : reader.planner.consumed])
         hidden = step.hidden if last is None else torch.cat((last[None], step.hidden))
-        logits = head(hidden[:-1]).float().log_softmax(-1)
+        logits = engine.attached.logits(hidden[:-1]).log_softmax(-1)
         targets = ids if last is not None else ids[1:]
         if last is not None:
             loss -= float(logits.gather(1, targets[:, None]).sum())

@@ -30,7 +30,7 @@ from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.events import Answered, returned
 
 HERE = Path(__file__).parent

@@ -1,13 +1,13 @@
 """Keeping the cache within what its owner wants: what goes, and why."""
 
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.store import Store, Summary
 from beacon_cli.errors import CacheError
-from beacon_cli.events import Event, Note, Progress, silent
+from beacon_cli.events import Note, Progress, silent
 from beacon_cli.quantities import format_age, format_size
 
 
@@ -26,23 +26,23 @@ def make_room(store: Store, keep: Entry, progress: Progress = silent) -> None:
     """
     if store.limit is None:
         return
-    sizes = store.sizes()
-    total = sum(size.bytes for size in sizes)
-    for size in sizes:
+    summaries = store.entries()
+    total = sum(summary.size for summary in summaries)
+    for summary in reversed(summaries):
         if total <= store.limit:
             return
-        if size.entry.key == keep.key:
+        if summary.entry.key == keep.key:
             continue
-        name = _name(size.entry)
+        name = summary.manifest.subject.document.name if summary.manifest else f"cache {summary.entry.key[:12]}"
         try:
-            store.remove(size.entry)
+            store.remove(summary.entry)
         except CacheError:
             # In use, or not ours to delete: the next one will do.
             continue
-        total -= size.bytes
+        total -= summary.size
         progress(
             Note(
-                f"removed {name} ({format_size(size.bytes)}) from the cache, the one used longest ago: "
+                f"removed {name} ({format_size(summary.size)}) from the cache, the one used longest ago: "
                 f"cache_limit is {format_size(store.limit)}"
             )
         )
@@ -81,7 +81,9 @@ def select(
     return removals
 
 
-def prune(store: Store, removals: Sequence[Removal], *, dry_run: bool) -> Generator[Event, None, list[Removal]]:
+def prune(
+    store: Store, removals: Sequence[Removal], progress: Progress = silent, *, dry_run: bool = False
+) -> list[Removal]:
     """Remove them; returns those that are gone. What is being built or read stays, with a note."""
     gone = []
     for removal in removals:
@@ -90,15 +92,7 @@ def prune(store: Store, removals: Sequence[Removal], *, dry_run: bool) -> Genera
                 store.remove(removal.summary.entry)
             gone.append(removal)
         except CacheError as error:
-            yield Note(str(error))
+            progress(Note(str(error)))
     if not dry_run:
         store.sweep()
     return gone
-
-
-def _name(entry: Entry) -> str:
-    try:
-        manifest = entry.manifest()
-    except CacheError:
-        manifest = None
-    return manifest.subject.document.name if manifest else f"cache {entry.key[:12]}"

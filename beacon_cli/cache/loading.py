@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from activation_beacon.memory import Activations
+from beacon_cli.cache.damage import DamageError
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.cache.shards import Rows, Tensors, decode, decode_sink, unpack
-from beacon_cli.durable.files import DamageError
+from beacon_cli.cache.shards import Tensors, decode, decode_sink, unpack
 
 # One thread hashes 1.5 GB/s, a quarter of what memory delivers; shards in flight take up to 16 MiB each.
 THREADS = 4
@@ -48,8 +49,8 @@ class StoredMemory:
             if present != shard.size:
                 raise DamageError(folder, f"{shard.file_name(index)} has {present} bytes instead of {shard.size}")
 
-    def __iter__(self) -> Iterator[Rows]:
-        """All rows, on the device, in the order in which they follow each other: the sink, then those of each shard.
+    def __iter__(self) -> Iterator[Activations]:
+        """All rows, on the device, in their order: the sink, then those of each shard.
 
         Raises:
             CacheError: if a shard is damaged, or not what the manifest says.

@@ -1,21 +1,51 @@
-"""Putting back what is damaged in a cache, and leaving alone what is not."""
+"""Finding what is damaged in a cache, and putting it back; what is whole is left alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from beacon_cli.cache.checking import Damage, examine
+from beacon_cli.cache.damage import Damage
 from beacon_cli.cache.entry import Entry
-from beacon_cli.cache.manifest import MANIFEST, Manifest
-from beacon_cli.cache.pages import Pages, PageText
+from beacon_cli.cache.manifest import MANIFEST, Manifest, chain_link
+from beacon_cli.cache.pages import Pages, PageText, read_pages
 from beacon_cli.durable.files import write_durably
 from beacon_cli.durable.locks import acquire, builders
 from beacon_cli.durable.records import seal, to_json
 from beacon_cli.errors import CacheError
 
 if TYPE_CHECKING:
-    from beacon_cli.cache.shards import Rows
+    from activation_beacon.memory import Activations
+
+
+def examine(folder: Path, manifest: Manifest) -> Iterator[Damage]:
+    """Read everything that `manifest` names: every byte against its checksum, every checksum against the chain.
+
+    Without a builder's lock or `Entry.in_use`, files may be replaced meanwhile.
+    """
+    from beacon_cli.cache.loading import read_shard  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.shards import checksum, interval_tensors  # noqa: PLC0415  imports torch
+
+    for index in range(len(manifest.shards)):
+        try:
+            tensors = read_shard(folder, manifest, index)
+        except CacheError as error:
+            yield Damage.of(error, index)
+            continue
+        first = manifest.intervals_of(index)[0]
+        chain = manifest.intervals[index * manifest.intervals_per_shard - 1].chain if first.start else ""
+        cut = interval_tensors(manifest, index, tensors)
+        for interval, (rows, tokens) in zip(manifest.intervals_of(index), cut, strict=True):
+            chain = chain_link(chain, checksum(rows), tokens)
+            if chain != interval.chain:
+                yield Damage(f"tokens and rows from token {interval.start} on are not those of the chain", index)
+                break
+    if manifest.complete:
+        try:
+            read_pages(folder, manifest)
+        except CacheError as error:
+            yield Damage.of(error, None)
 
 
 class Repair:
@@ -59,7 +89,11 @@ class Repair:
         self._lock.release(force=True)
 
     def put_shard(
-        self, index: int, intervals: "Sequence[Rows]", tokens: Sequence[int], sink: "Rows | None" = None
+        self,
+        index: int,
+        intervals: "Sequence[Activations]",
+        tokens: Sequence[int],
+        sink: "Activations | None" = None,
     ) -> bool:
         """Write shard `index` again, if what it is to hold makes the bytes that it had; whether it does.
 
@@ -74,13 +108,10 @@ class Repair:
         from beacon_cli.cache.shards import copied, encode, encode_sink, pack  # noqa: PLC0415  imports torch
 
         bits = self.manifest.subject.identity.bits
-        rows = [encode(copied(interval.keys, interval.values), bits) for interval in intervals]
-        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink.keys, sink.values)))
+        rows = [encode(copied(interval), bits) for interval in intervals]
+        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink)))
         shard = self.manifest.shards[index]
-        if hashlib.sha256(data).hexdigest() != shard.sha256:
-            return False
-        write_durably(self.entry.folder / shard.file_name(index), data)
-        return True
+        return self._put(shard.file_name(index), data, shard.sha256)
 
     def put_pages(self, pages: Sequence[PageText]) -> bool:
         """Write the page texts again, if these are what they were; whether they are.
@@ -88,11 +119,8 @@ class Repair:
         Raises:
             CacheError: if they cannot be written.
         """
-        file, data = self.manifest.pages, to_json(Pages(tuple(pages)))
-        if file is None or hashlib.sha256(data).hexdigest() != file.sha256:
-            return False
-        write_durably(self.entry.folder / file.file_name, data)
-        return True
+        file = self.manifest.pages
+        return file is not None and self._put(file.file_name, to_json(Pages(tuple(pages))), file.sha256)
 
     def cut(self, shards: int) -> None:
         """Keep the first `shards` shards only: an unfinished cache, which a builder goes on with.
@@ -102,3 +130,9 @@ class Repair:
         """
         self.manifest = self.manifest.truncated(shards)
         write_durably(self.entry.folder / MANIFEST, seal(self.manifest))
+
+    def _put(self, name: str, data: bytes, sha256: str) -> bool:
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return False
+        write_durably(self.entry.folder / name, data)
+        return True

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from activation_beacon.architecture import decoder_of
-from activation_beacon.linear import BeaconRows
-from activation_beacon.planner import Planner
-from activation_beacon.plugin import Beacon, install
-from activation_beacon.ratios import Fixed
-from activation_beacon.reader import Reader
-from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
+from activation_beacon import Attached, Reader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
@@ -35,23 +28,25 @@ class Engine:
 
     Attributes:
         source: which model this is.
+        attached: the model with its beacon.
         device: where it runs.
         dtype: its compute type.
         note: what its user should know about how it runs; empty if nothing.
     """
 
     source: ModelSource
-    model: nn.Module
-    beacon: Beacon
-    rows: BeaconRows
-    rotary: Rotary
+    attached: Attached
     device: torch.device
     dtype: torch.dtype
     note: str = ""
 
     def reader(self, ratio: int) -> Reader:
         """A reader with an empty memory that condenses every interval at `ratio`."""
-        return Reader(self.model, self.beacon, self.rows, self.rotary, Planner(self.source.info.config, Fixed(ratio)))
+        return self.attached.reader(ratio)
+
+    @property
+    def model(self) -> nn.Module:
+        return self.attached.model
 
 
 def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
@@ -69,9 +64,8 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
         device=base.device,
     )  # fmt: skip
-    rotary = place_rotary(base, source.info.rope_scaling)
-    rows = install(base.model, beacon)
-    return Engine(source, base.model, beacon, rows, rotary, base.device, base.dtype, base.note)
+    attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
+    return Engine(source, attached, base.device, base.dtype, base.note)
 
 
 @dataclass(frozen=True)
@@ -115,25 +109,6 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
         model, note = _dequantize_if_it_fits(model)
         packed = bool(note)
     return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
-
-
-def place_rotary(base: Base, rope_scaling: Mapping[str, Any] | None) -> Rotary:
-    """Give the model the rotary embedding that is its beacon's too.
-
-    Args:
-        rope_scaling: what the beacon was trained with, where transformers would read the configuration otherwise.
-    """
-    model = base.model
-    rotary = model_rotary(decoder_of(model), model.config)
-    if rope_scaling is not None:
-        rotary = scaled_rotary(
-            rope_scaling,
-            base=model.config.rope_parameters["rope_theta"],
-            dim=2 * rotary.inv_freq.shape[-1],
-            positions=model.config.max_position_embeddings,
-        )
-    decoder_of(model).rotary_emb = rotary.to(base.device)
-    return rotary
 
 
 def pick_device(device: Device) -> torch.device:

@@ -46,7 +46,7 @@ def build(
     settings = load_settings(flags)
     console = Console(quiet=quiet, as_json=as_json, kept="" if refresh else options.KEPT)
     # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.gathering import find_documents  # noqa: PLC0415  as above
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     check_documents(documents)
     find_documents(documents)  # what is missing is said before a model is fetched

@@ -50,7 +50,8 @@ def verify(
     verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
-        report = console.drawn(verifier.verify(summary))
+        with console:
+            report = verifier.verify(summary, console.draw)
         reports.append(report)
         if not as_json:
             console.print_line(_line(report))
@@ -85,7 +86,8 @@ def prune(
     summaries = store.entries()
     keys = _unusable(store, summaries) if unusable else set()
     removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)
-    gone = console.drawn(housekeeping.prune(store, removals, dry_run=dry_run))
+    with console:
+        gone = housekeeping.prune(store, removals, console.draw, dry_run=dry_run)
     if as_json:
         console.print_json(
             [
@@ -142,10 +144,10 @@ def import_(
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  imports torch
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.cache.sharing import import_cache  # noqa: PLC0415  imports torch
 
-    entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
+    entry, usable = import_archive(store, file, Matcher(store.path, model, beacon), force=force)
     console.print_line(entry.key)
     if not usable:
         console.note("no model on this disk can use it yet; `beacon cache prune --unusable` would remove it")

@@ -37,6 +37,5 @@ def condense_intervals(
         interval = ids[reader.planner.consumed : reader.planner.consumed + window]
         for rows, sink in condense_interval(reader, interval):
             if builder is not None:
-                front = None if sink is None else (sink.keys, sink.values)
-                builder.add(interval, ratio, rows.keys, rows.values, front)
+                builder.add(interval, ratio, rows, sink)
         progress(IntervalDone(reader.planner.consumed, reader.memory.size))

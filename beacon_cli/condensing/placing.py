@@ -62,7 +62,7 @@ def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: I
     Raises:
         ModelError: if the model's rotary frequencies are not fixed.
     """
-    if engine.rotary.grows:
+    if engine.attached.rotary.grows:
         raise ModelError(
             f"{engine.source.name} changes its rotary frequencies with the length of the text, so documents that were "
             "condensed each by itself cannot stand in one memory: ask them one at a time"

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console as RichConsole
@@ -22,10 +22,8 @@ from beacon_cli.events import (
     Note,
     PageRead,
     Reading,
-    Returned,
     Stage,
     Transfer,
-    returned,
 )
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
 
@@ -177,17 +175,6 @@ class Console:
                     yield event
         finally:
             self._end_progress()
-
-    def drawn(self, events: Generator[Event, None, Returned]) -> Returned:
-        """Draw the events of a workflow that passes no results on; what it returns."""
-        with self:
-            return returned(events, self.draw)
-
-    @contextmanager
-    def drawing(self) -> Iterator[Callable[[Event], object]]:
-        """Draw the events that are reported meanwhile."""
-        with self:
-            yield self.draw
 
 
 def _condensed_line(event: Condensed) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from activation_beacon.architecture import decoder_of
 from activation_beacon.ratios import Fixed
 from beacon_cli.answering.answer import PASSAGE_TOKENS
 from beacon_cli.answering.passages import split_passages
@@ -38,9 +37,7 @@ class Condensing:
         self._reader.planner.chooser = Fixed(0)
 
     def fork(self) -> "Condensing":
-        engine = self._engine
-        shared = engine, engine.model, decoder_of(engine.model), engine.beacon, engine.rows, engine.rotary
-        twin: Condensing = duplicate(self, *shared)
+        twin: Condensing = duplicate(self, self._engine)
         return twin
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import transformers
 
-from beacon_cli import __version__
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
@@ -31,6 +30,7 @@ from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Evaluated, Event, Note, Stage
 from beacon_cli.settings import Settings
+from beacon_cli.version import __version__
 
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}

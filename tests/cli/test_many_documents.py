@@ -11,7 +11,7 @@ from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed, name_text
-from beacon_cli.documents.gathering import Place, find_documents
+from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.events import silent
 from tests.cli.conftest import FACT, story
 from tests.cli.runner import assert_refused, run
