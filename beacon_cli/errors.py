@@ -10,6 +10,7 @@ __all__ = [
     "DocumentError",
     "EvaluationError",
     "ModelError",
+    "OutputError",
     "SettingsError",
     "TrainingError",
 ]
@@ -37,3 +38,7 @@ class TrainingError(BeaconError):
 
 class EvaluationError(BeaconError):
     """An evaluation whose questions or texts cannot be used, or whose results cannot be kept."""
+
+
+class OutputError(BeaconError):
+    """Standard output that takes no more."""

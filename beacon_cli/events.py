@@ -1,11 +1,8 @@
 """What the workflows say while they work; `console` draws it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-Said = TypeVar("Said")
-Returned = TypeVar("Returned")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -126,14 +123,3 @@ Progress = Callable[[Event], object]
 
 def silent(event: object) -> None:
     """A `Progress` that nobody looks at."""
-
-
-def returned(events: Generator[Said, None, Returned], heard: Callable[[Said], object] = lambda event: None) -> Returned:
-    """Run a workflow to its end: what it returns. `heard` gets every event."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as stop:
-            value: Returned = stop.value
-            return value
-        heard(event)

@@ -33,7 +33,7 @@ LAYERS = [
 ]
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
-    "rich": {"beacon_cli.console.console"},
+    "rich": {f"beacon_cli.console.{name}" for name in ("console", "progress", "tables", "text")},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),
 }

@@ -10,6 +10,7 @@ from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json, load_model
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
+from beacon_cli.commands.hints import check_documents
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
@@ -42,10 +43,12 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    settings, console = load_settings(flags), Console(quiet=quiet, as_json=as_json)
+    settings = load_settings(flags)
+    console = Console(quiet=quiet, as_json=as_json, kept="" if refresh else options.KEPT)
     # Imported here because it takes time that `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
+    check_documents(documents)
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
         results = load_model(settings, console).condense(

@@ -49,10 +49,11 @@ def evaluate(
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.evaluation.evaluating import evaluate  # noqa: PLC0415  imports torch
 
-    console = Console(quiet=quiet, as_json=as_json)
-    for result in console.run(evaluate(plan, chosen)):
-        if isinstance(result, Evaluated):
-            _show(console, result)
+    kept = f"what is measured is kept in {out}, and the same command goes on from there" if out else ""
+    with Console(quiet=quiet, as_json=as_json, kept=kept) as console:
+        for result in console.run(evaluate(plan, chosen)):
+            if isinstance(result, Evaluated):
+                _show(console, result)
 
 
 def _show(console: Console, result: Evaluated) -> None:

@@ -46,10 +46,10 @@ def train(
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
-    console = Console(quiet=quiet, as_json=as_json)
+    kept = f"the last step is kept, and the same command{' without --fresh' * fresh} goes on from there"
     # Closed at once when Ctrl-C comes while an event is drawn: that saves the last step.
-    with closing(train(settings, out, fresh=fresh)) as events:
-        for result in console.run(events):
+    with Console(quiet=quiet, as_json=as_json, kept=kept) as console, closing(train(settings, out, fresh=fresh)) as run:
+        for result in console.run(run):
             if isinstance(result, Trained) and as_json:
                 console.print_json(_as_json(result))
             elif isinstance(result, Trained):
