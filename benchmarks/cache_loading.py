@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from activation_beacon.memory import Activations, Memory
+from activation_beacon.memory import Activations, SequenceMemory
 from activation_beacon.rotary import Rotary
 from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
 
@@ -52,7 +52,7 @@ def check(entry: Entry) -> None:
 
 def place(entry: Entry) -> None:
     frequencies = 1.0 / 500_000 ** (torch.arange(0, CHANNELS, 2) / CHANNELS)
-    memory = Memory(LAYERS, Rotary(frequencies, 1.0))
+    memory = SequenceMemory(LAYERS, Rotary(frequencies, 1.0))
     for rows in entry.open():
         memory.append(rows)
 

@@ -20,17 +20,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from beacon_cli.condensing.combining import condense_together, measure_all
+from beacon_cli.condensing.condense import Memory, Request
+from beacon_cli.workflows import Options, answer
+
 from activation_beacon.ratios import Fixed
 from beacon_cli.answering.prompts import name_text, question_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
-from beacon_cli.condensing.combining import condense_together, measure_all
-from beacon_cli.condensing.condense import Memory, Request
 from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.events import Answered, returned
-from beacon_cli.workflows import Options, answer
 
 HERE = Path(__file__).parent
 NEEDED = 1024

@@ -198,7 +198,7 @@ class Builder:
         interval = Interval(
             start=last.end if last else 0,
             tokens=len(tokens),
-            beacons=rows.rows,
+            beacons=rows.size,
             ratio=ratio,
             shard=len(self.manifest.shards),
             offset=last.offset + last.beacons if last and self._pending else 0,

@@ -9,12 +9,12 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from beacon_cli import __version__
 from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.identity import Subject
 from beacon_cli.durable.files import check_private
 from beacon_cli.durable.records import check_sha256, check_token_ids, from_json, parse, unseal
 from beacon_cli.errors import CacheError
+from beacon_cli.version import __version__
 
 FORMAT = 2
 MANIFEST = "manifest.json"

@@ -34,7 +34,7 @@ class Matcher:
                 self._tried[names] = list(self._sources(*names))
             for source in self._tried[names]:
                 with suppress(ModelError):  # its chat template cannot be used
-                    if identity(source, source.frame, wanted.ratio, wanted.bits) == wanted:
+                    if identity(source, wanted.ratio, wanted.bits) == wanted:
                         return source
         return None
 

@@ -42,7 +42,7 @@ def copied(rows: Activations) -> Activations:
         ValueError: if the shapes differ or are not (layers, kv_heads, rows, head_dim) with at least one row.
     """
     keys, values = rows.keys, rows.values
-    if keys.ndim != 4 or keys.shape != values.shape or not rows.rows:
+    if keys.ndim != 4 or keys.shape != values.shape or not rows.size:
         raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)} are no rows of memory")
     return Activations(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
 

@@ -62,7 +62,7 @@ class Store:
 
     Attributes:
         path: `root`.
-        bits: that a number of an activation takes in caches that are built, see `identity.BITS`.
+        bits: that a number of an activation takes in caches that are built, see `settings.CACHE_BITS`.
         limit: bytes that all caches may take after a build; None for as many as there are.
 
     Raises:

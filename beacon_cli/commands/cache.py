@@ -10,11 +10,14 @@ import typer
 
 from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
-from beacon_cli.commands.answers import document_as_json
+from beacon_cli.commands.answers import document_as_json, load_model
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
+from beacon_cli.commands.hints import check_documents
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
+from beacon_cli.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
 
@@ -25,21 +28,30 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
     "pages": lambda summary: -summary.manifest.subject.document.page_count if summary.manifest else 0,
     "model": lambda summary: summary.manifest.subject.models.base if summary.manifest else "",
 }
-# What a list on a narrow terminal goes without, in this order; `show` has all of it.
-SPARE = ("bits", "tokens", "pages", "last used", "model", "beacon", "state", "size", "ratio")
+# What a list on a narrow terminal goes without is in `show`.
+COLUMNS = (
+    Column("key", keep=True),
+    Column("document", least=16),
+    Column("pages", drop=7),
+    Column("tokens", drop=8),
+    Column("ratio", drop=1),
+    Column("bits", drop=9),
+    Column("model", drop=5, least=14),
+    Column("beacon", drop=4, least=18),
+    Column("size", drop=2),
+    Column("last used", drop=6),
+    Column("state", drop=3, least=10),
+)
 
 
 @app.command("build")
+@options.flags(Settings, *options.CONDENSING)
 def build(
     documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    beacon_bits: options.BeaconBits = None,
-    device: options.DeviceFlag = None,
-    ratio: options.Ratio = None,
+    *,
+    flags: options.Flags,
     pages: options.Pages = None,
     password: options.Password = None,
-    cache_bits: options.CacheBits = None,
     refresh: options.Refresh = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -48,16 +60,18 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    flags = {
-        "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "ratio": ratio,
-        "cache_bits": cache_bits,
-    }  # fmt: skip
-    chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
-    # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415  imports torch
+    settings = load_settings(flags)
+    console = Console(quiet=quiet, as_json=as_json, kept="" if refresh else options.KEPT)
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    console = Console(quiet=quiet, as_json=as_json)
-    results = [r for r in console.run(workflows.build_cache(documents, chosen)) if isinstance(r, Condensed)]
+    check_documents(documents)
+    find_documents(documents)  # what is missing is said before a model is fetched
+    with console:
+        results = load_model(settings, console).condense(
+            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            progress=console.draw,
+        )  # fmt: skip
     if as_json:
         console.print_json([_built(result) for result in results])
 
@@ -80,8 +94,7 @@ def list_caches(
     if not summaries:
         console.note(EMPTY)
         return
-    columns = ["key", "document", "pages", "tokens", "ratio", "bits", "model", "beacon", "size", "last used", "state"]
-    console.print_table(columns, _table(summaries), spare=SPARE)
+    console.print_table(COLUMNS, _table(summaries))
 
 
 @app.command("show")
@@ -92,9 +105,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
         entries = [_entry(summary) for summary in found]
         console.print_json(entries[0] if len(entries) == 1 else entries)
         return
-    for number, summary in enumerate(found):
-        if number:
-            console.print_line("")
+    for summary in found:
         known = {name: value for name, value in _entry(summary).items() if value is not None}
         console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
 

@@ -58,11 +58,11 @@ def verify(
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  imports torch
 
     matcher = Matcher(store.path, model, beacon)
-    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
+    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
-        with console.drawing() as progress:
-            report = verifier.verify(summary, progress)
+        with console:
+            report = verifier.verify(summary, console.draw)
         reports.append(report)
         if not as_json:
             console.print_line(_line(report))
@@ -97,8 +97,8 @@ def prune(
     summaries = store.entries()
     reasons = _unusable(store, summaries) if unusable else {}
     removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=reasons)
-    with console.drawing() as progress:
-        gone = housekeeping.prune(store, removals, progress, dry_run=dry_run)
+    with console:
+        gone = housekeeping.prune(store, removals, console.draw, dry_run=dry_run)
     if as_json:
         console.print_json(
             [

@@ -20,10 +20,10 @@ from beacon_cli.cache.shards import (
     interval_tensors,
 )
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.intervals import condense_interval, condense_intervals
-from beacon_cli.condensing.streams import Stream
+from beacon_cli.condensing.intervals import condense_intervals
+from beacon_cli.condensing.text import TokenStream
 from beacon_cli.errors import CacheError
-from beacon_cli.events import IntervalDone, Progress, Reading, silent
+from beacon_cli.events import Event, IntervalDone, Progress, Reading, silent
 
 # How far rows that were condensed again may be from the stored ones (root mean square, relative): another device,
 # thread count or library version rounds otherwise. Half of all 4-bit codes being off by one would be more.
@@ -70,7 +70,7 @@ class Walk:
         self,
         engine: Engine,
         repair: Repair,
-        stream: Stream,
+        stream: TokenStream,
         write: bool,
         deep: bool,
         report: Report,
@@ -134,9 +134,10 @@ class Walk:
         rows: list[Activations] = []
         sink: Activations | None = None
         for interval in intervals:
-            for condensed, front in condense_interval(reader, ids[interval.start : interval.end]):
-                rows.append(condensed)
-                sink = front or sink
+            for step in reader.feed(ids[interval.start : interval.end]):
+                if step.interval is not None:
+                    rows.append(step.interval)
+                    sink = step.sink or sink
             self._report.condensed += 1
             self._progress(IntervalDone(reader.planner.consumed, reader.memory.size))
         if damaged:
@@ -176,7 +177,7 @@ class Walk:
         for rows in (sink, decode(tensors, self._bits)):
             if rows is not None:
                 self._reader.load(Activations(rows.keys.to(device, dtype), rows.values.to(device, dtype)))
-        return 0 if sink is None else sink.rows
+        return 0 if sink is None else sink.size
 
 
 def _difference(rows: Activations, stored: Activations) -> float:
@@ -186,7 +187,7 @@ def _difference(rows: Activations, stored: Activations) -> float:
 
 
 def rebuild(
-    engine: Engine, entry: Entry, manifest: Manifest, stream: Stream, report: Report, progress: Progress = silent
+    engine: Engine, entry: Entry, manifest: Manifest, stream: TokenStream, report: Report, progress: Progress = silent
 ) -> None:
     """Go on with a cache that was cut, to its end.
 
@@ -197,8 +198,11 @@ def rebuild(
         if builder.manifest.complete or not builder.check_token_prefix(stream.ids):
             raise CacheError(f"another process has built cache {entry.key} meanwhile; verify it again")
         identity = manifest.subject.identity
-        reader = restored(engine, identity.ratio, builder.memory(engine.device))
-        for event in condense_intervals(reader, stream.ids, identity.window, identity.ratio, builder):
+        reader = restored(engine, builder.memory(engine.device))
+
+        def count(event: Event) -> None:
             report.condensed += 1
             progress(event)
+
+        condense_intervals(reader, stream.ids, identity.ratio, builder, count)
         builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)

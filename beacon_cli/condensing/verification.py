@@ -9,7 +9,7 @@ from beacon_cli.cache.repair import Repair, examine, repairing
 from beacon_cli.cache.store import Summary
 from beacon_cli.checkpoints.engine import Device, Engine, load_engine
 from beacon_cli.condensing.recondensing import Report, Walk, rebuild
-from beacon_cli.condensing.streams import Stream, document_stream, stored_stream
+from beacon_cli.condensing.text import TokenStream, document_stream, stored_stream
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.errors import BeaconError, CacheError, DocumentError
 from beacon_cli.events import Note, Progress, Stage, silent
@@ -97,27 +97,32 @@ class Verifier:
             self._engines[key] = load_engine(source, self._device)
         return self._engines[key]
 
-    def _stream(self, engine: Engine, repair: Repair) -> Stream:
+    def _stream(self, engine: Engine, repair: Repair) -> TokenStream:
         """All tokens and pages: from the stored pages, or the stored tokens, or the document itself."""
         manifest, entry = repair.manifest, repair.entry
-        source, frame = engine.source, engine.source.frame
         if not manifest.complete:
-            return Stream(entry.open().tokens())
+            return _known(engine, entry)
         if all(damage.shard is not None for damage in repair.damage):
-            return _read(stored_stream(source, frame, entry))
+            return _read(stored_stream(engine.source, entry))
         document = manifest.subject.document
         with suppress(DocumentError):
             selection = PageSelection.parse(document.selection)
             with open_document(document.path, password=self._password, pages=selection) as opened:
                 if opened.source.sha256 == document.sha256:
-                    return _read(document_stream(source, frame, opened))
+                    return _read(document_stream(engine.source, opened))
         raise CacheError(
             f"its page texts are damaged, and {document.path} is not the document (or not readable) any more; put it "
             f"back there, or remove the cache (`beacon cache rm {entry.key}`)"
         )
 
 
-def _read(stream: Stream) -> Stream:
-    for _ in stream.rest:
-        pass
+def _read(stream: TokenStream) -> TokenStream:
+    stream.read_all()
+    return stream
+
+
+def _known(engine: Engine, entry: Entry) -> TokenStream:
+    """What an unfinished cache knows of its document: token ids."""
+    stream = TokenStream(engine.source, (), [])
+    stream.ids = entry.open().tokens()
     return stream

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beacon_cli.documents.document import Document, Kind
+from beacon_cli.documents.content import Kind
+from beacon_cli.documents.document import Document
 from beacon_cli.documents.magic import looks_like
 from beacon_cli.documents.raw import RawFile, open_raw
 from beacon_cli.documents.selection import PageSelection
-from beacon_cli.documents.text.text import TextDocument
 from beacon_cli.documents.worker.limits import Limits
-from beacon_cli.documents.worker.paged import PagedDocument
 
 _KINDS: dict[str, Kind] = {
     ".pdf": "pdf",
@@ -38,20 +37,17 @@ def open_document(
     """Open the document at `path`, or standard input for `-`: a PDF, text, Markdown, HTML, EPUB or Word file.
 
     What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
-    one (like standard input) is plain text. `pages` selects pages (default: all). All but text is read by another
-    process within `limits`.
+    one (like standard input) is plain text. `pages` selects pages (default: all). It is read by another process
+    within `limits`.
 
     Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
     kind that cannot be read, encrypted (no or a wrong `password`), damaged, beyond the limits, without text, without
-    the pages asked for. `PagedDocument` and `TextDocument` say more about each.
+    the pages asked for. `Document` says more about each.
     """
     raw = open_raw(path)
     try:
         kind = _kind(raw)
-        selection = pages or PageSelection.all()
-        if kind == "text" or kind == "markdown":
-            return TextDocument(raw, selection, kind)
-        return PagedDocument(raw, selection, kind, password=password, limits=limits or Limits())
+        return Document(raw, pages or PageSelection.all(), kind, password=password, limits=limits or Limits())
     except OSError as error:
         raw.file.close()
         raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error

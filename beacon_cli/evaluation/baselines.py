@@ -1,13 +1,11 @@
 """The same LLM without a beacon: full attention up to its context, and to a text cut to fit."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from activation_beacon.architecture import decoder_of
-from activation_beacon.memory import Memory
+from activation_beacon.memory import SequenceMemory
 from activation_beacon.rotary import position_tensor
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.tokenizer.frame import Frame
@@ -25,10 +23,8 @@ class Plain:
     step = STEP
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        decoder: Any = decoder_of(engine.model)
-        engine.rotary.reset()
-        self._decoder, self._memory = decoder, Memory(len(decoder.layers), engine.rotary)
+        self._engine, self._attached = engine, engine.attached
+        self._memory = SequenceMemory(engine.attached.layers, engine.attached.rotary)
 
     @property
     def rows(self) -> int:
@@ -40,7 +36,7 @@ class Plain:
             yield self._run(ids[first : first + STEP])
 
     def fork(self) -> "Plain":
-        twin: Plain = duplicate(self, self._engine, self._decoder, self._engine.rotary)
+        twin: Plain = duplicate(self, self._engine)
         return twin
 
     def _run(self, ids: Sequence[int]) -> Tensor:
@@ -48,17 +44,9 @@ class Plain:
         end = memory.size + len(ids)
         memory.extend_positions(end)
         positions = range(memory.size, end)
-        output = self._decoder(
-            input_ids=position_tensor(ids, device)[None],
-            position_ids=position_tensor(positions, device)[None],
-            # Its own mask would honour the sliding window of models that have one.
-            attention_mask=torch.ones(len(ids), end, dtype=torch.bool, device=device).tril(memory.size)[None, None],
-            past_key_values=memory,
-            use_cache=True,
-        )
+        hidden = self._attached.run(position_tensor(ids, device)[None], position_tensor(positions, device), memory)
         memory.commit(positions)
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
+        return hidden[0]
 
 
 class Full(Method):

@@ -4,17 +4,17 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from activation_beacon.architecture import decoder_of
 from activation_beacon.ratios import Fixed
-from beacon_cli.answering.passages import find_passages, split_passages
+from beacon_cli.answering.answer import PASSAGE_TOKENS
+from beacon_cli.answering.passages import split_passages
+from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache import PageText
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.tokenizer.frame import Frame
-from beacon_cli.condensing import budget
+from beacon_cli.condensing.ratio import smallest_ratio
 from beacon_cli.evaluation.methods import DoesNotFitError, Method, Prompt, running_losses
 from beacon_cli.evaluation.samples import Sample
 from beacon_cli.evaluation.sequences import Reading, duplicate
-from beacon_cli.workflows import PASSAGE_TOKENS
 
 
 class Condensing:
@@ -37,9 +37,7 @@ class Condensing:
         self._reader.planner.chooser = Fixed(0)
 
     def fork(self) -> "Condensing":
-        engine = self._engine
-        shared = engine, engine.model, decoder_of(engine.model), engine.beacon, engine.rows, engine.rotary
-        twin: Condensing = duplicate(self, *shared)
+        twin: Condensing = duplicate(self, self._engine)
         return twin
 
 
@@ -101,7 +99,7 @@ class Ask(Condensed):
     def ratio(self, sample: Sample, room: int) -> int:
         tokens = len(self.frame.opening) + len(sample.ids)
         needed = len(self._request(sample)) + self._passages * PASSAGE_TOKENS + room
-        ratio = budget.smallest_ratio(self.engine.source, tokens, needed)
+        ratio = smallest_ratio(self.engine.source, tokens, needed)
         if ratio is None:
             raise DoesNotFitError(f"{tokens:,} tokens fit at no ratio")
         return ratio
@@ -109,7 +107,7 @@ class Ask(Condensed):
     def prompt(self, sample: Sample, room: int) -> Prompt:
         ratio = self.ratio(sample, room)
         pages = [PageText(number, str(number), text, 0, 0) for number, text in enumerate(sample.pages, 1)]
-        again = find_passages(split_passages(pages), sample.question, self._passages)
+        again = SearchIndex(split_passages(pages)).find(sample.question, self._passages)[::-1]
         return self._condensed(ratio, sample, self._request(sample, [passage.text for passage in again]), room)
 
     def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:

@@ -4,7 +4,6 @@ import lzma
 import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,72 +11,40 @@ from typing import Any
 import torch
 import transformers
 
-from beacon_cli import __version__
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
-from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
+from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.perplexity import Text
+from beacon_cli.evaluation.plan import Plan
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, cannot_write
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Evaluated, Event, Note, Stage
-from beacon_cli.workflows import Options
+from beacon_cli.settings import Settings
+from beacon_cli.version import __version__
 
-LENGTHS = (4096, 8192, 16384, 32768)
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """An evaluation.
-
-    Attributes:
-        task: "passkey", "needle", "topic", "perplexity" or "qa".
-        methods: names, see `make_methods`.
-        command: that asked for it, as the results tell it.
-        files: a haystack, texts or questions, as the task has it; the embedded book if there are none.
-        ratios: of the beacon; None takes those of `RATIOS` that it was trained for.
-        lengths: of texts, in tokens.
-        depths: of needles, 0 to 1.
-        samples: questions of each kind; None takes the task's own number, or all.
-        needle: to hide instead of the tool's own.
-        stream: rows that streaming keeps; None takes the model's context.
-        out: folder of the results; None keeps them nowhere.
-    """
-
-    task: str
-    methods: tuple[str, ...]
-    command: str
-    files: tuple[Path, ...] = ()
-    ratios: tuple[int, ...] | None = None
-    lengths: tuple[int, ...] = LENGTHS
-    depths: tuple[float, ...] = DEPTHS
-    samples: int | None = None
-    seed: int = 0
-    needle: Needle | None = None
-    stream: int | None = None
-    out: Path | None = None
-
-
-def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
+def evaluate(plan: Plan, chosen: Settings) -> Iterator[Event]:
     """Measure what `plan.out` does not hold yet; an `Evaluated` event ends it.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
     said: list[Event] = []
-    source = locate_model(options.model, options.beacon, default_root(), options.beacon_bits, progress=said.append)
+    source = locate_model(chosen.model, chosen.beacon, default_root(), chosen.beacon_bits, progress=said.append)
     yield from said
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
@@ -96,17 +63,17 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
         "depths": list(plan.depths),
         "samples": plan.samples,
         "seed": plan.seed,
-        "passages": options.passages,
+        "passages": chosen.passages,
         "stream": plan.stream,
         "settings": settings,
     }
     journal = Journal(plan.out, identity)
     yield Stage(f"loading {source.name}")
-    engine = load_engine(source, options.device)
+    engine = load_engine(source, chosen.device)
     if engine.note:
         yield Note(engine.note)
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, source.frame, ratios, options.passages, plan.stream)
+    methods = make_methods(plan.methods, engine, source.frame, ratios, chosen.passages, plan.stream)
     if task is None:
         yield from predict_texts(methods, texts, plan.lengths, journal)
     else:
@@ -136,7 +103,8 @@ def _prepared(plan: Plan, tokenizer: Tokenizer) -> tuple[QuestionTask | None, li
     named = [(path.name, _text(path)) for path in plan.files] or [(EMBEDDED, embedded_text())]
     if plan.task == "needle":
         hay = "\n\n".join(text for _, text in named)
-        return needle(tokenizer, hay, plan.needle, plan.lengths, plan.depths, samples, plan.seed), []
+        own = Needle(str(plan.needle), str(plan.question), str(plan.answer)) if plan.needle else None
+        return needle(tokenizer, hay, own, plan.lengths, plan.depths, samples, plan.seed), []
     texts = [Text(name, tokenizer.encode(text)) for name, text in named]
     longest = max(len(text.ids) for text in texts)
     if min(plan.lengths) > longest:

@@ -9,8 +9,6 @@ from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
 
-DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
 
 @dataclass(frozen=True)
 class Needle:

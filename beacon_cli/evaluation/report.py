@@ -148,7 +148,7 @@ def write(folder: Path, found: dict[str, Any]) -> list[Path]:
     """`results.json` and `table.md` in `folder`; their paths.
 
     Raises:
-        SettingsError: if they cannot be written.
+        EvaluationError: if they cannot be written.
     """
     paths = [folder / RESULTS, folder / TABLE]
     write_whole(paths[0], json.dumps(found, ensure_ascii=False, indent=1) + "\n")

@@ -28,8 +28,9 @@ class Reading(Protocol):
         """An independent copy."""
 
 
-def duplicate(value: Any, *shared: Any) -> Any:
-    """A deep copy of `value` that goes on using the very `shared` objects."""
+def duplicate(value: Any, engine: Engine) -> Any:
+    """A deep copy of `value` that goes on using the very `engine`."""
+    shared = engine, engine.attached, engine.attached.rotary
     with torch.inference_mode():
         return copy.deepcopy(value, {id(each): each for each in shared})
 
@@ -44,8 +45,7 @@ def read(reading: Reading, ids: Sequence[int]) -> Tensor:
 @torch.inference_mode()
 def logits(engine: Engine, hidden: Tensor) -> Tensor:
     """(…, hidden) -> (…, vocabulary), in float32."""
-    scores: Tensor = engine.model.get_output_embeddings()(hidden).float()  # type: ignore[operator]  # as in Reader
-    return scores
+    return engine.attached.logits(hidden)
 
 
 def continuation(engine: Engine, reading: Reading, hidden: Tensor, limit: int) -> list[int]:

@@ -21,11 +21,6 @@ class Shared:
         Args:
             following: the prompt whose document will be read next, if any: what it begins with like this one is kept.
         """
-        if self._method.engine.rotary.grows:
-            # Its frequencies are those of the sequence that it read last: no two can go on from one beginning.
-            for _ in range(count):
-                yield self._on(self._method.start(prompt.ratio), prompt.document)
-            return
         trunk = self._trunk_of(prompt, following)
         reading = self._on(trunk.fork(), prompt.document[len(self._ids) :])
         for _ in range(count - 1):

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activation_beacon.architecture import decoder_of
-from activation_beacon.memory import Memory
+from activation_beacon.memory import SequenceMemory
 from activation_beacon.rotary import Rotary, position_tensor
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.tokenizer.frame import Frame
@@ -21,7 +20,7 @@ SINK = 4
 STEP = 256
 
 
-class _SinkMemory(Memory):
+class _SinkMemory(SequenceMemory):
     """A memory that can hand out its sink several times, at other positions, in place of all rows before `first`.
 
     Attributes:
@@ -59,9 +58,7 @@ class Stream:
 
     def __init__(self, engine: Engine, window: int) -> None:
         self._engine, self._window = engine, window
-        decoder: Any = decoder_of(engine.model)
-        engine.rotary.reset()
-        self._decoder, self._memory = decoder, _SinkMemory(len(decoder.layers), engine.rotary)
+        self._memory = _SinkMemory(engine.attached.layers, engine.attached.rotary)
 
     @property
     def rows(self) -> int:
@@ -73,7 +70,7 @@ class Stream:
             yield self._run(ids[first : first + STEP])
 
     def fork(self) -> "Stream":
-        twin: Stream = duplicate(self, self._engine, self._decoder, self._engine.rotary)
+        twin: Stream = duplicate(self, self._engine)
         return twin
 
     def _run(self, ids: Sequence[int]) -> Tensor:
@@ -87,25 +84,20 @@ class Stream:
         rows, columns = torch.arange(size, end, device=device)[:, None], torch.arange(end, device=device)
         if end <= window:
             memory.first, memory.places = 0, None
-            mask = columns <= rows  # (tokens, rows)
+            mask = None
         else:
             memory.first = max(SINK, size - (recent - 1))
             sink = torch.arange(SINK, device=device)
             memory.places = ((rows - window + 1).clamp(min=0) + sink).flatten()
             own = torch.eye(len(ids), dtype=torch.bool, device=device)[..., None] & (sink <= rows)[:, None]
             columns = columns[memory.first :]
-            mask = torch.cat((own.flatten(1), (columns <= rows) & (columns > rows - recent)), 1)
+            mask = torch.cat((own.flatten(1), (columns <= rows) & (columns > rows - recent)), 1)[None, None]
         positions = range(size, end)
-        output = self._decoder(
-            input_ids=position_tensor(ids, device)[None],
-            position_ids=position_tensor(positions, device)[None],
-            attention_mask=mask[None, None],
-            past_key_values=memory,
-            use_cache=True,
+        hidden = self._engine.attached.run(
+            position_tensor(ids, device)[None], position_tensor(positions, device), memory, mask
         )
         memory.commit(positions)
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
+        return hidden[0]
 
 
 class Streaming(Method):
@@ -120,10 +112,9 @@ class Streaming(Method):
     def __init__(self, engine: Engine, frame: Frame, window: int | None = None) -> None:
         super().__init__("streaming", engine, frame)
         self._window = window or engine.source.context
-        layers: Any = decoder_of(engine.model).layers
         # A layer sees a window's tokens, which saw a window's in the layer below: what lies further back than all of
         # them together changes nothing, unless by the frequencies having grown while it was read.
-        self._reach = inf if engine.rotary.grows else SINK + len(layers) * (self._window - SINK)
+        self._reach = inf if engine.attached.rotary.grows else SINK + engine.attached.layers * (self._window - SINK)
 
     def start(self, ratio: int) -> Reading:
         return Stream(self.engine, self._window)

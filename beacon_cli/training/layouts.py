@@ -1,6 +1,5 @@
 """From what training data says to token ids, laid out as the tool itself does when it reads and answers."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +8,9 @@ import numpy as np
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Messages, Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
-from beacon_cli.documents import PageSelection
-from beacon_cli.documents.raw import RawFile
-from beacon_cli.documents.text.text import TextDocument
-from beacon_cli.errors import TrainingError
+from beacon_cli.condensing.text import PAGE_END
+from beacon_cli.documents.text import text as plain_text
+from beacon_cli.errors import DocumentError, TrainingError
 
 _ANSWER = "ANSWER0"
 
@@ -107,7 +104,10 @@ def text_pages(text: str) -> list[str]:
     """The pages that a text file of this content has.
 
     Raises:
-        DocumentError: if it is empty.
+        DocumentError: if that is no text.
     """
-    raw = RawFile("document", None, io.BytesIO(text.encode("utf-8", "replace")))
-    return [page.text for page in TextDocument(raw, PageSelection.all(), "text").pages()]
+    decoded, _ = plain_text.decoded(text.encode("utf-8", "replace"))
+    pages = plain_text.text_pages(decoded)
+    if not any(pages):
+        raise DocumentError("holds no text")
+    return pages

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
+from activation_beacon import Attached, attach
 from activation_beacon.checkpoint import BeaconInfo, load_beacon, read_info
 from activation_beacon.config import BeaconConfig
-from activation_beacon.plugin import Beacon, install
+from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
-from activation_beacon.training import Trainee, training_passes
+from activation_beacon.training import training_passes
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.convert.four_bit import matrix
-from beacon_cli.checkpoints.engine import load_base, place_rotary
+from beacon_cli.checkpoints.engine import load_base
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base
 from beacon_cli.errors import TrainingError
@@ -61,7 +62,7 @@ class Prepared:
 class Loaded:
     """What is trained, where, and whether in bfloat16 (the beacon itself always is in float32)."""
 
-    trainee: Trainee
+    attached: Attached
     device: torch.device
     bfloat16: bool
     note: str
@@ -105,14 +106,14 @@ def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
     return Prepared(settings, base, start, info, data, validation, steps, warmup)
 
 
-def load_trainee(prepared: Prepared) -> Loaded:
+def load(prepared: Prepared) -> Loaded:
     """Load the base model, and install the beacon as it is at the first step.
 
     Raises:
         BeaconError: if that cannot be.
     """
     settings = prepared.settings
-    base = load_base(prepared.base, settings.device, bits=settings.bits)  # type: ignore[arg-type]  # checked
+    base = load_base(prepared.base, settings.device, bits=settings.bits)
     config = prepared.info.config
     if prepared.start is None:
         beacon = Beacon.like(config, base.model)
@@ -122,10 +123,9 @@ def load_trainee(prepared: Prepared) -> Loaded:
     else:
         beacon = load_beacon(prepared.start, base.model, dtype=torch.float32, device=base.device)
         beacon.config = config
-    rotary = place_rotary(base, prepared.info.rope_scaling)
-    trainee = Trainee(base.model, beacon.requires_grad_(True), install(base.model, beacon), rotary)
+    attached = attach(base.model, beacon.requires_grad_(True), rope_scaling=prepared.info.rope_scaling)
     bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and _fast_bfloat16(base.device))
-    return Loaded(trainee, base.device, bfloat16, base.note)
+    return Loaded(attached, base.device, bfloat16, base.note)
 
 
 def _starting_point(

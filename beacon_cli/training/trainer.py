@@ -30,7 +30,7 @@ from beacon_cli.training.data import TrainingData
 from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
 from beacon_cli.training.layouts import Sample
 from beacon_cli.training.metrics import Metrics
-from beacon_cli.training.preparation import Prepared, load_trainee, prepare
+from beacon_cli.training.preparation import Prepared, load, prepare
 from beacon_cli.training.run_folder import Progress, RunFolder
 from beacon_cli.training.schedule import learning_rate, ratio_generator, texts_of_step
 from beacon_cli.training.settings import TrainSettings
@@ -97,11 +97,11 @@ class _Run:
     def go(self) -> Generator[Event | TrainingEvent, None, None]:
         settings, steps = self.settings, self.prepared.steps
         yield Stage(f"loading {self.prepared.base.name}")
-        loaded = load_trainee(self.prepared)
-        self.trainee, self.device, self.bfloat16 = loaded.trainee, loaded.device, loaded.bfloat16
+        loaded = load(self.prepared)
+        self.attached, self.device, self.bfloat16 = loaded.attached, loaded.device, loaded.bfloat16
         if loaded.note:
             yield Note(loaded.note)
-        beacon = self.trainee.beacon
+        beacon = self.attached.beacon
         self.optimizer = torch.optim.AdamW(
             beacon.parameters(), lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay,
             fused=self.device.type == "cuda",
@@ -164,7 +164,7 @@ class _Run:
     def _gradients(self, step: int) -> _Outcome:
         """Read the `batch` texts of a step, of which this worker takes its share, and leave the gradients of all."""
         settings, samples = self.settings, self.prepared.data.samples
-        parameters = list(self.trainee.beacon.parameters())
+        parameters = list(self.attached.beacon.parameters())
         self.optimizer.zero_grad(set_to_none=True)
         # Total loss, its parts, tokens; float64, so that one worker's sum is that of several.
         sums = torch.zeros(2 + len(PARTS), dtype=torch.float64, device=self.device)
@@ -213,7 +213,7 @@ class _Run:
         lots = None if len(ids) <= settings.pass_tokens else max(1, settings.pass_tokens // self.config.stride)
         with self._autocast():
             return text_loss(
-                self.trainee, ids, labels, plans, objectives,
+                self.attached, ids, labels, plans, objectives,
                 intervals=lots, checkpoint_layers=settings.checkpoint_layers,
             )  # fmt: skip
 
@@ -235,8 +235,8 @@ class _Run:
             ids, labels = self._tensors(sample)
             learned = labels != IGNORED
             with self._autocast():
-                last = read_uncondensed(self.trainee.model, ids, learned, layers=False).last
-                sums[-2] += token_losses(self.trainee.model, last, labels[learned])[0]
+                last = read_uncondensed(self.attached, ids, learned).last
+                sums[-2] += token_losses(self.attached, last, labels[learned])[0]
             sums[-1] += learned.sum()
             for index, ratio in enumerate(ratios):
                 passes = training_passes(len(ids), self.config, Fixed(ratio))
@@ -256,7 +256,7 @@ class _Run:
             self.metrics.add({"step": self.progress.step, **figures})
 
     def _save(self) -> Saved:
-        folder = self.folder.save(self.trainee.beacon, self.optimizer, self.progress)
+        folder = self.folder.save(self.attached.beacon, self.optimizer, self.progress)
         self.saved = self.progress.step
         self.metrics.plot()
         return Saved(self.progress.step, folder)
@@ -272,7 +272,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(samples[index], number).total
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        found = [loss, *(p.grad for p in self.trainee.beacon.parameters() if p.grad is not None)]
+        found = [loss, *(p.grad for p in self.attached.beacon.parameters() if p.grad is not None)]
         if not all(tensor.isfinite().all() for tensor in found):
             what = f"with the weights after step {done} the loss or its gradient is no number"
             raise self._diverged(what, samples[index].where)

@@ -1,4 +1,4 @@
-"""Choosing the condensing ratio of each interval (`FORMAT.md` 5; paper, section 3.3)."""
+"""Choosing the condensing ratio of each interval (`docs/FORMAT.md` 5; paper, section 3.3)."""
 
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class Sequence:
 
 
 class SequenceThenLast:
-    """The list's ratios by the number of the pass, then the last one (`FORMAT.md` 8: the first release)."""
+    """The list's ratios by the number of the pass, then the last one (`docs/FORMAT.md` 8: the first release)."""
 
     def __init__(self, ratios: tuple[int, ...]) -> None:
         self.ratios = ratios

@@ -6,17 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from beacon_cli.answering.prompts import name_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
-from beacon_cli.checkpoints.tokenizer.frame import chat_frame
-from beacon_cli.condensing import budget
-from beacon_cli.condensing.combining import Named, condense_together
-from beacon_cli.condensing.condense import Measured, Memory, Request, condense
-from beacon_cli.condensing.streams import document_stream
-from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place, find_documents
-from beacon_cli.events import returned
+from beacon_cli.condensing import ratio as ratios
+from beacon_cli.condensing.condenser import Condenser, Request
+from beacon_cli.condensing.placing import Placed, name_text
+from beacon_cli.documents.finding import Place, find_documents
+from beacon_cli.events import silent
 from tests.cli.conftest import FACT, story
 from tests.cli.runner import assert_refused, run
 
@@ -54,9 +50,9 @@ def test_each_question_finds_its_document_and_its_page(shelf: Path) -> None:
     keeper, capital = ask(*documents), ask(*documents, question=WHICH_CAPITAL)
     assert "Edda Voss" in keeper["answer"]
     assert "Hollin" in capital["answer"]
-    assert [page["document"] for page in keeper["pages"]] == ["a.txt"]
-    assert [page["document"] for page in capital["pages"]] == ["b.md"]
-    assert CAPITAL in capital["pages"][0]["quote"]
+    assert [page["document"] for page in keeper["citations"]] == ["a.txt"]
+    assert [page["document"] for page in capital["citations"]] == ["b.md"]
+    assert CAPITAL in capital["citations"][0]["quote"]
     assert capital["tokens_condensed"] == 0
     text = run("ask", *map(str, documents), WHICH_CAPITAL)
     assert "b.md, p. " in text.err
@@ -116,7 +112,7 @@ def test_documents_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
         path.write_text(f"{story(1)}{(FACT, CAPITAL)[number]}\n")
     found = ask(*paths, question=WHICH_CAPITAL)
     assert names(found) == [str(path) for path in paths]
-    assert found["pages"][0]["document"] == str(paths[1])
+    assert found["citations"][0]["document"] == str(paths[1])
 
 
 def test_standard_input_can_be_one_of_them(shelf: Path) -> None:
@@ -185,25 +181,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return load_engine(locate_model("beacon-pocket", None, tmp_path_factory.mktemp("fingerprints")), "cpu")
 
 
-def in_memory(engine: Engine, *paths: Path) -> Memory:
-    """Documents condensed at 8 without a cache; one alone as `condense` does it."""
-    frame, request = chat_frame(engine.source.tokenizer), Request(8, 100)
-    documents = []
-    for path in paths:
-        with open_document(str(path)) as document:
-            if len(paths) == 1:
-                return returned(condense(engine, frame, document, None, request))
-            stream = document_stream(engine.source, frame, document)
-            list(stream.rest)
-            documents.append(Named(path.name, Measured(document, len(stream.ids), stream)))
-    return returned(condense_together(engine, frame, documents, None, request))
+def in_memory(engine: Engine, *paths: Path) -> Placed:
+    """Documents condensed at 8 without a cache."""
+    condenser = Condenser(engine.source, lambda: engine, None, Request(8, 100), silent)
+    return condenser.read([Place(str(path)) for path in paths])
 
 
 def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, shelf: Path) -> None:
     paths = [shelf / "b.md", shelf / "a.txt"]
     together, (b, a) = in_memory(engine, *paths), (in_memory(engine, path) for path in paths)
     tokenizer = engine.source.tokenizer
-    opening = list(chat_frame(tokenizer).opening)
+    opening = list(engine.source.frame.opening)
     rows = [len(opening) + len(tokenizer.encode(name_text("b.md"))), b.reader.memory.size]
     rows += [len(b.tail) // 8 + len(b.tail) % 8, len(tokenizer.encode(name_text("a.txt"))), a.reader.memory.size]
     assert together.reader.memory.size == together.reader.planner.memory == sum(rows)
@@ -222,6 +210,6 @@ def test_the_budget_knows_how_many_rows_they_take(engine: Engine, shelf: Path) -
     memory = in_memory(engine, *paths)
     tokens = [document.summary.tokens for document in memory.documents]
     naming = sum(len(engine.source.tokenizer.encode(name_text(path.name))) for path in paths)
-    opening = len(chat_frame(engine.source.tokenizer).opening)
-    ended = sum(budget.rows_ended(engine.source, each, 8) for each in tokens)
+    opening = len(engine.source.frame.opening)
+    ended = sum(ratios.rows_ended(engine.source, each, 8) for each in tokens)
     assert 0 <= ended + naming + opening - memory.reader.memory.size <= 2 * len(paths) * opening + WINDOW // 8

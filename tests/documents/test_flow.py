@@ -6,7 +6,7 @@ import docx
 import pytest
 
 from beacon_cli.documents import Page, open_document
-from beacon_cli.documents.flow import flow
+from beacon_cli.documents.worker import readers
 from beacon_cli.errors import DocumentError
 
 PAGE = """<!doctype html><html><head><meta charset="iso-8859-1"><title>Fish &amp; Chips</title>
@@ -135,9 +135,9 @@ def test_a_page_without_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "find_spec", lambda name: None if name == "bs4" else importlib.util.find_spec(name))
+    monkeypatch.setattr(readers, "find_spec", lambda name: None if name == "bs4" else importlib.util.find_spec(name))
     with (
         pytest.raises(DocumentError, match=r"needs bs4: install beacon with its formats"),
         open(__file__, "rb") as file,
     ):
-        flow.open_flow("html", file, "a.html")
+        readers.open_file("html", file, "a.html", None)

@@ -8,7 +8,7 @@ import pytest
 
 import beacon_pocket
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.errors import DocumentError, SettingsError
+from beacon_cli.errors import DocumentError, EvaluationError, SettingsError
 from beacon_cli.evaluation.evaluating import embedded_text
 from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
@@ -73,9 +73,9 @@ def test_a_haystack_goes_on_from_its_beginning(tokenizer: Tokenizer) -> None:
 
 
 def test_what_cannot_be_a_haystack(tokenizer: Tokenizer) -> None:
-    with pytest.raises(SettingsError, match="no text"):
+    with pytest.raises(EvaluationError, match="no text"):
         Haystack(tokenizer, " \n\n ")
-    with pytest.raises(SettingsError, match="too short"):
+    with pytest.raises(EvaluationError, match="too short"):
         Haystack(tokenizer, HAY).hide("Here it is, at some length.", 5, 0.5)
 
 
@@ -165,7 +165,7 @@ def test_what_a_line_says_besides_does_not_matter(tokenizer: Tokenizer, tmp_path
 def test_questions_that_cannot_be_used(tokenizer: Tokenizer, tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "asked.jsonl"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(EvaluationError, match=words):
         qa(tokenizer, [path], None, 0)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(EvaluationError, match="cannot be read"):
         qa(tokenizer, [tmp_path / "missing.jsonl"], None, 0)

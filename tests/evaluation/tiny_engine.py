@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from activation_beacon.plugin import install
-from activation_beacon.rotary import model_rotary
+from activation_beacon import attach
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.tokenizer.frame import Frame
 from tests.activation_beacon.tiny import CONFIG, VOCABULARY, random_beacon, tiny_model
@@ -28,8 +27,6 @@ class Letters:
 def tiny_engine(context: int = 512, **settings: Any) -> Engine:
     """Its beacon condenses intervals of 16 tokens at 2, 4 or 8, or not at all; `settings` are the model's."""
     model = tiny_model(**settings)
-    beacon = random_beacon(model)
-    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
     source: Any = SimpleNamespace(
         name="tiny",
         context=context,
@@ -39,4 +36,4 @@ def tiny_engine(context: int = 512, **settings: Any) -> Engine:
     )
     device = next(model.parameters()).device
     dtype = next(model.parameters()).dtype
-    return Engine(cast(Any, source), model, beacon, install(model, beacon), rotary, device, dtype)
+    return Engine(cast(Any, source), attach(model, random_beacon(model)), device, dtype)

@@ -11,7 +11,7 @@ from activation_beacon.config import BeaconConfig
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import TrainingError
 from beacon_cli.training.data import Limits, TrainingData, read_data

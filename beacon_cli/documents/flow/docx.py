@@ -8,27 +8,28 @@ from typing import BinaryIO
 import docx
 from docx.oxml.ns import qn
 from docx.table import Table, _Row
-from docx.text.paragraph import Paragraph
+from docx.text import paragraph as docx_paragraph
 
-from beacon_cli.documents.flow.flow import Block, Flow
+from beacon_cli.documents.content import WholeFile
+from beacon_cli.documents.flow.paging import Paragraph, Part, paged
 
 _TEXT, _TAB, _BREAK, _LAID_OUT = (qn(f"w:{name}") for name in ("t", "tab", "br", "lastRenderedPageBreak"))
 _BREAK_TYPE, _TAB_STOPS = qn("w:type"), qn("w:tabs")
 _HEADING = re.compile(r"(?i)heading ([1-9])")
 
 
-def read_docx(file: BinaryIO) -> Flow:
+def read_docx(file: BinaryIO) -> WholeFile:
     """A document; its headers, footers and comments are not read."""
     document = docx.Document(file)
     blocks = [
         block
         for item in document.iter_inner_content()
-        for block in (_rows(item) if isinstance(item, Table) else [Block(_text(item), _level(item))])
+        for block in (_rows(item) if isinstance(item, Table) else [Paragraph(_text(item), _level(item))])
     ]
-    return Flow(document.core_properties.title, [(None, _once_broken(blocks))])
+    return paged([Part(_once_broken(blocks))], document.core_properties.title)
 
 
-def _text(paragraph: Paragraph) -> str:
+def _text(paragraph: docx_paragraph.Paragraph) -> str:
     """Its text with form feeds where pages end; deleted text is not in it."""
     pieces = []
     for element in paragraph._p.iter(_TEXT, _TAB, _BREAK, _LAID_OUT):
@@ -43,14 +44,14 @@ def _text(paragraph: Paragraph) -> str:
     return "".join(pieces)
 
 
-def _level(paragraph: Paragraph) -> int:
+def _level(paragraph: docx_paragraph.Paragraph) -> int:
     name = (paragraph.style.name if paragraph.style is not None else None) or ""
     heading = _HEADING.fullmatch(name)
     return int(heading[1]) if heading else int(name == "Title")
 
 
-def _rows(table: Table) -> list[Block]:
-    return [Block(" | ".join(_cells(row)), is_row=True) for row in table.rows]
+def _rows(table: Table) -> list[Paragraph]:
+    return [Paragraph(" | ".join(_cells(row)), is_row=True) for row in table.rows]
 
 
 def _cells(row: _Row) -> list[str]:
@@ -59,7 +60,7 @@ def _cells(row: _Row) -> list[str]:
     return [text.replace("\f", " ").strip() for text in cells.values()]
 
 
-def _once_broken(blocks: list[Block]) -> list[Block]:
+def _once_broken(blocks: list[Paragraph]) -> list[Paragraph]:
     """A page that was ended by hand is also where the layout ended one: it ends once."""
     broken = False
     result = []
@@ -69,5 +70,5 @@ def _once_broken(blocks: list[Block]) -> list[Block]:
             text = text.replace("\f", "", 1)
         if text.strip() or "\f" in text:
             broken = text.rstrip(" \t\n").endswith("\f")
-        result.append(Block(text, block.level, block.is_row))
+        result.append(Paragraph(text, block.level, block.is_row))
     return result

@@ -10,8 +10,9 @@ from zipfile import ZipFile
 from bs4 import BeautifulSoup
 from defusedxml.ElementTree import fromstring
 
-from beacon_cli.documents.flow.flow import Flow
-from beacon_cli.documents.flow.html import blocks
+from beacon_cli.documents.content import WholeFile
+from beacon_cli.documents.flow.html import paragraphs
+from beacon_cli.documents.flow.paging import Part, paged
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _TEXT_TYPES = ("application/xhtml+xml", "text/html")
@@ -21,7 +22,7 @@ _FONT_SCRAMBLING = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/p
 _MOST_BYTES = 1 << 28
 
 
-def read_epub(file: BinaryIO) -> Flow:
+def read_epub(file: BinaryIO) -> WholeFile:
     """A book; raises `ValueError` if it is protected, and whatever the libraries raise if it is damaged."""
     with ZipFile(file) as archive:
         book = _Book(archive)
@@ -36,9 +37,11 @@ def read_epub(file: BinaryIO) -> Flow:
             if reference.get("idref") in items and items[reference.get("idref")].get("media-type") in _TEXT_TYPES
         ]
         titles = _titles(book, items, paths)
-        parts = [(titles.get(path), list(blocks(BeautifulSoup(book.read(path), "html.parser")))) for path in spine]
+        parts = [
+            Part(list(paragraphs(BeautifulSoup(book.read(path), "html.parser"))), titles.get(path)) for path in spine
+        ]
         title = next((element.text for element in _all(package, "title")), None)
-        return Flow(title, parts)
+        return paged(parts, title)
 
 
 class _Book:

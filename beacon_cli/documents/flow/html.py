@@ -9,7 +9,8 @@ from typing import BinaryIO
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, PreformattedString, Tag
 
-from beacon_cli.documents.flow.flow import Block, Flow
+from beacon_cli.documents.content import WholeFile
+from beacon_cli.documents.flow.paging import Paragraph, Part, paged
 
 _UNSEEN = {
     *("script", "style", "template", "head", "noscript", "svg", "math", "iframe", "object", "embed", "audio"),
@@ -26,14 +27,14 @@ _HEADING = re.compile(r"h([1-6])")
 _HIDDEN_STYLE = re.compile(r"(?i)display\s*:\s*none|visibility\s*:\s*hidden")
 
 
-def read_html(file: BinaryIO) -> Flow:
+def read_html(file: BinaryIO) -> WholeFile:
     """A web page; its encoding is the one that it declares, else guessed."""
     soup = BeautifulSoup(file.read(), "html.parser")
     title = soup.find("title")
-    return Flow(title.get_text() if isinstance(title, Tag) else None, [(None, list(blocks(soup)))])
+    return paged([Part(list(paragraphs(soup)))], title.get_text() if isinstance(title, Tag) else None)
 
 
-def blocks(root: Tag) -> Iterator[Block]:
+def paragraphs(root: Tag) -> Iterator[Paragraph]:
     """The blocks of a document or of one of its elements."""
     pieces: list[str] = []
     level = 0
@@ -48,12 +49,12 @@ def blocks(root: Tag) -> Iterator[Block]:
         elif node.name in _BLOCKS:
             text = _block_text(pieces)
             if text:
-                yield Block(text, level, is_row=node.name in _ROWS)
+                yield Paragraph(text, level, is_row=node.name in _ROWS)
             pieces = ["- "] if node.name == "li" and event == "start" else []
             heading = _HEADING.fullmatch(node.name)
             level = int(heading[1]) if heading and event == "start" else 0
     if text := _block_text(pieces):
-        yield Block(text)
+        yield Paragraph(text)
 
 
 def _walk(root: Tag) -> Iterator[tuple[str, Tag | NavigableString]]:

@@ -1,6 +1,6 @@
 """From extracted or typed lines to running text: no stray characters, one line per paragraph.
 
-A line break is a *wrap* if the first word of the next line would not have fitted behind the line. Any other
+A line break is a *wrap* if the first word of the next line would not have fitted after the line. Any other
 break was meant: the end of a paragraph, a heading, a row of a table, a verse.
 """
 

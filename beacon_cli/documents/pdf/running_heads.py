@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from beacon_cli.documents.content import RunningHead
 from beacon_cli.documents.text.prose import one_line
 
 MOST_SAMPLES = 14
@@ -20,29 +20,11 @@ _LONGEST = 160
 # Found on so many samples (heads of left and right pages differ), which reach over so much of the document.
 _FEWEST, _SHARE, _REACH = 3, 1 / 3, 0.6
 _NUMBER = re.compile(r"[0-9]{1,5}")
-# The ways to count pages: "7", "- 7 -", "Page 7 of 9"; and a title with the number before or behind it.
+# The ways to count pages: "7", "- 7 -", "Page 7 of 9"; and a title with the number before or after it.
 _COUNT = re.compile(
     r"(?i)\W*(?:(?:page|p\.|pg\.|seite|s\.|p[áa]g(?:ina|\.)|стр\.)\s*)?#(?:\s*(?:of|/|von|de|sur|из)\s*#)?\W*"
 )
-_TITLE_AND_COUNT = re.compile(r"#\W+(?P<before>[^#]+)|(?P<behind>[^#]+)\W#")
-
-
-@dataclass(frozen=True)
-class RunningHead:
-    """A line, its digits replaced by `#`.
-
-    With an `offset`, one of its numbers is that of the page plus `offset`. It stays on page `first` (0: on none).
-    """
-
-    pattern: str
-    offset: int | None
-    first: int
-
-    def matches(self, line: str, number: int) -> bool:
-        """Whether `line` of page `number` is this head, and to be taken off."""
-        if number == self.first or _pattern(line) != self.pattern:
-            return False
-        return self.offset is None or number + self.offset in _numbers(line)
+_TITLE_AND_COUNT = re.compile(r"#\W+(?P<before>[^#]+)|(?P<after>[^#]+)\W#")
 
 
 def sample(page_count: int) -> list[int]:
@@ -94,9 +76,16 @@ def without(text: str, number: int, heads: Sequence[RunningHead]) -> str:
     found = {
         index
         for index in _edge_positions(lines)
-        if any(head.matches(one_line(lines[index], _LONGEST), number) for head in heads)
+        if any(_matches(head, one_line(lines[index], _LONGEST), number) for head in heads)
     }
     return "\n".join("" if index in found else line for index, line in enumerate(lines))
+
+
+def _matches(head: RunningHead, line: str, number: int) -> bool:
+    """Whether `line` of page `number` is this head, and to be taken off."""
+    if number == head.first or _pattern(line) != head.pattern:
+        return False
+    return head.offset is None or number + head.offset in _numbers(line)
 
 
 def _edge_positions(lines: Sequence[str]) -> list[int]:
@@ -127,5 +116,5 @@ def _is_constant(pattern: str, pages: Sequence[Sequence[str]]) -> bool:
 def _is_title_and_count(pattern: str) -> bool:
     """Two words or more, most of them with capitals: "Chapter #" is a heading, "this is page #" a sentence."""
     found = _TITLE_AND_COUNT.fullmatch(pattern)
-    words = [] if found is None else (found["before"] or found["behind"]).split()
+    words = [] if found is None else (found["before"] or found["after"]).split()
     return len(words) > 1 and 2 * sum(word[0].isupper() for word in words) > len(words)

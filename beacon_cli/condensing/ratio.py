@@ -1,8 +1,8 @@
-"""Whether documents fit into a model's context, and at which condensing ratio."""
+"""The condensing ratio: which fits documents into a model's context, and what is said where none does."""
 
 from collections.abc import Sequence
 
-from beacon_cli.cache import PageText
+from beacon_cli.cache.pages import PageText
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.errors import DocumentError
 
@@ -12,7 +12,7 @@ RESERVED_SHARE = 8
 
 
 def reserve(source: ModelSource, needed: int) -> int:
-    """Positions kept free behind the document, of which a question and its answer need `needed`."""
+    """Positions kept free after the document, of which a question and its answer need `needed`."""
     return max(source.context // RESERVED_SHARE, needed)
 
 
