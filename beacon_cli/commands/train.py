@@ -1,6 +1,5 @@
 """`beacon train`."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,13 +46,12 @@ def train(
     from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
     console = Console(quiet=quiet, as_json=as_json)
-    # Closed at once when Ctrl-C comes while an event is drawn: that saves the last step.
-    with closing(train(settings, out, fresh=fresh)) as events:
-        for result in console.run(events):
-            if isinstance(result, Trained) and as_json:
-                console.print_json(_as_json(result))
-            elif isinstance(result, Trained):
-                console.print_line(str(result.folder))
+    with console.drawing() as draw:
+        result = train(settings, out, fresh=fresh, progress=draw)
+    if as_json:
+        console.print_json(_as_json(result))
+    else:
+        console.print_line(str(result.folder))
 
 
 def _as_json(result: Trained) -> dict[str, Any]:

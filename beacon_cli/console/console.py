@@ -75,10 +75,10 @@ class Console:
             self._end_progress()
 
     @contextmanager
-    def drawing(self) -> Iterator[Callable[[Event], object]]:
+    def drawing(self) -> Iterator[Callable[[Event | TrainingEvent], object]]:
         """Draw the events that are reported meanwhile."""
         try:
-            yield self._draw
+            yield self.draw
         finally:
             self._end_progress()
 
