@@ -68,8 +68,10 @@ def build(
     check_documents(documents)
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
-        results = load_model(settings, console).condense(
+        model = load_model(settings, console)
+        results = model.condense(
             documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            room=model.room_for(max_new_tokens=settings.max_new_tokens, passages=settings.passages),
             progress=console.draw,
         )  # fmt: skip
     if as_json:
