@@ -149,6 +149,7 @@ class Model:
         pages: str | None = None,
         password: str | None = None,
         refresh: bool = False,
+        room: int | None = None,
         progress: Progress = silent,
     ) -> list[Condensed]:
         """Condense documents into the cache, each by itself, so that questions about them are answered at once.
@@ -156,7 +157,7 @@ class Model:
         See `read`. What cannot be read of a folder is left out, with a note.
         """
         places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, True, refresh, None, progress)
+        condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
         done: list[Condensed] = []
         for place in places:
             try:

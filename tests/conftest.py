@@ -23,7 +23,6 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
     monkeypatch.setenv("BEACON_MODELS_DIR", str(home / "models"))
-    (home / "config.toml").touch()
     monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
     (home / "config.toml").touch()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

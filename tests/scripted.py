@@ -1,8 +1,8 @@
 """A model for tests: as small as one can be, with a beacon, and it says what the test tells it.
 
-Its weights are random but for one thing: asked anything, it says `UNPROMPTED` and ends, in a process of its own too. What
-it has read still moves its logits, so that these show whether two memories are the same. Within a test's own process,
-`Script` puts other words into its mouth, and hears what it was asked.
+Its weights are random but for one thing: asked anything, it says `UNPROMPTED` and ends, in a process of its own too.
+What it has read still moves its logits, so that these show whether two memories are the same. Within a test's own
+process, `Script` puts other words into its mouth, and hears what it was asked.
 """
 
 import itertools

@@ -64,7 +64,7 @@ def _title(document: str) -> str:
 
 def _index(texts: list[str]) -> bm25s.BM25:
     index = bm25s.BM25()
-    index.index(_terms(texts), show_progress=False)
+    index.index(_terms(texts or ["nothing"]), show_progress=False)  # of nothing at all it makes no index
     return index
 
 

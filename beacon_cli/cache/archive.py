@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from beacon_cli.cache.damage import DamageError
+from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Models
 from beacon_cli.cache.leftovers import tidy
@@ -251,7 +251,7 @@ def _checked(folder: Path, name: str, there: Shard | PagesFile) -> bytes:
     try:
         data = (folder / name).read_bytes()
     except OSError as error:
-        raise DamageError(folder, f"{name} cannot be read ({error.strerror})") from error
+        raise unreadable(folder / name, error) from error
     if len(data) != there.size or hashlib.sha256(data).hexdigest() != there.sha256:
         raise DamageError(folder, f"{name} does not match its checksum")
     return data

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from beacon_cli.cache.damage import DamageError
+from beacon_cli.cache.damage import unreadable
 from beacon_cli.cache.identity import Subject
 from beacon_cli.cache.leftovers import discard, tidy, trustworthy
 from beacon_cli.cache.manifest import (
@@ -154,7 +154,7 @@ class Builder:
             try:
                 share_durably(folder / name, self.folder / name)
             except OSError as error:
-                raise DamageError(folder, f"{name} cannot be read ({error.strerror})") from error
+                raise unreadable(folder / name, error) from error
         begun = replace(self.manifest, intervals_per_shard=per_shard)
         if full:
             kept, shards = earlier.intervals[: full * per_shard], earlier.shards[:full]

@@ -22,6 +22,12 @@ class DamageError(CacheError):
         self.what = what
 
 
+def unreadable(path: Path, error: OSError) -> DamageError:
+    """A file of a cache that cannot be read."""
+    what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return DamageError(path.parent, f"{path.name} {what}")
+
+
 @dataclass(frozen=True)
 class Damage:
     """Something in a cache that is not as it was written.

@@ -1,7 +1,7 @@
 """Keeping the cache within what its owner wants: what goes, and why."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from beacon_cli.cache.entry import Entry
@@ -26,23 +26,24 @@ def make_room(store: Store, keep: Entry, progress: Progress = silent) -> None:
     """
     if store.limit is None:
         return
-    summaries = store.entries()
-    total = sum(summary.size for summary in summaries)
-    for summary in reversed(summaries):
+    uses = store.uses()
+    total = sum(use.size for use in uses)
+    for use in uses:
         if total <= store.limit:
             return
-        if summary.entry.key == keep.key:
+        if use.entry.key == keep.key:
             continue
-        name = summary.manifest.subject.document.name if summary.manifest else f"cache {summary.entry.key[:12]}"
+        manifest = use.entry.complete_manifest()
+        name = manifest.subject.document.name if manifest else f"cache {use.entry.key[:12]}"
         try:
-            store.remove(summary.entry)
+            store.remove(use.entry)
         except CacheError:
             # In use, or not ours to delete: the next one will do.
             continue
-        total -= summary.size
+        total -= use.size
         progress(
             Note(
-                f"removed {name} ({format_size(summary.size)}) from the cache, the one used longest ago: "
+                f"removed {name} ({format_size(use.size)}) from the cache, the one used longest ago: "
                 f"cache_limit is {format_size(store.limit)}"
             )
         )
@@ -56,26 +57,28 @@ def make_room(store: Store, keep: Entry, progress: Progress = silent) -> None:
 
 
 def select(
-    summaries: Sequence[Summary], *, older_than: float | None, max_size: int | None, unusable: Collection[str]
+    summaries: Sequence[Summary], *, older_than: float | None, max_size: int | None, unusable: Mapping[str, str]
 ) -> list[Removal]:
     """What `beacon cache prune` would remove.
 
     Args:
         summaries: all caches, the last used first.
         older_than: seconds since the last use; None for any age.
-        max_size: bytes that may stay, the last used ones; None for as many as there are.
-        unusable: keys of caches that no model here can read.
+        max_size: bytes that may stay: the last used caches up to the first that is too much, which goes with all that
+            were used before it; None for as many as there are.
+        unusable: why caches cannot be used, by key.
     """
     removals: list[Removal] = []
-    staying, now = 0, time.time()
+    staying, full, now = 0, False, time.time()
     for summary in summaries:
         age = now - summary.last_used
         if summary.entry.key in unusable:
-            removals.append(Removal(summary, "unusable"))
+            removals.append(Removal(summary, unusable[summary.entry.key]))
         elif older_than is not None and age > older_than:
             removals.append(Removal(summary, f"last used {format_age(age)} ago"))
-        elif max_size is not None and staying + summary.size > max_size:
-            removals.append(Removal(summary, "to come down to the size"))
+        elif max_size is not None and (full or staying + summary.size > max_size):
+            full = True
+            removals.append(Removal(summary, f"with those used after it, it is more than {format_size(max_size)}"))
         else:
             staying += summary.size
     return removals

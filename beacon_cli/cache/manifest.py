@@ -9,7 +9,7 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from beacon_cli.cache.damage import DamageError
+from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.identity import Subject
 from beacon_cli.durable.files import check_private
 from beacon_cli.durable.records import check_sha256, check_token_ids, from_json, parse, unseal
@@ -254,7 +254,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DamageError(folder, f"{MANIFEST} cannot be read ({error.strerror})") from error
+        raise unreadable(folder / MANIFEST, error) from error
     try:
         manifest = parse_manifest(data)
     except OtherFormatError as error:

@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from beacon_cli.cache.damage import Damage
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.manifest import MANIFEST, Manifest, chain_link
 from beacon_cli.cache.pages import Pages, PageText, read_pages
 from beacon_cli.durable.files import write_durably
-from beacon_cli.durable.locks import acquire, builders
+from beacon_cli.durable.locks import no_builder
 from beacon_cli.durable.records import seal, to_json
 from beacon_cli.errors import CacheError
 
@@ -48,45 +49,35 @@ def examine(folder: Path, manifest: Manifest) -> Iterator[Damage]:
             yield Damage.of(error, None)
 
 
+@contextmanager
+def repairing(entry: Entry) -> Iterator["Repair"]:
+    """Keep builders away from a cache, waiting for one that is at it, and find what is damaged.
+
+    Raises:
+        CacheError: if the manifest itself cannot be used, or is gone.
+    """
+    with no_builder(entry.lock, wait=True):
+        manifest = entry.manifest()
+        if manifest is None:
+            raise CacheError(f"cache {entry.key} is not there any more; `beacon cache list` shows what is")
+        yield Repair(entry, manifest, tuple(examine(entry.folder, manifest)))
+
+
+@dataclass
 class Repair:
-    """The right to mend one cache: a context that keeps builders away, and waits for one that is at it.
+    """The right to mend one cache, see `repairing`.
 
     Everything it puts back has the checksum that it had; the manifest stays as it is, unless the cache is cut.
 
     Attributes:
         entry: the cache.
         manifest: what should be there.
-        damage: what is not, found on entry.
+        damage: what is not.
     """
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.manifest: Manifest
-        self.damage: tuple[Damage, ...] = ()
-        self._lock = builders(entry.lock)
-
-    def __enter__(self) -> Self:
-        """Wait for the lock, and look for damage.
-
-        Raises:
-            CacheError: if the manifest itself cannot be used, or is gone.
-        """
-        acquire(self._lock, wait=True)
-        try:
-            manifest = self.entry.manifest()
-            if manifest is None:
-                raise CacheError(f"cache {self.entry.key} is not there any more; `beacon cache list` shows what is")
-            self.manifest = manifest
-            self.damage = tuple(examine(self.entry.folder, manifest))
-        except BaseException:
-            self._lock.release(force=True)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release(force=True)
+    entry: Entry
+    manifest: Manifest
+    damage: tuple[Damage, ...]
 
     def put_shard(
         self,

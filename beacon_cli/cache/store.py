@@ -6,7 +6,6 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import platformdirs
@@ -26,8 +25,8 @@ _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One cache in a list. What its manifest says is looked up when it is first asked for.
+class Use:
+    """What a cache takes, and when it was last used.
 
     Attributes:
         size: bytes on disk.
@@ -38,22 +37,18 @@ class Summary:
     size: int
     last_used: float
 
-    @property
-    def manifest(self) -> Manifest | None:
-        """What is durable; None if nothing is (yet, or any more), or if it cannot be used."""
-        return self._read[0]
 
-    @property
-    def problem(self) -> str | None:
-        """Why it cannot be used; None if it can."""
-        return self._read[1]
+@dataclass(frozen=True)
+class Summary(Use):
+    """One cache in a list.
 
-    @cached_property
-    def _read(self) -> tuple[Manifest | None, str | None]:
-        try:
-            return self.entry.manifest(), None
-        except CacheError as error:
-            return None, str(error)
+    Attributes:
+        manifest: what is durable; None if nothing is yet, or if it cannot be used.
+        problem: why it cannot be used; None if it can.
+    """
+
+    manifest: Manifest | None
+    problem: str | None
 
 
 def default_root() -> Path:
@@ -106,8 +101,12 @@ class Store:
 
     def entries(self) -> list[Summary]:
         """All caches, the last used first; those that cannot be used are among them and say why."""
-        summaries = [summary for key in self._keys() if (summary := _summary(self.entry_of_key(key)))]
-        return sorted(summaries, key=lambda summary: summary.last_used, reverse=True)
+        return [_summary(use) for use in reversed(self.uses())]
+
+    def uses(self) -> list[Use]:
+        """What each cache takes, the one that was used longest ago first; reads no manifest."""
+        uses = [use for key in self._keys() if (use := _use(self.entry_of_key(key)))]
+        return sorted(uses, key=lambda use: use.last_used)
 
     def find(self, text: str) -> list[Summary]:
         """The caches whose key begins with `text` (4 digits at least), or whose document has that name or path."""
@@ -181,11 +180,18 @@ def _is_meant(summary: Summary, text: str, path: str) -> bool:
     return text == document.name or path == document.path
 
 
-def _summary(entry: Entry) -> Summary | None:
+def _summary(use: Use) -> Summary:
+    try:
+        return Summary(**vars(use), manifest=use.entry.manifest(), problem=None)
+    except CacheError as error:
+        return Summary(**vars(use), manifest=None, problem=str(error))
+
+
+def _use(entry: Entry) -> Use | None:
     """None if the cache is being removed at this moment."""
     try:
         files = {file.name: file.stat() for file in os.scandir(entry.folder)}
         used = files.get(MANIFEST) or entry.folder.stat()
     except FileNotFoundError:
         return None
-    return Summary(entry, sum(stat.st_size for stat in files.values()), used.st_mtime)
+    return Use(entry, sum(stat.st_size for stat in files.values()), used.st_mtime)

@@ -1,6 +1,7 @@
 """What models there are: the embedded one, the released ones that are known by name, and what is on this disk."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -149,4 +150,9 @@ def _download_state(repository: str) -> State:
 
 def _bytes(folder: Path) -> int:
     """Of the files in a folder; what links point to is counted where it is."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a download that goes on renames its files
+            status = path.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total

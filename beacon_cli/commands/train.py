@@ -1,6 +1,5 @@
 """`beacon train`."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,13 +46,12 @@ def train(
     from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
     kept = f"the last step is kept, and the same command{' without --fresh' * fresh} goes on from there"
-    # Closed at once when Ctrl-C comes while an event is drawn: that saves the last step.
-    with Console(quiet=quiet, as_json=as_json, kept=kept) as console, closing(train(settings, out, fresh=fresh)) as run:
-        for result in console.run(run):
-            if isinstance(result, Trained) and as_json:
-                console.print_json(_as_json(result))
-            elif isinstance(result, Trained):
-                console.print_line(str(result.folder))
+    with Console(quiet=quiet, as_json=as_json, kept=kept) as console:
+        result = train(settings, out, fresh=fresh, progress=console.draw)
+    if as_json:
+        console.print_json(_as_json(result))
+    else:
+        console.print_line(str(result.folder))
 
 
 def _as_json(result: Trained) -> dict[str, Any]:

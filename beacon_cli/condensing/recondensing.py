@@ -20,7 +20,7 @@ from beacon_cli.cache.shards import (
     interval_tensors,
 )
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.intervals import condense_interval, condense_intervals
+from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.text import TokenStream
 from beacon_cli.errors import CacheError
 from beacon_cli.events import Event, IntervalDone, Progress, Reading, silent
@@ -134,9 +134,10 @@ class Walk:
         rows: list[Activations] = []
         sink: Activations | None = None
         for interval in intervals:
-            for condensed, front in condense_interval(reader, ids[interval.start : interval.end]):
-                rows.append(condensed)
-                sink = front or sink
+            for step in reader.feed(ids[interval.start : interval.end]):
+                if step.interval is not None:
+                    rows.append(step.interval)
+                    sink = step.sink or sink
             self._report.condensed += 1
             self._progress(IntervalDone(reader.planner.consumed, reader.memory.size))
         if damaged:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.matching import Matcher
-from beacon_cli.cache.repair import Repair, examine
+from beacon_cli.cache.repair import Repair, examine, repairing
 from beacon_cli.cache.store import Summary
 from beacon_cli.checkpoints.engine import Device, Engine, load_engine
 from beacon_cli.condensing.recondensing import Report, Walk, rebuild
@@ -60,7 +60,7 @@ class Verifier:
         return report
 
     def _look_again(self, entry: Entry, report: Report, progress: Progress) -> None:
-        with Repair(entry) as repair:
+        with repairing(entry) as repair:
             if not repair.manifest.complete and repair.damage:
                 if not self._repair:
                     return

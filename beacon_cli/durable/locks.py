@@ -70,15 +70,18 @@ def acquire(lock: FileLock, *, wait: bool) -> bool:
 
 
 @contextmanager
-def no_builder(path: Path) -> Iterator[None]:
+def no_builder(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep builders away meanwhile.
 
+    Args:
+        wait: for one that is there.
+
     Raises:
-        BlockingIOError: if there is one.
+        BlockingIOError: if there is one, and we do not wait.
         CacheError: if `path` cannot be opened.
     """
     lock = builders(path)
-    if not acquire(lock, wait=False):
+    if not acquire(lock, wait=wait):
         raise BlockingIOError
     try:
         yield

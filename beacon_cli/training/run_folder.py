@@ -32,8 +32,8 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is.
+class Reached:
+    """How far a run has come.
 
     Attributes:
         step: how many are done.
@@ -116,7 +116,16 @@ class RunFolder:
         found = [path for path in self._checkpoints.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
-    def load(self, beacon: Beacon, optimizer: torch.optim.Optimizer) -> Progress:
+    def reached(self) -> Reached:
+        """How far the newest checkpoint is.
+
+        Raises:
+            TrainingError: if it is damaged.
+        """
+        latest = self.latest()
+        return Reached() if latest is None else Reached(**self._state(latest)["progress"])
+
+    def load(self, beacon: Beacon, optimizer: torch.optim.Optimizer) -> None:
         """Set both to the newest checkpoint, if there is one.
 
         Raises:
@@ -124,29 +133,27 @@ class RunFolder:
         """
         latest = self.latest()
         if latest is None:
-            return Progress()
-        progress = Progress(**self._state(latest)["progress"])
+            return
         try:
             beacon.load_state_dict(load_file(latest / WEIGHTS_FILE))
             moments = load_file(latest / OPTIMIZER_FILE)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(latest, error) from error
         optimizer.load_state_dict(_unpacked(moments, beacon, optimizer))
-        return progress
 
-    def save(self, beacon: Beacon, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    def save(self, beacon: Beacon, optimizer: torch.optim.Optimizer, reached: Reached) -> Path:
         """Write a checkpoint and the beacon itself (in bfloat16); returns the checkpoint's folder.
 
         Raises:
             TrainingError: if the disk does not take it; all older checkpoints are as they were.
         """
-        target = self._checkpoints / f"step-{progress.step:06d}"
+        target = self._checkpoints / f"step-{reached.step:06d}"
         temporary = self._checkpoints / ".tmp"
         state = {
             "format_version": FORMAT_VERSION,
             "settings": asdict(self.settings),
             "subject": self.subject,
-            "progress": asdict(progress),
+            "progress": asdict(reached),
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in beacon.state_dict().items()}
         try:
