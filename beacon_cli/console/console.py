@@ -16,7 +16,6 @@ from beacon_cli.errors import OutputError
 from beacon_cli.events import (
     Condensed,
     Counting,
-    Evaluated,
     Event,
     IntervalDone,
     Note,
@@ -166,12 +165,12 @@ class Console:
 
     # For what still reports by generators.
 
-    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Evaluated | Trained]:
+    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Trained]:
         """Draw events as they come, passing on those that carry results."""
         try:
             for event in events:
                 self.draw(event)
-                if isinstance(event, Condensed | Evaluated | Trained):
+                if isinstance(event, Trained):
                     yield event
         finally:
             self._end_progress()

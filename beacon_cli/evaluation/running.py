@@ -1,4 +1,4 @@
-"""Evaluations: every method reads every sample; generators of events that print nothing."""
+"""Evaluations: every method reads every sample."""
 
 import hashlib
 import time
@@ -16,7 +16,7 @@ from beacon_cli.evaluation.samples import QuestionTask, Sample
 from beacon_cli.evaluation.sequences import Reading, continuation, read
 from beacon_cli.evaluation.sharing import Shared
 from beacon_cli.evaluation.streaming import Streaming
-from beacon_cli.events import Counting, Event
+from beacon_cli.events import Counting, Progress, silent
 
 Item = TypeVar("Item")
 
@@ -40,7 +40,9 @@ def make_methods(
     return [method for name in names for method in made[name]]
 
 
-def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Journal) -> Iterator[Event]:
+def answer_questions(
+    methods: Sequence[Method], task: QuestionTask, journal: Journal, progress: Progress = silent
+) -> None:
     """Measure every sample that `journal` does not hold yet.
 
     Methods that read a document alike are asked together, with the first of them.
@@ -48,7 +50,7 @@ def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Jou
     done = set(journal.done())
     for number, method in enumerate(methods):
         text, finished = f"{task.name}, {method.name}", sum(name == method.name for name, _ in done)
-        yield Counting(text, finished, task.count)
+        progress(Counting(text, finished, task.count))
         waiting = (sample for sample in task.samples() if (method.name, sample.key) not in done)
         shared = Shared(method)
         for (sample, prompt), following in _with_next((each, _prompt(method, each, task)) for each in waiting):
@@ -64,17 +66,21 @@ def answer_questions(methods: Sequence[Method], task: QuestionTask, journal: Jou
             journal.add(records)
             done.update((record.method, record.key) for record in records)
             finished += 1
-            yield Counting(text, finished, task.count)
+            progress(Counting(text, finished, task.count))
 
 
 def predict_texts(
-    methods: Sequence[Method], texts: Sequence[Text], lengths: Sequence[int], journal: Journal
-) -> Iterator[Event]:
+    methods: Sequence[Method],
+    texts: Sequence[Text],
+    lengths: Sequence[int],
+    journal: Journal,
+    progress: Progress = silent,
+) -> None:
     """Measure the losses of every text that `journal` does not hold yet."""
     done = set(journal.done())
     for method in methods:
         for number, text in enumerate(texts):
-            yield Counting(f"perplexity, {method.name}", number, len(texts))
+            progress(Counting(f"perplexity, {method.name}", number, len(texts)))
             if (method.name, text.name) in done:
                 continue
             began = time.perf_counter()
@@ -93,7 +99,7 @@ def predict_texts(
                     problem = "does not fit the context"
                     records.append(Record(method.name, text.name, {"length": end}, {}, problem, 1.0, {}))
             journal.add(records)
-        yield Counting(f"perplexity, {method.name}", len(texts), len(texts))
+        progress(Counting(f"perplexity, {method.name}", len(texts), len(texts)))
 
 
 def _prompt(method: Method, sample: Sample, task: QuestionTask) -> Prompt | str:

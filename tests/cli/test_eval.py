@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.console.console import Console
-from beacon_cli.events import Counting, Evaluated
 from tests.cli.runner import Result, assert_misused, assert_refused, run
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
@@ -129,12 +127,6 @@ def test_a_ratio_that_the_beacon_does_not_know() -> None:
 
 def test_a_window_larger_than_the_context() -> None:
     assert_misused(run("eval", "passkey", "--stream", "1024k"), "--stream", "8,192 positions")
-
-
-def test_the_table_begins_on_a_line_of_its_own() -> None:
-    console = Console()
-    events = [Counting("passkey, full", 1, 2), Evaluated([], [], {}, ())]
-    assert [console._progress for _ in console.run(events)] == [None]
 
 
 def test_without_matplotlib_all_but_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

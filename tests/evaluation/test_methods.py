@@ -19,7 +19,6 @@ from beacon_cli.evaluation.samples import QuestionTask, Sample
 from beacon_cli.evaluation.sequences import Reading, continuation, read
 from beacon_cli.evaluation.sharing import Shared
 from beacon_cli.evaluation.streaming import Stream
-from beacon_cli.events import Counting
 from tests.activation_beacon.tiny import VOCABULARY, random_ids
 from tests.evaluation.tiny_engine import FRAME, tiny_engine
 
@@ -95,7 +94,8 @@ def test_methods_that_read_alike_are_asked_together_and_answer_as_they_do_alone(
     def measured(*names: str) -> dict[tuple[str, str], tuple[str, object]]:
         journal = Journal(None, {})
         methods = make_methods(names, engine, FRAME, [2, 4], passages=0)
-        counts = [event for event in answer_questions(methods, task, journal) if isinstance(event, Counting)]
+        counts: list[Any] = []
+        answer_questions(methods, task, journal, counts.append)
         assert counts[-1].done == len(samples)
         assert len(journal.records) == len(set(journal.done())) == len(methods) * len(samples)
         return {(r.method, r.key): (r.problem or r.details["answer"], r.details.get("rows")) for r in journal.records}
