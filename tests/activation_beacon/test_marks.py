@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from activation_beacon import BeaconConfig, Planner, Reader, attach
-from activation_beacon.ratios import Adapt, Fixed, OncePerSequence, Sequence
+from activation_beacon.ratios import Adapt, Cycle, Fixed, OncePerSequence
 from tests.activation_beacon.tiny import random_beacon, random_ids, tiny_model
 
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
@@ -98,7 +98,7 @@ def test_a_mark_copies_no_memory() -> None:
 @pytest.mark.parametrize("kind", ["sequence", "adapt"])
 def test_ratios_are_drawn_again_as_before(kind: str) -> None:
     config = BeaconConfig(window=16, stride=16, ratios=(2, 4, 8))
-    chooser = Sequence((2, 4, 8)) if kind == "sequence" else OncePerSequence(Adapt(config, 10, 64))
+    chooser = Cycle((2, 4, 8)) if kind == "sequence" else OncePerSequence(Adapt(config, 10, 64))
     model = tiny_model()
     with attach(model, random_beacon(model, config)) as attached:
         reader = attached.reader(Planner(config, chooser))
