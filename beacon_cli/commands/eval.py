@@ -4,14 +4,16 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
-from beacon_cli.events import Evaluated
 from beacon_cli.settings import load_settings
+
+if TYPE_CHECKING:
+    from beacon_cli.evaluation.evaluating import Evaluated
 
 METHODS = ("full", "truncated", "streaming", "beacon", "ask")
 LONGEST = 4 << 20
@@ -129,9 +131,9 @@ def evaluate(
         out=out,
     )
     console = Console(quiet=quiet, as_json=as_json)
-    for result in console.run(evaluate(plan, chosen)):
-        if isinstance(result, Evaluated):
-            _show(console, result)
+    with console:
+        result = evaluate(plan, chosen, console.draw)
+    _show(console, result)
 
 
 def _check_files(task: Task, files: list[Path]) -> None:
@@ -149,7 +151,7 @@ def _numbers(text: str, flag: str, least: int, most: int | None = None) -> tuple
 
 
 def _number(text: str, flag: str, least: int, most: int | None = None) -> int:
-    """A whole number; `k` behind it means 1,024."""
+    """A whole number; `k` after it means 1,024."""
     found = re.fullmatch(r"(\d{1,9})(k?)", text.strip().lower())
     number = int(found[1]) * (1024 if found[2] else 1) if found else -1
     if number < least or (most is not None and number > most):
@@ -160,7 +162,7 @@ def _number(text: str, flag: str, least: int, most: int | None = None) -> int:
     return number
 
 
-def _show(console: Console, result: Evaluated) -> None:
+def _show(console: Console, result: "Evaluated") -> None:
     if console.as_json:
         console.print_json(result.results)
         return

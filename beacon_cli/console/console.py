@@ -25,7 +25,6 @@ from rich.text import Text
 from beacon_cli.events import (
     Condensed,
     Counting,
-    Evaluated,
     Event,
     IntervalDone,
     Note,
@@ -56,12 +55,12 @@ class Console:
         self._out = RichConsole(highlight=False, soft_wrap=True)
         self._progress: _ReadingProgress | _AmountProgress | _TrainingProgress | None = None
 
-    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Evaluated | Trained]:
+    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Trained]:
         """Draw events as they come, passing on those that carry results."""
         try:
             for event in events:
                 self.draw(event)
-                if isinstance(event, Condensed | Evaluated | Trained):
+                if isinstance(event, Condensed | Trained):
                     yield event
         finally:
             self._end_progress()
@@ -139,9 +138,6 @@ class Console:
         elif isinstance(event, PageRead | IntervalDone):
             if isinstance(self._progress, _ReadingProgress):
                 self._progress.update(event)
-        elif isinstance(event, Evaluated):
-            # Its table would begin on the line of the progress bar.
-            self._end_progress()
         elif isinstance(event, Condensed):
             self._end_progress()
             self.note(_condensed_line(event))

@@ -23,7 +23,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Block:
+class LossBlock:
     """The mean loss, in nats, of some tokens in a row.
 
     Attributes:
@@ -42,17 +42,17 @@ def edges(lengths: Sequence[int], longest: int) -> list[int]:
     return [0, *(length for length in sorted(set(lengths)) if length <= longest)]
 
 
-def blocks(method: Method, text: Text, lengths: Sequence[int]) -> Iterator[Block]:
+def blocks(method: Method, text: Text, lengths: Sequence[int]) -> Iterator[LossBlock]:
     """The losses of one text's tokens, `BLOCK` by `BLOCK`; only of buckets that the method reads to their end."""
     ends = edges(lengths, len(text.ids))
     scored = itertools.chain.from_iterable(part.tolist() for part in method.losses(text.ids[: ends[-1]]))
     for first, end in itertools.pairwise(ends):
-        found = list[Block]()
+        found = list[LossBlock]()
         for start in range(first, end, BLOCK):
             # Nothing predicts a text's first token.
             wanted = min(start + BLOCK, end) - max(start, 1)
             losses = list(itertools.islice(scored, wanted))
             if len(losses) < wanted:
                 return
-            found.append(Block(first, end, wanted, sum(losses) / wanted))
+            found.append(LossBlock(first, end, wanted, sum(losses) / wanted))
         yield from found
