@@ -227,11 +227,13 @@ class Memory:
 
     Attributes:
         documents: the figures of each document that was read.
+        rows: of memory that they take.
         seconds: spent on reading, by stage: "open", "load_model", "condense" or "load_cache".
     """
 
     def __init__(self, engine: Engine, placed: Placed, seconds: dict[str, float]) -> None:
         self.documents = tuple(document.summary for document in placed.documents)
+        self.rows = placed.rows  # now: what is asked later takes rows of its own
         self.seconds = dict(seconds)
         for document in self.documents:
             for stage, spent in document.seconds.items():
@@ -244,11 +246,6 @@ class Memory:
     def tokens(self) -> int:
         """Tokens of all documents."""
         return sum(document.tokens for document in self.documents)
-
-    @property
-    def rows(self) -> int:
-        """Rows of memory that they take."""
-        return self._placed.rows
 
     @property
     def ratio(self) -> int:

@@ -8,7 +8,7 @@ from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
 from beacon_cli.evaluation.beacon import BeaconMethod
 from beacon_cli.evaluation.methods import Method
-from beacon_cli.evaluation.perplexity import Text, blocks, edges
+from beacon_cli.evaluation.perplexity import Text, predict
 from beacon_cli.evaluation.records import Journal, Measurement
 from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 from beacon_cli.events import Counting, Progress, silent
@@ -58,7 +58,7 @@ def predict_texts(
         for number, text in enumerate(texts):
             progress(Counting(f"perplexity, {method.name}", number, len(texts)))
             if (method.name, text.name) not in done:
-                journal.add(_predicted(method, text, lengths))
+                journal.add(predict(method, text, lengths))
         progress(Counting(f"perplexity, {method.name}", len(texts), len(texts)))
 
 
@@ -81,19 +81,3 @@ def _asked(method: Method, task: QuestionTask, sample: EvalSample) -> Measuremen
     }
     scores = {name: metric(reply.text, sample.answers) for name, metric in task.metrics.items()}
     return Measurement(method.name, sample.key, sample.group, scores, None, 1.0, details)
-
-
-def _predicted(method: Method, text: Text, lengths: Sequence[int]) -> list[Measurement]:
-    began = time.perf_counter()
-    found = list(blocks(method, text, lengths))
-    details = {"seconds": round(time.perf_counter() - began, 3), "text_sha256": text.sha256}
-    measured = [
-        Measurement(
-            method.name, text.name, {"length": block.end, "from": block.first}, {"loss": block.loss}, None,
-            block.tokens, details,
-        )
-        for block in found
-    ]  # fmt: skip
-    read_to, problem = found[-1].end if found else 0, "does not fit the context"
-    unread = [end for end in edges(lengths, len(text.ids))[1:] if end > read_to]
-    return measured + [Measurement(method.name, text.name, {"length": end}, {}, problem, 1.0, {}) for end in unread]

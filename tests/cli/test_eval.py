@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beacon_cli.console.console import Console
-from beacon_cli.events import Counting, Evaluated
+from beacon_cli.events import Counting
 from tests.cli.runner import Result, assert_refused, run
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
@@ -33,7 +33,7 @@ def test_a_needle_among_methods(story: Path, tmp_path: Path) -> None:
     assert len(found["samples"]) == 12
     assert {sample["group"]["depth"] for sample in found["samples"]} == {0, 1}
     sample = found["samples"][0]
-    assert len(sample["details"]["prompt_sha256"]) == 64
+    assert len(sample["details"]["text_sha256"]) == 64
     assert found["versions"]["torch"]
     assert found["command"].startswith("beacon eval needle")
     # What is read in full is read alike by all that read in full.
@@ -132,9 +132,10 @@ def test_a_window_larger_than_the_context() -> None:
 
 
 def test_the_table_begins_on_a_line_of_its_own() -> None:
-    console = Console()
-    events = [Counting("passkey, full", 1, 2), Evaluated([], [], {}, ())]
-    assert [console._progress for _ in console.run(events)] == [None]
+    with Console() as console:
+        console.draw(Counting("passkey, full", 1, 2))
+        assert console._progress is not None
+    assert console._progress is None
 
 
 def test_without_matplotlib_all_but_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
