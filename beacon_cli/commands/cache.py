@@ -28,10 +28,6 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
     "pages": lambda summary: -summary.manifest.subject.document.page_count if summary.manifest else 0,
     "model": lambda summary: summary.manifest.subject.models.base if summary.manifest else "",
 }
-<<<<<<< HEAD
-# What a list on a narrow terminal goes without, the last of them first; `show` has all of it.
-SPARE = ("ratio", "size", "state", "beacon", "model", "last used", "pages", "tokens", "bits")
-=======
 # What a list on a narrow terminal goes without is in `show`.
 COLUMNS = (
     Column("key", keep=True),
@@ -46,7 +42,6 @@ COLUMNS = (
     Column("last used", drop=6),
     Column("state", drop=3, least=10),
 )
->>>>>>> refs/heads/cache
 
 
 @app.command("build")
@@ -101,15 +96,7 @@ def list_caches(
     if not summaries:
         console.note(EMPTY)
         return
-<<<<<<< HEAD
-    titles = ("key", "document", "pages", "tokens", "ratio", "bits", "model", "beacon", "size", "last used", "state")
-    columns = [
-        Column(title, keep=title == "key", drop=SPARE.index(title) + 1 if title in SPARE else 0) for title in titles
-    ]
-    console.print_table(columns, _table(summaries))
-=======
     console.print_table(COLUMNS, _table(summaries))
->>>>>>> refs/heads/cache
 
 
 @app.command("show")
