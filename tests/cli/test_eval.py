@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import Result, assert_misused, assert_refused, run
+from tests.scripted import UNPROMPTED
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
 
@@ -80,7 +81,7 @@ def test_perplexity(story: Path) -> None:
 
 def test_questions(tmp_path: Path) -> None:
     path = tmp_path / "asked.jsonl"
-    row = {"document": STORY * 3, "question": "Who is the keeper of the Morvane lighthouse?", "answers": ["Edda Voss"]}
+    row = {"document": STORY * 3, "question": "Who is the keeper of the Morvane lighthouse?", "answers": [UNPROMPTED]}
     path.write_text(json.dumps(row) + "\n")
     found = run("eval", "qa", str(path), "--methods", "full,ask", "--json").json
     assert {(row["method"], row["metric"], row["value"]) for row in found["rows"]} >= {("full", "exact", 1.0)}
