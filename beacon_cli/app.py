@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from beacon_cli import __version__
 from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
-from beacon_cli.console.console import Console
+from beacon_cli.console.console import Console, InterruptedByUserError
 from beacon_cli.errors import BeaconError, SettingsError
 from beacon_cli.settings import unknown_variables
+from beacon_cli.version import __version__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -24,11 +24,7 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise InterruptedByUserError from None
-
-
-class InterruptedByUserError(Exception):
-    """Ctrl-C."""
+            raise InterruptedByUserError("interrupted") from None
 
 
 app = typer.Typer(
@@ -71,8 +67,8 @@ def main() -> None:
     """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
     try:
         app(prog_name="beacon")
-    except InterruptedByUserError:
-        Console().error("interrupted; what is done already is kept, and the same command goes on from there")
+    except InterruptedByUserError as error:
+        Console().error(str(error))
         sys.exit(INTERRUPTED)
     except BeaconError as error:
         if os.environ.get("BEACON_DEBUG") == "1":

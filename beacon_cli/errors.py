@@ -10,13 +10,19 @@ __all__ = [
     "DocumentError",
     "EvaluationError",
     "ModelError",
+    "OutputError",
     "SettingsError",
+    "TooLongError",
     "TrainingError",
 ]
 
 
 class DocumentError(BeaconError):
     """A document that cannot be read: missing, empty, encrypted, damaged, without text."""
+
+
+class TooLongError(DocumentError):
+    """A text, or several together, that the model cannot hold with a question and its answer."""
 
 
 class CacheError(BeaconError):
@@ -37,3 +43,7 @@ class TrainingError(BeaconError):
 
 class EvaluationError(BeaconError):
     """An evaluation whose questions or texts cannot be used, or whose results cannot be kept."""
+
+
+class OutputError(BeaconError):
+    """Standard output that takes no more."""

@@ -32,7 +32,7 @@ def build(folder: Path, rows: int) -> Entry:
     with entry.builder(subject) as builder:
         for index in range(rows // INTERVAL):
             keys, values = torch.randn(2, LAYERS, HEADS, INTERVAL, CHANNELS).bfloat16()
-            builder.add([index] * 1024, 8, keys, values)
+            builder.add([index] * 1024, 8, Activations(keys, values))
         builder.finish((), ())
     return entry
 
@@ -54,7 +54,7 @@ def place(entry: Entry) -> None:
     frequencies = 1.0 / 500_000 ** (torch.arange(0, CHANNELS, 2) / CHANNELS)
     memory = SequenceMemory(LAYERS, Rotary(frequencies, 1.0))
     for rows in entry.open():
-        memory.append(Activations(rows.keys, rows.values))
+        memory.append(rows)
 
 
 def seconds(work: Callable[[Entry], None], entry: Entry, cold: bool) -> float:

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 import beacon_pocket
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.checkpoints.local.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
 
 SETTINGS = {
     "architectures": ["Qwen2ForCausalLM"],

@@ -1,13 +1,12 @@
 """A loaded model: the 4-bit LLM with its beacon installed."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
@@ -20,6 +19,8 @@ from beacon_cli.settings import Device as Device
 
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
 WEIGHTS_SHARE = 0.7
+# Of this process, as it sees it (version 2).
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,8 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
             trust_remote_code=False,
             use_safetensors=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        # The libraries below raise all of these for damaged or unsuitable checkpoints.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # configuration classes and model code raise anything for values that cannot be used
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"the model in {folder} cannot be loaded ({reason}): download or convert it again") from error
     return model
 
@@ -188,13 +188,9 @@ def _elements(parameter: Any) -> int:
 
 def free_memory() -> int:
     """Bytes of main memory that are available, within the limits of the control group this process is in."""
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                available = int(line.split()[1]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    available = int(psutil.virtual_memory().available)
+    # What psutil knows is the machine's; a container may have less.
+    limit, used = CONTROL_GROUP / "memory.max", CONTROL_GROUP / "memory.current"
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
         available = min(available, int(text) - int(used.read_text()))
     return max(available, 0)

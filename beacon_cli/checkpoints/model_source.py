@@ -10,12 +10,13 @@ from activation_beacon.checkpoint import BeaconInfo, read_info
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.checkpoints.convert.merged import check_if_merged
-from beacon_cli.checkpoints.converted import converted, obtain
-from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model
+from beacon_cli.checkpoints.hub.repository import resolve_model
+from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
-from beacon_cli.checkpoints.local.folders import Lease
-from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.local.lease import Lease
+from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_folder, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
@@ -177,7 +178,7 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
     local = local_folder(model)
     if local and not is_merged(local):
         return local
-    if ready := converted(model):
+    if ready := find_converted(model):
         return ready
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
     if not is_merged(folder):

@@ -46,4 +46,4 @@ def ask(
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     how = options.HowToRead(pages, password, not no_cache, refresh)
-    answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json))
+    answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))

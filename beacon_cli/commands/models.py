@@ -24,9 +24,9 @@ RemoveDownload = Annotated[
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
     """List the models that are known and those on this disk."""
-    from beacon_cli.checkpoints.inventory import models  # noqa: PLC0415 (takes time that `--help` can do without)
+    from beacon_cli.checkpoints.inventory import known_models  # noqa: PLC0415 (takes time that `--help` can do without)
 
-    console, found = Console(), models()
+    console, found = Console(), known_models()
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
@@ -37,9 +37,9 @@ def list_models(as_json: options.Json = False) -> None:
 @app.command("show")
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
-    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
 
-    entry = _entry(find(name))
+    entry = _entry(known_model(name))
     if not as_json:
         sizes = ("size", "download", "to_fetch")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
@@ -58,7 +58,8 @@ def pull(
 
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
-    from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub.repository import resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_folder  # noqa: PLC0415 (as above)
 
     if local_folder(name):
         raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
@@ -68,9 +69,8 @@ def pull(
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
         from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
 
-        console = Console(quiet=quiet)
-        with console.drawing() as progress:
-            folder = resolve_model(name, kind="model", check=check_if_merged, progress=progress)
+        with Console(quiet=quiet) as console:
+            folder = resolve_model(name, kind="model", check=check_if_merged, progress=console.draw)
         console.print_line(str(folder))
         return
     _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
@@ -98,11 +98,11 @@ def remove(
     quiet: options.Quiet = False,
 ) -> None:
     """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
-    from beacon_cli.checkpoints.converted import remove, remove_download  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.hub.repository import repository_of  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.converted import remove  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.hub_cache import remove_download, repository_of  # noqa: PLC0415 (as above)
 
-    console, model = Console(quiet=quiet), find(name)
+    console, model = Console(quiet=quiet), known_model(name)
     if model.state == "embedded":
         raise ModelError(f"{name} is a part of this tool and cannot be removed")
     if not model.folder and not (download and model.download):
@@ -117,18 +117,19 @@ def remove(
 
 
 def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
-    from beacon_cli.checkpoints import converted  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.hub.repository import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local import hub_cache  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
     bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
-    with console.drawing() as progress:
-        folder = converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=progress)
+    with console:
+        folder = obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=console.draw)
     if remove_download and local_folder(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:
-        converted.remove_download(source)
+        hub_cache.remove_download(source)
     console.print_line(str(folder))
 
 

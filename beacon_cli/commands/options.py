@@ -16,6 +16,8 @@ CONDENSING = (*LOADING, "ratio", "cache_bits")
 ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "cache_bits")
 # What `flags` hands to a command: the text of each flag that was given, by the setting's name. See `load_settings`.
 Flags = Mapping[str, Any]
+# What Ctrl-C leaves of a document that goes into the cache.
+KEPT = "what is condensed is kept, and the same command goes on from there"
 
 
 def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -123,3 +125,8 @@ class HowToRead:
     password: str | None
     cache: bool = True
     refresh: bool = False
+
+    @property
+    def kept(self) -> str:
+        """What Ctrl-C leaves, see `Console`."""
+        return KEPT if self.cache and not self.refresh else ""

@@ -45,9 +45,9 @@ def train(
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
-    console = Console(quiet=quiet, as_json=as_json)
-    with console.drawing() as draw:
-        result = train(settings, out, fresh=fresh, progress=draw)
+    kept = f"the last step is kept, and the same command{' without --fresh' * fresh} goes on from there"
+    with Console(quiet=quiet, as_json=as_json, kept=kept) as console:
+        result = train(settings, out, fresh=fresh, progress=console.draw)
     if as_json:
         console.print_json(_as_json(result))
     else:

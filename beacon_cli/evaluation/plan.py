@@ -30,11 +30,11 @@ def read_percent(text: str) -> float:
     """Per cent, as a part of 1.
 
     Raises:
-        ValueError: for anything else.
+        SettingsError: for anything else.
     """
-    if not 0 <= (percent := int(text)) <= 100:
-        raise ValueError
-    return percent / 100
+    if not re.fullmatch(r"\s*(100|\d\d?)\s*", text):
+        raise SettingsError(f"{text!r} is no percentage; write whole numbers from 0 to 100, like 0,50,100")
+    return int(text) / 100
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ class Plan(Checked):
         "needle: where it is hidden, in per cent of the text.",
         shown="0,25,50,75,100",
         read=read_percent,
-        like="0,50,100",
     )
     samples: int | None = setting(
         None,

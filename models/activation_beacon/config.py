@@ -57,7 +57,7 @@ class BeaconConfig:
         for name in ("attend_prev", "attend_memory"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"beacon setting {name} is {getattr(self, name)!r}; it must be true or false")
-        if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(self.ratio_mix):
+        if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(str(self.ratio_mix)):
             raise ConfigError(
                 f"beacon setting ratio_mix is {self.ratio_mix!r}; known: {', '.join(RATIO_MIXES)}, adapt-N"
             )

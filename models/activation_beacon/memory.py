@@ -24,6 +24,10 @@ class Activations:
     keys: Tensor
     values: Tensor
 
+    def part(self, first: int, end: int | None) -> "Activations":
+        """Rows `first` to `end`, as views."""
+        return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
+
     @property
     def counts(self) -> Tensor:
         """(layers, kv_heads) how many rows each head has; all have the same today."""
@@ -143,6 +147,10 @@ class SequenceMemory(Cache):
     def size(self) -> int:
         """Rows that hold something; equally, the positions that they take."""
         return len(self.positions)
+
+    def part(self, first: int, end: int | None) -> "Activations":
+        """Rows `first` to `end`, as views."""
+        return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
 
     @property
     def counts(self) -> Tensor:

@@ -27,6 +27,17 @@ class Step:
     hidden: Tensor
     condensed: Activations | None
 
+    @property
+    def sink(self) -> Activations | None:
+        """The sink's part of what became memory: there is one only with the first interval."""
+        rows = len(self.plan.sink)
+        return self.condensed.part(0, rows) if self.condensed is not None and rows else None
+
+    @property
+    def interval(self) -> Activations | None:
+        """What became memory, without the sink."""
+        return self.condensed.part(len(self.plan.sink), None) if self.condensed is not None else None
+
 
 @dataclass(frozen=True)
 class Mark:

@@ -18,12 +18,14 @@ from safetensors.torch import load_file, safe_open, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from activation_beacon.rotary import AuthorsYarnRotary
-from beacon_cli.checkpoints import converted, engine
+from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.convert import conversion
-from beacon_cli.checkpoints.local.folders import Lease
+from beacon_cli.checkpoints.convert.tensor_files import read_header
+from beacon_cli.checkpoints.local.converted import find_converted, remove
+from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.local.tensor_files import read_header
 from beacon_cli.checkpoints.model_source import locate_model
+from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.events import Event, Note, Transfer
 from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
@@ -34,7 +36,7 @@ FIRST, SECOND = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2)
 
 
 def convert(source: Path, cache: Path, bits: int | None = None, target: Path | None = None) -> Path:
-    return converted.obtain(str(source), beacon_bits=bits, cache=cache, target=target)
+    return obtain(str(source), beacon_bits=bits, cache=cache, target=target)
 
 
 def read(folder: Path, cache: Path, bits: int | None = None) -> torch.Tensor:
@@ -216,7 +218,7 @@ def test_two_at_once_convert_once(source: Path, cache_dir: Path) -> None:
         waiting.set()
 
     def second() -> None:
-        made.append(converted.obtain(str(source), beacon_bits=None, cache=cache_dir, progress=note))
+        made.append(obtain(str(source), beacon_bits=None, cache=cache_dir, progress=note))
 
     thread = threading.Thread(target=second)
 
@@ -225,10 +227,10 @@ def test_two_at_once_convert_once(source: Path, cache_dir: Path) -> None:
             thread.start()
             assert waiting.wait(60)
 
-    converted.obtain(str(source), beacon_bits=None, cache=cache_dir, progress=converting)
+    obtain(str(source), beacon_bits=None, cache=cache_dir, progress=converting)
     thread.join()
     assert [type(note) for note in notes] == [Note]
-    assert made == [converted.converted(str(source))]
+    assert made == [find_converted(str(source))]
 
 
 def test_an_interrupted_conversion_leaves_nothing(source: Path, cache_dir: Path, models_dir: Path) -> None:
@@ -240,7 +242,7 @@ def test_an_interrupted_conversion_leaves_nothing(source: Path, cache_dir: Path,
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            converted.obtain(str(source), beacon_bits=None, cache=cache_dir, progress=interrupt)
+            obtain(str(source), beacon_bits=None, cache=cache_dir, progress=interrupt)
         assert not models_dir.exists() or list(models_dir.iterdir()) == []
 
 
@@ -250,17 +252,17 @@ def test_a_killed_conversion_is_cleaned_up_by_the_next(
     kill = """
 import itertools, os, signal, sys
 from pathlib import Path
-from beacon_cli.checkpoints import converted
+from beacon_cli.checkpoints.obtain import obtain
 events = itertools.count()
 def kill(event):
     if next(events) == 20:
         os.kill(os.getpid(), signal.SIGKILL)
-converted.obtain(sys.argv[1], beacon_bits=None, cache=Path(sys.argv[2]), progress=kill)
+obtain(sys.argv[1], beacon_bits=None, cache=Path(sys.argv[2]), progress=kill)
 """
     done = subprocess.run([sys.executable, "-c", kill, str(source), str(cache_dir)], check=False)
     assert done.returncode == -signal.SIGKILL
     (left,) = models_dir.iterdir()
-    assert converted.converted(str(source)) is None
+    assert find_converted(str(source)) is None
     other = checkpoint(V1).write(tmp_path / "other")
     convert(other, cache_dir)
     assert not left.exists()
@@ -274,10 +276,10 @@ def test_one_in_use_is_neither_replaced_nor_removed(source: Path, cache_dir: Pat
     with pytest.raises(ModelError, match="in use"):
         convert(source, cache_dir, bits=4)
     with pytest.raises(ModelError, match="in use"):
-        converted.remove(folder, cache_dir)
+        remove(folder, cache_dir)
     assert read_record(folder).beacon_bits == 16
     lease.release()
-    converted.remove(folder, cache_dir)
+    remove(folder, cache_dir)
     assert not folder.exists()
 
 
@@ -293,13 +295,13 @@ def test_who_waits_for_a_new_conversion_leases_what_comes_of_it(
         fcntl.flock(descriptor, kind)
 
     with monkeypatch.context() as patched:
-        patched.setattr("beacon_cli.checkpoints.local.folders.flock", wait)
+        patched.setattr("beacon_cli.checkpoints.local.lease.flock", wait)
         lease = Lease(folder)
     with pytest.raises(ModelError, match="in use"):
-        converted.remove(folder, cache_dir)
+        remove(folder, cache_dir)
     assert read_record(folder).beacon_bits == 4
     lease.release()
-    converted.remove(folder, cache_dir)
+    remove(folder, cache_dir)
 
 
 def test_other_things_are_not_overwritten(source: Path, tmp_path: Path, cache_dir: Path) -> None:

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.checkpoints.hub.repository import local_folder
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.local.model_folder import check_model_folder
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_folder
 from beacon_cli.errors import ModelError
 from tests.hub_server import HubServer, Repository
 

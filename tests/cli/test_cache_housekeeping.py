@@ -81,6 +81,14 @@ def test_damage_is_found_refused_and_repaired(built: Path, book: Path, cache_dir
     assert run("ask", str(book), *QUESTION, "--ratio", "4").code == 0
 
 
+def test_a_malformed_manifest_of_another_ratio_stops_no_question(book: Path) -> None:
+    (built,) = run("cache", "build", str(book), "--ratio", "16", "--json").json
+    (Path(built["cache_path"]) / "manifest.json").write_text("{")
+    answer = run("ask", str(book), *QUESTION).json
+    assert answer["ratio"] != 16
+    assert_refused(run("ask", str(book), *QUESTION, "--ratio", "16"), "malformed")
+
+
 def test_only_damaged_intervals_are_condensed_again(built: Path) -> None:
     shards = sorted(built.glob("*.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in shards}
@@ -312,7 +320,7 @@ def test_fewer_bits_are_another_smaller_cache(
     assert answer["tokens_condensed"] == 0
     assert "Edda Voss" in answer["answer"]
     assert {report["deviation"] for report in verify("--deep")[1]} == {0}
-    # What was loaded and what is condensed behind it are what they are in a build that nothing interrupted.
+    # What was loaded and what is condensed after it are what they are in a build that nothing interrupted.
     (folder,) = (path for path in cache_dir.glob("documents/*") if path != built)
     shards = sorted(folder.glob("*.safetensors"))
     whole = shards[-1].read_bytes()

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+import beacon_pocket
 from beacon_cli.checkpoints.catalogue import released
 from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 from tests.cli.conftest import story
@@ -335,6 +338,12 @@ def test_a_damaged_model_is_listed_and_can_be_removed(tmp_path: Path, models_dir
 def test_the_embedded_model_stays() -> None:
     assert_refused(run("models", "rm", "beacon-pocket"), "cannot be removed")
     shown = run("models", "show", "beacon-pocket").out
+    # Counted in the model itself, 4-bit weights unpacked.
+    config = AutoConfig.from_pretrained(beacon_pocket.FOLDER)
+    del config.quantization_config
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert f"base: own, {model.num_parameters() / 1e6:.1f} million parameters" in shown
     assert "state: embedded" in shown
     assert "window: 128" in shown
 

@@ -21,11 +21,11 @@ from transformers import BitsAndBytesConfig
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize
 from beacon_cli.checkpoints.convert.merged import Merged
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
+from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint, remember_hashes
-from beacon_cli.checkpoints.local.folders import clean_up, leftovers
 from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, SINGLE, companions
 from beacon_cli.checkpoints.local.record import Record, write_record
-from beacon_cli.checkpoints.local.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Progress, Transfer, silent

@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 from activation_beacon.authors import authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
+from beacon_cli.checkpoints.convert.tensor_files import StoredTensor, read_header
 from beacon_cli.checkpoints.local.model_folder import (
     INDEX,
     SINGLE,
@@ -25,7 +26,6 @@ from beacon_cli.checkpoints.local.model_folder import (
     read_index,
     read_settings,
 )
-from beacon_cli.checkpoints.local.tensor_files import StoredTensor, read_header
 from beacon_cli.errors import BeaconError, CheckpointError, ConfigError, ModelError
 from beacon_cli.quantities import counted
 

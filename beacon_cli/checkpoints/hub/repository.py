@@ -1,9 +1,8 @@
-"""Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub."""
+"""Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub, which is fetched."""
 
 import errno
 import hashlib
 import logging
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.checkpoints.hub.download import download
-from beacon_cli.checkpoints.local.model_folder import COMPANIONS, CONFIG, INDEX, Kind, check_names, companions
+from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256
+from beacon_cli.checkpoints.local.model_folder import (
+    COMPANIONS,
+    CONFIG,
+    INDEX,
+    Kind,
+    check_names,
+    companions,
+    local_folder,
+)
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Progress, Stage, Transfer, silent
 
@@ -25,26 +33,7 @@ _TENSORS: dict[Kind, re.Pattern[str]] = {
     "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
     "beacon": re.compile(r"beacon\.safetensors"),
 }
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 Check = Callable[[Path], None]
-
-
-def local_folder(name: str, kind: Kind = "model") -> Path | None:
-    """The folder on this disk that `name` is; None if it is a hub id, `owner/name` or `owner/name@revision`.
-
-    Raises:
-        ModelError: if it is neither.
-    """
-    folder = os.path.expanduser(name)
-    if os.path.isdir(folder):
-        return Path(folder)
-    repository, at, revision = name.partition("@")
-    if name.startswith((".", "/", "~")) or repository.count(os.sep) > 1 or os.path.exists(folder):
-        raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
-    if not _HUB_ID.fullmatch(repository) or (at and not revision):
-        raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
-    return None
 
 
 def resolve_model(
@@ -80,40 +69,8 @@ def resolve_model(
         raise ModelError(f"{name}: {reason}") from error
 
 
-def expected_sha256(path: Path) -> str | None:
-    """The checksum under which the hub's cache keeps a large file; None for a file that is not from there."""
-    if not path.is_symlink():
-        return None
-    blob = Path(os.readlink(path))
-    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else None
-
-
-def discard(path: Path) -> None:
-    """Delete a file from the hub's cache: its name in a snapshot, and its content."""
-    content = path.resolve()
-    path.unlink(missing_ok=True)
-    content.unlink(missing_ok=True)
-
-
-def repository_of(name: str) -> str:
-    """The repository of a hub id, without the revision."""
-    return name.partition("@")[0]
-
-
-def hub_cache() -> Path:
-    """The hub's cache."""
-    from huggingface_hub import constants  # noqa: PLC0415 (takes time that no other command should pay for)
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def cached_repository(repository: str) -> Path:
-    """Where the hub's cache keeps what it has of a repository, whether or not it has any of it."""
-    return hub_cache() / f"models--{repository.replace('/', '--')}"
-
-
 def _fetch(repository: str, revision: str | None, kind: Kind, check: Check, progress: Progress, offline: bool) -> Path:
-    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (as above)
+    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (takes time that no other command should pay for)
     from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (as above)
 
     progress(Stage(f"looking for {repository}"))
@@ -168,7 +125,7 @@ def _fetch_file(repository: str, folder: Path, path: str, arrived: Callable[[int
     etag, size = metadata.etag or "", metadata.size
     blobs = folder.parent.parent / "blobs"
     if size is not None and re.fullmatch(r"[\w-]+", etag):
-        sha256 = etag if _SHA256.fullmatch(etag) else None
+        sha256 = etag if SHA256.fullmatch(etag) else None
         download(url, blobs / etag, name=f"{repository}/{path}", size=size, sha256=sha256, arrived=arrived)
     # Finds the file among the blobs, and gives it its name.
     with _quiet_library():

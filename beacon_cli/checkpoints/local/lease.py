@@ -1,8 +1,6 @@
-"""The folder of a converted model: who may use it, replace it, or clean up beside it."""
+"""Who may use a converted model, and who may replace or remove it."""
 
-import fcntl
 import os
-import shutil
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +9,6 @@ from pathlib import Path
 from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.durable.locks import flock
 from beacon_cli.errors import ModelError
-
-UNFINISHED, REPLACED = ".partial", ".replaced"
-
-
-def leftovers(target: Path) -> tuple[Path, Path]:
-    """Where `target` is written before it is whole, and where it goes before it is deleted."""
-    return target.with_name(f".{target.name}{UNFINISHED}"), target.with_name(f".{target.name}{REPLACED}")
-
-
-def clean_up(target: Path) -> None:
-    """Delete what a conversion to `target` that was killed has left; a model that it had taken away is put back."""
-    unfinished, replaced = leftovers(target)
-    if replaced.exists() and not target.exists():
-        replaced.rename(target)
-    for folder in (unfinished, replaced):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Lease:
@@ -60,7 +42,7 @@ def unused(folder: Path) -> Iterator[None]:
         raise ModelError(f"{folder} cannot be changed ({error.strerror}): check its permissions") from error
     try:
         try:
-            flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(descriptor, alone=True)
         except BlockingIOError:
             raise ModelError(f"{folder} is in use by another process; wait until that is done, or stop it") from None
         yield
@@ -73,7 +55,7 @@ def _share(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            flock(descriptor, fcntl.LOCK_SH)
+            flock(descriptor, alone=False)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except BaseException:

@@ -1,4 +1,4 @@
-"""What writers that were stopped have left in a cache's folder: what of it counts, and what goes."""
+"""What stopped writers have left in a cache's folder: what of it counts, and what goes."""
 
 from pathlib import Path
 
