@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beacon_cli.documents.content import Kind
 from beacon_cli.documents.document import Document
-from beacon_cli.documents.magic import looks_like
+from beacon_cli.documents.magic import OLE, looks_like
 from beacon_cli.documents.raw import RawFile, in_memory, open_raw
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
@@ -22,6 +22,9 @@ _KINDS: dict[str, Kind] = {
     ".xhtml": "html",
     ".epub": "epub",
     ".docx": "docx",
+    ".docm": "docx",
+    ".dotx": "docx",
+    ".dotm": "docx",
     "": "text",
 }
 # What a folder's documents end in.
@@ -68,7 +71,13 @@ def _kind(raw: RawFile) -> Kind:
     kind = _KINDS.get(suffix)
     if kind is None:
         raise raw.error(f"{suffix} is not supported, only {SUPPORTED}: convert it, or pipe its text into `-`")
+    seen = looks_like(raw.head)
     if kind == "pdf" and b"%PDF-" not in raw.head[:_PDF_HEADER_WITHIN]:
-        seen = looks_like(raw.head)
         raise raw.error(f"is called a PDF but {f'is {seen}' if seen else 'is none'}: download it again")
+    if kind == "docx" and raw.head.startswith(OLE):
+        raise raw.error("is an old Word file or has a password: save it in Word or LibreOffice as .docx, without one")
+    if kind in ("epub", "docx") and not raw.head.startswith(b"PK"):
+        raise raw.error(f"is called {suffix} but is {seen or 'none'}: give it the suffix of what it is")
+    if kind in ("text", "markdown", "html") and b"\0" in raw.head and seen:
+        raise raw.error(f"is not text but {seen}: give it the suffix of what it is, if beacon reads that")
     return kind
