@@ -7,7 +7,7 @@ from activation_beacon import attach
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.checkpoints.tokenizer.frame import Frame
-from beacon_cli.checkpoints.tokenizer.stream_decoder import TextStream
+from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.library import Model
 from tests.activation_beacon.tiny import CONFIG, VOCABULARY, random_beacon, tiny_model
 
@@ -27,8 +27,8 @@ class Letters:
     def decode(self, ids: list[int]) -> str:
         return "".join("\n" if token == 95 else "?" if token == VOCABULARY - 1 else chr(token + 32) for token in ids)
 
-    def stream_decoder(self) -> TextStream:
-        return TextStream(cast(Any, self.decode))
+    def stream_decoder(self) -> StreamDecoder:
+        return StreamDecoder(cast(Any, self.decode))
 
 
 class Info:
