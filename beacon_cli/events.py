@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -100,23 +99,7 @@ class Condensed:
     from_cache: bool = False
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation is complete.
-
-    Attributes:
-        columns, rows: its table.
-        results: everything, for machines.
-        paths: of the files that were written.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    results: dict[str, Any]
-    paths: tuple[str, ...]
-
-
-Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed | Evaluated
+Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed
 # What long work reports to, while it goes on.
 Progress = Callable[[Event], object]
 

@@ -77,8 +77,7 @@ def main() -> None:
         task = qa(engine.source.tokenizer, options.questions, options.samples, seed=0)
         methods = make_methods(["full", "beacon", "ask"], engine, frame, ratios, passages=2)
         journal = Journal(None, {})
-        for _event in answer_questions(methods, task, journal):
-            pass
+        answer_questions(methods, task, journal)
         read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
         records = [record for record in journal.records if record.key in read]
         samples = {sample.key: sample for sample in task.samples() if sample.key in read}

@@ -3,15 +3,17 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.evaluation.plan import Plan, load_plan
-from beacon_cli.events import Evaluated
 from beacon_cli.settings import Settings, declared, load_settings
+
+if TYPE_CHECKING:
+    from beacon_cli.evaluation.evaluating import Evaluated
 
 _FLAGS = [name for name, each in declared(Plan).items() if each.option]
 
@@ -51,12 +53,11 @@ def evaluate(
 
     kept = f"what is measured is kept in {out}, and the same command goes on from there" if out else ""
     with Console(quiet=quiet, as_json=as_json, kept=kept) as console:
-        for result in console.run(evaluate(plan, chosen)):
-            if isinstance(result, Evaluated):
-                _show(console, result)
+        result = evaluate(plan, chosen, console.draw)
+    _show(console, result)
 
 
-def _show(console: Console, result: Evaluated) -> None:
+def _show(console: Console, result: "Evaluated") -> None:
     if console.as_json:
         console.print_json(result.results)
         return

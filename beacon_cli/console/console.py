@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +16,6 @@ from beacon_cli.errors import OutputError
 from beacon_cli.events import (
     Condensed,
     Counting,
-    Evaluated,
     Event,
     IntervalDone,
     Note,
@@ -25,7 +24,7 @@ from beacon_cli.events import (
     Stage,
     Transfer,
 )
-from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
+from beacon_cli.training.events import Saved, TrainingBegun, TrainingEvent, TrainStep, Validated
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
@@ -90,8 +89,7 @@ class Console:
                 self.note(_condensed_line(event))
             case TrainingBegun():
                 self.note(_training_line(event))
-                if event.step < event.steps:
-                    self._progress = TrainingBar(self._err, event)
+                self._progress = TrainingBar(self._err, event)
 
     def _end_progress(self) -> None:
         if self._progress is not None:
@@ -164,18 +162,6 @@ class Console:
                 raise
             raise OutputError(f"the output cannot be written ({error.strerror}); send it to another place") from None
 
-    # For what still reports by generators.
-
-    def run(self, events: Iterable[Event | TrainingEvent]) -> Iterator[Condensed | Evaluated | Trained]:
-        """Draw events as they come, passing on those that carry results."""
-        try:
-            for event in events:
-                self.draw(event)
-                if isinstance(event, Condensed | Evaluated | Trained):
-                    yield event
-        finally:
-            self._end_progress()
-
 
 def _condensed_line(event: Condensed) -> str:
     name, tokens = event.name, f"{event.tokens:,} tokens"
@@ -190,10 +176,6 @@ def _condensed_line(event: Condensed) -> str:
 
 
 def _training_line(event: TrainingBegun) -> str:
-    how = f"{event.steps:,} steps"
-    if event.step >= event.steps:
-        how += ", all of them done before"
-    elif event.step:
-        how += f", going on after step {event.step:,}"
+    how = f"{event.steps:,} steps" + (f", going on after step {event.step:,}" if event.step else "")
     learned = f"{event.parameters:,} parameters on {event.texts:,} texts of {event.tokens:,} tokens"
     return f"{event.name}: training {learned}, {how}"

@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,6 +18,8 @@ from beacon_cli.training.events import Saved, TrainingBegun, TrainStep, Validate
 
 # Seconds between two lines off a terminal.
 EVERY = 10.0
+# Seconds whose speed tells how long the rest takes.
+LATELY = 20.0
 _LONGEST_BAR, _SHORTEST_BAR = 30, 8
 _GAP = "  "
 
@@ -83,6 +86,22 @@ def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: 
     return line
 
 
+class Speed:
+    """How much is done in a second, lately: what is to come goes on like that."""
+
+    def __init__(self, done: float) -> None:
+        self._marks = deque([(time.monotonic(), done)])
+
+    def at(self, done: float) -> float:
+        """The speed, now that so much is done; 0 if nothing was since the beginning."""
+        now = time.monotonic()
+        self._marks.append((now, done))
+        while len(self._marks) > 2 and now - self._marks[1][0] > LATELY:
+            self._marks.popleft()
+        then, before = self._marks[0]
+        return max(done - before, 0.0) / max(now - then, 1e-3)
+
+
 class ReadingBar:
     """Tokens condensed of all, the page that they are on, tokens/s, time left. `Reading` begins it."""
 
@@ -93,7 +112,7 @@ class ReadingBar:
         self._read, self._ends = [0], [0]
         if event.pages_read:
             self._page_read(event.pages_read, event.tokens_read)
-        self._first, self._began = event.condensed, time.monotonic()
+        self._speed = Speed(event.condensed)
         self._show()
 
     def update(self, event: PageRead | IntervalDone) -> None:
@@ -114,7 +133,7 @@ class ReadingBar:
         read, tokens = self._read[-1], self._ends[-1]
         # How long the whole document is can only be guessed from the pages that are there.
         total = max(tokens * self._pages / read if read else 0.0, self._condensed, 1.0)
-        speed = (self._condensed - self._first) / max(time.monotonic() - self._began, 1e-3)
+        speed = self._speed.at(self._condensed)
         figures = [
             f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f} tokens",
             f"page {self._page():,}/{self._pages:,}",
@@ -138,10 +157,10 @@ class AmountBar:
 
     def __init__(self, console: RichConsole, event: Transfer | Counting) -> None:
         self.text = event.text
-        self._bar, self._first, self._began = Bar(console, event.text), event.done, time.monotonic()
+        self._bar, self._speed = Bar(console, event.text), Speed(event.done)
 
     def update(self, event: Transfer | Counting) -> None:
-        speed = (event.done - self._first) / max(time.monotonic() - self._began, 1e-3)
+        speed = self._speed.at(event.done)
         if isinstance(event, Transfer):
             figures = [f"{format_size(event.done)} of {format_size(event.total)}", f"{format_size(round(speed))}/s"]
         else:

@@ -1,6 +1,7 @@
 """Questions about documents, from JSON lines."""
 
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,9 @@ from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
-from beacon_cli.documents.text.slicing import slices
 from beacon_cli.errors import EvaluationError
 from beacon_cli.evaluation.metrics import exact_match, f1
-from beacon_cli.evaluation.samples import QuestionTask, Sample
+from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,14 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     order = {document: number for number, document in enumerate(dict.fromkeys((row.text, row.path) for row in rows))}
     rows.sort(key=lambda row: order[row.text, row.path])
 
-    def generate() -> Iterator[Sample]:
-        document, pages, ids = None, list[str](), list[int]()
-        for row in rows:
-            if document != (row.text, row.path):
-                document, pages = (row.text, row.path), _pages(row)
-                ids = [token for page in pages for token in tokenizer.encode(page + PAGE_END)]
-            yield Sample(row.key, {"set": row.set_name}, ids, pages, row.question, row.answers)
+    def generate() -> Iterator[EvalSample]:
+        for (text, path), asked in itertools.groupby(rows, lambda row: (row.text, row.path)):
+            with open_document(path or "text", text=text) as document:
+                pages = [page.text + PAGE_END for page in document.pages()]
+            whole, ids = text or "".join(pages), [token for page in pages for token in tokenizer.encode(page)]
+            for row in asked:
+                group = {"set": row.set_name}
+                yield EvalSample(row.key, group, whole, ids, row.question, row.answers, path=path)
 
     digests = {path.name: _sha256(str(path)) for path in paths}
     named = " ".join(_sha256(path) for path in dict.fromkeys(row.path for row in rows) if path is not None)
@@ -66,13 +67,6 @@ def _sha256(path: str) -> str:
     raw = open_raw(path)
     with raw.file:
         return raw.sha256
-
-
-def _pages(row: _Row) -> list[str]:
-    if row.path is None:
-        return [page.strip("\n") for page in slices(row.text or "")]
-    with open_document(row.path) as document:
-        return [page.text for page in document.pages()]
 
 
 def _rows(path: Path) -> Iterator[_Row]:

@@ -13,7 +13,7 @@ FILE = "samples.jsonl"
 
 
 @dataclass(frozen=True)
-class Record:
+class Measurement:
     """One sample by one method.
 
     Attributes:
@@ -45,7 +45,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
-        self.records: list[Record] = []
+        self.records: list[Measurement] = []
         self._path = None if folder is None else folder / FILE
         if folder is None or self._path is None:
             return
@@ -59,10 +59,10 @@ class Journal:
             first, *others = map(_parsed, lines)
             if first != identity:
                 raise EvaluationError(f"{folder} holds the results of another evaluation: choose another --out")
-            self.records = [Record(**value) for value in others if value is not None]
+            self.records = [Measurement(**value) for value in others if value is not None]
         write_whole(self._path, "".join(map(_line, (identity, *map(asdict, self.records)))))
 
-    def add(self, records: list[Record]) -> None:
+    def add(self, records: list[Measurement]) -> None:
         """Keep the records of one sample.
 
         Raises:

@@ -42,10 +42,6 @@ def said(capsys: pytest.CaptureFixture[str], say: Callable[[Console], object]) -
             TrainingBegun("m", 5, 3, 900, 2, 4),
             "m: training 5 parameters on 3 texts of 900 tokens, 4 steps, going on after step 2",
         ),
-        (
-            TrainingBegun("m", 5, 3, 900, 4, 4),
-            "m: training 5 parameters on 3 texts of 900 tokens, 4 steps, all of them done before",
-        ),
     ],
 )
 def test_what_happened_is_said_plainly(capsys: pytest.CaptureFixture[str], event: Event, words: str) -> None:
