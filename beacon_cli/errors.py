@@ -12,12 +12,17 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SettingsError",
+    "TooLongError",
     "TrainingError",
 ]
 
 
 class DocumentError(BeaconError):
     """A document that cannot be read: missing, empty, encrypted, damaged, without text."""
+
+
+class TooLongError(DocumentError):
+    """A text, or several together, that the model cannot hold with a question and its answer."""
 
 
 class CacheError(BeaconError):

@@ -28,8 +28,20 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
     "pages": lambda summary: -summary.manifest.subject.document.page_count if summary.manifest else 0,
     "model": lambda summary: summary.manifest.subject.models.base if summary.manifest else "",
 }
-# What a list on a narrow terminal goes without, the last of them first; `show` has all of it.
-SPARE = ("ratio", "size", "state", "beacon", "model", "last used", "pages", "tokens", "bits")
+# What a list on a narrow terminal goes without is in `show`.
+COLUMNS = (
+    Column("key", keep=True),
+    Column("document", least=16),
+    Column("pages", drop=7),
+    Column("tokens", drop=8),
+    Column("ratio", drop=1),
+    Column("bits", drop=9),
+    Column("model", drop=5, least=14),
+    Column("beacon", drop=4, least=18),
+    Column("size", drop=2),
+    Column("last used", drop=6),
+    Column("state", drop=3, least=10),
+)
 
 
 @app.command("build")
@@ -84,11 +96,7 @@ def list_caches(
     if not summaries:
         console.note(EMPTY)
         return
-    titles = ("key", "document", "pages", "tokens", "ratio", "bits", "model", "beacon", "size", "last used", "state")
-    columns = [
-        Column(title, keep=title == "key", drop=SPARE.index(title) + 1 if title in SPARE else 0) for title in titles
-    ]
-    console.print_table(columns, _table(summaries))
+    console.print_table(COLUMNS, _table(summaries))
 
 
 @app.command("show")

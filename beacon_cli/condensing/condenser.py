@@ -106,7 +106,8 @@ class Condenser:
             return place_together(engine, ratio, self._names(texts), memories)
 
     def _open(self, place: Place) -> Document:
-        return open_document(place.path, password=self._request.password, pages=self._request.pages)
+        request = self._request
+        return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
 
     def _measured(self, places: Sequence[Place]) -> list[_Text]:
         """The documents and their lengths, each once, without those of a folder that cannot be read."""

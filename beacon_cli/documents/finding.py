@@ -22,10 +22,12 @@ class Place:
     Attributes:
         path: of a file, or `-` for standard input.
         folder: the folder that was named, if the file was only found in it; then it may be left out.
+        text: the document itself, if it is no file; then `path` is its name.
     """
 
     path: str
     folder: str | None = None
+    text: str | None = None
 
 
 def find_documents(arguments: Sequence[str]) -> list[Place]:

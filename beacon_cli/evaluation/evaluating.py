@@ -12,9 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from beacon_cli.cache import default_root
-from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
@@ -29,18 +28,21 @@ from beacon_cli.evaluation.records import Journal, cannot_write
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
-from beacon_cli.events import Note, Progress, Stage, silent
+from beacon_cli.events import Note, Progress, silent
+from beacon_cli.library import load
 from beacon_cli.settings import Settings
 from beacon_cli.version import __version__
 
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
+# Counts up when the same plan would give other figures: results of before are not gone on with.
+MEASURING = 2
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What came of an evaluation.
+    """An evaluation is complete.
 
     Attributes:
         columns, rows: its table.
@@ -60,15 +62,18 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    source = locate_model(chosen.model, chosen.beacon, default_root(), chosen.beacon_bits, progress=progress)
+    model = load(
+        chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, device=chosen.device, progress=progress
+    )  # fmt: skip
+    source = model.source
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
         raise SettingsError(
             f"--stream {plan.stream:,} is more than the model's {source.context:,} positions: give less"
         )
     task, texts = _prepared(plan, source.tokenizer)
-    settings = {"files": [text.sha256 for text in texts]} if task is None else task.settings
     identity = {
+        "measuring": MEASURING,
         "task": plan.task,
         "model": source.name,
         "base_fingerprint": source.base_fingerprint,
@@ -80,24 +85,20 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
         "seed": plan.seed,
         "passages": chosen.passages,
         "stream": plan.stream,
-        "settings": settings,
+        "settings": {"files": [text.sha256 for text in texts]} if task is None else task.settings,
     }
     journal = Journal(plan.out, identity)
-    progress(Stage(f"loading {source.name}"))
-    engine = load_engine(source, chosen.device)
-    if engine.note:
-        progress(Note(engine.note))
+    engine = model.engine
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, source.frame, ratios, chosen.passages, plan.stream)
+    methods = make_methods(plan.methods, model, ratios, chosen.passages, plan.stream)
     if task is None:
         predict_texts(methods, texts, plan.lengths, journal, progress)
     else:
         answer_questions(methods, task, journal, progress)
     header = {**identity, "command": plan.command, **_circumstances(engine), "seconds": time.perf_counter() - began}
-    records = [record for method in methods for record in journal.records if record.method == method.name]
+    measured = [each for method in methods for each in journal.records if each.method == method.name]
     axis, metrics = ("length", ["loss"]) if task is None else (task.axis, list(task.metrics))
-    found = report.results(header, axis, records, metrics)
-    return _kept(plan.out, found, progress)
+    return _kept(plan.out, report.results(header, axis, measured, metrics), progress)
 
 
 def _own_ratios(source: ModelSource) -> tuple[int, ...]:

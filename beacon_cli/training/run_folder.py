@@ -5,7 +5,6 @@ whole. Nothing is pickled.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, 
 from activation_beacon.plugin import Beacon
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import TrainingError
-from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE
+from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE, cannot_write, rewrite
 from beacon_cli.training.settings import TrainSettings, differences
 
 SETTINGS_FILE = "train.toml"
@@ -75,7 +74,7 @@ class RunFolder:
         except Timeout:
             raise TrainingError(f"another process is training in {self.folder}; wait, or give another --out") from None
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
         try:
             yield
         finally:
@@ -98,7 +97,7 @@ class RunFolder:
             raise TrainingError(f"{self.folder} holds a beacon without a run that made it; give another --out")
         if latest is not None:
             self._check(latest)
-        _write(self.folder / SETTINGS_FILE, self.settings.to_toml())
+        rewrite(self.folder / SETTINGS_FILE, self.settings.to_toml())
 
     def _forget(self) -> None:
         if (self.folder / SETTINGS_FILE).exists():
@@ -164,14 +163,14 @@ class RunFolder:
             save_file(_packed(beacon, optimizer), temporary / OPTIMIZER_FILE)
             (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
             for path in temporary.iterdir():
-                _sync(path)
+                sync_path(path)
             sync_path(temporary)
             # First, so that it is there whenever the last checkpoint is.
             self._publish({name: tensor.bfloat16() for name, tensor in weights.items()})
             temporary.rename(target)
             sync_path(self._checkpoints)
         except (OSError, SafetensorError) as error:
-            raise _cannot_write(target, error) from error
+            raise cannot_write(target, error) from error
         self._prune()
         return target
 
@@ -181,7 +180,7 @@ class RunFolder:
         save_info(temporary, self.info)
         save_file(weights, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         for name in (WEIGHTS_FILE, CONFIG_FILE):
-            _sync(temporary / name)
+            sync_path(temporary / name)
             (temporary / name).replace(self.folder / name)
         temporary.rmdir()
 
@@ -225,25 +224,6 @@ def _unpacked(moments: Mapping[str, torch.Tensor], beacon: Beacon, optimizer: to
         parameter, _, part = name.rpartition("/")
         state.setdefault(numbers[parameter], {})[part] = value
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: Exception) -> TrainingError:
-    reason = (isinstance(error, OSError) and error.strerror) or error
-    return TrainingError(f"cannot write {path} ({reason}): make room or check permissions, then run the command again")
 
 
 def _damaged(checkpoint: Path, error: Exception) -> TrainingError:

@@ -1,16 +1,14 @@
 """Where everything begins: a beacon attached to a model, and what reads with the two."""
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from activation_beacon.architecture import attention_modules, decoder_of, embeddings
 from activation_beacon.installed import Installed
-from activation_beacon.memory import Activations
-from activation_beacon.onepass import OnePass, read_in_one_pass
-from activation_beacon.planner import Pass, Planner
+from activation_beacon.onepass import read_in_one_pass
+from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
@@ -23,9 +21,7 @@ class Attached(Installed):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.detach()
 
     def reader(self, ratio: int | Planner) -> Reader:
@@ -33,17 +29,7 @@ class Attached(Installed):
         planner = ratio if isinstance(ratio, Planner) else Planner(self.beacon.config, Fixed(ratio))
         return Reader(self, planner)
 
-    def read_in_one_pass(
-        self,
-        plans: Sequence[Pass],
-        ids: Tensor,
-        prefix: Activations | None = None,
-        carried: Activations | None = None,
-        *,
-        length: int | None = None,
-    ) -> OnePass:
-        """See `onepass.read_in_one_pass`."""
-        return read_in_one_pass(self, plans, ids, prefix, carried, length=length)
+    read_in_one_pass = read_in_one_pass
 
 
 def attach(model: nn.Module, beacon: Beacon, *, rope_scaling: Mapping[str, Any] | None = None) -> Attached:

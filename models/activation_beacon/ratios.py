@@ -40,7 +40,7 @@ class StepRandom:
         return int(self.rng.choice(self.ratios))
 
 
-class Sequence:
+class Cycle:
     """The list's ratios one after another, over and over."""
 
     def __init__(self, ratios: tuple[int, ...]) -> None:
@@ -106,7 +106,7 @@ def ratio_chooser(config: BeaconConfig, *, positions: int, rng: np.random.Genera
     if config.ratio_mix == "instance-random":
         return OncePerSequence(StepRandom(ratios, rng))
     if config.ratio_mix == "sequence":
-        return Sequence(ratios)
+        return Cycle(ratios)
     if config.ratio_mix == "sequence-last":
         return SequenceThenLast(ratios)
     adapt = ADAPT.fullmatch(config.ratio_mix)

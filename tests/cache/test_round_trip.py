@@ -59,7 +59,7 @@ def test_a_cache_gives_back_what_was_added(tmp_path: Path) -> None:
     sink, *shards = memory
     assert torch.equal(sink.keys, SINK.keys)
     assert torch.equal(sink.values, SINK.values)
-    assert [shard.rows for shard in shards] == [12, 12, 8]
+    assert [shard.size for shard in shards] == [12, 12, 8]
     assert memory.tokens() == [token for index in range(INTERVALS) for token in tokens(index)] + list(TAIL)
     stored, _ = everything(entry)
     assert torch.equal(stored.keys, added().keys)
@@ -127,7 +127,7 @@ def test_an_interrupted_build_drops_what_is_not_durable_and_goes_on(tmp_path: Pa
     with entry.builder(SUBJECT) as cache:
         assert len(cache.manifest.intervals) == 6
         assert cache.check_token_prefix([token for index in range(INTERVALS) for token in tokens(index)])
-        assert sum(rows.rows for rows in cache.memory()) == 2 + 6 * ROWS
+        assert sum(rows.size for rows in cache.memory()) == 2 + 6 * ROWS
         fill(cache, 6)
         cache.finish(TAIL, PAGES)
     assert contents(entry.folder) == contents(build(tmp_path / "b").folder)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from beacon_cli import workflows
+from beacon_cli import library
 from beacon_cli.cache import builder, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
@@ -26,9 +26,9 @@ SHARD_BYTES = 300_000
 
 
 def preload() -> None:
-    """Let all workflows share one engine, and build small shards."""
-    engine: Engine = load_engine(locate_model("beacon-pocket", None, default_root()), "cpu")
-    workflows.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
+    """Let all commands share one engine, of the model that they take by default, and build small shards."""
+    engine: Engine = load_engine(locate_model(os.environ["BEACON_MODEL"], None, default_root()), "cpu")
+    library.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
     builder.SHARD_BYTES = SHARD_BYTES
 
 

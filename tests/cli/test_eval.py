@@ -32,7 +32,7 @@ def test_a_needle_among_methods(story: Path, tmp_path: Path) -> None:
     assert len(found["samples"]) == 12
     assert {sample["group"]["depth"] for sample in found["samples"]} == {0, 1}
     sample = found["samples"][0]
-    assert len(sample["details"]["prompt_sha256"]) == 64
+    assert len(sample["details"]["text_sha256"]) == 64
     assert found["versions"]["torch"]
     assert found["command"].startswith("beacon eval needle")
     # What is read in full is read alike by all that read in full.

@@ -92,6 +92,6 @@ def _joined(paragraphs: Sequence[Paragraph]) -> str:
             continue
         if before is not None:
             text.append("\n" if paragraph.is_row and before.is_row else "\n\n")
-        text.append(paragraph.text.strip("\n"))
+        text.append(paragraph.text.strip("\n").rstrip())
         before = paragraph
     return "".join(text)

@@ -142,7 +142,7 @@ class PdfFile:
             raise
         except Exception:  # as above; a title is not worth failing for
             return None
-        return None if _NO_TITLE.fullmatch(title) or len(title) > 200 else title
+        return None if len(title) > 200 or _NO_TITLE.fullmatch(title) else title
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:

@@ -22,7 +22,7 @@ def read_text(file: BinaryIO) -> WholeFile:
 def decoded(data: bytes) -> tuple[str, list[str]]:
     """The text of a file, cleaned, and remarks on how it was decoded."""
     try:
-        text, guessed = decode(data)
+        text, notes = decode(data)
     except ValueError as error:
         if seen := looks_like(data[:4096]):
             raise DocumentError(
@@ -31,7 +31,6 @@ def decoded(data: bytes) -> tuple[str, list[str]]:
         raise DocumentError(
             f"is not text in any known encoding (byte {error.args[0]}): convert it to UTF-8 first"
         ) from error
-    notes = [f"was read as {guessed}, which is a guess: save it as UTF-8 if words look wrong"] if guessed else []
     return clean(text), notes
 
 

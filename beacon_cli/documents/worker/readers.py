@@ -11,7 +11,11 @@ from beacon_cli.documents.text.prose import one_line
 from beacon_cli.errors import DocumentError
 
 # What the extra `formats` installs, by the kind that needs it.
-_LIBRARIES: dict[Kind, tuple[str, ...]] = {"html": ("bs4",), "epub": ("bs4", "defusedxml"), "docx": ("docx",)}
+_LIBRARIES: dict[Kind, tuple[str, ...]] = {
+    "html": ("lxml", "selectolax", "webencodings"),
+    "epub": ("lxml", "selectolax", "webencodings"),
+    "docx": ("lxml",),
+}
 
 
 def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None) -> DocumentFile:
@@ -51,7 +55,7 @@ def _reader(kind: Kind) -> Callable[[BinaryIO], WholeFile]:
     elif kind == "epub":
         from beacon_cli.documents.flow.epub import read_epub as read  # noqa: PLC0415  optional dependencies
     elif kind == "docx":
-        from beacon_cli.documents.flow.docx import read_docx as read  # noqa: PLC0415  optional dependencies
+        from beacon_cli.documents.flow.word.document import read_docx as read  # noqa: PLC0415  optional dependencies
     elif kind == "markdown":
         from beacon_cli.documents.text.markdown import read_markdown as read  # noqa: PLC0415  only what this kind needs
     else:

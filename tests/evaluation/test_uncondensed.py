@@ -1,4 +1,4 @@
-"""A sink and a window, several tokens in a pass, against StreamingLLM as it is told: token after token."""
+"""The LLM alone: against transformers, and with a window against StreamingLLM as it is told: token after token."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from activation_beacon.architecture import decoder_of
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.evaluation import streaming
-from beacon_cli.evaluation.baselines import Full, Plain
-from beacon_cli.evaluation.perplexity import Text, blocks
-from beacon_cli.evaluation.samples import Sample
-from beacon_cli.evaluation.sequences import Reading, continuation, read
-from beacon_cli.evaluation.streaming import SINK, Stream, Streaming
+from beacon_cli.evaluation import uncondensed
+from beacon_cli.evaluation.baselines import Full, Streaming
+from beacon_cli.evaluation.perplexity import Text, predict
+from beacon_cli.evaluation.samples import EvalSample
+from beacon_cli.evaluation.uncondensed import SINK, Uncondensed
 from tests.activation_beacon.tiny import random_ids
 from tests.evaluation.tiny_engine import FRAME, tiny_engine
 
@@ -23,12 +23,45 @@ def engine() -> Engine:
     return tiny_engine()
 
 
-def hidden(reading: Reading, ids: Sequence[int]) -> torch.Tensor:
-    return torch.cat(list(reading.feed(ids)))
+def hidden(reader: Uncondensed, ids: Sequence[int]) -> torch.Tensor:
+    return torch.cat(list(reader.feed(ids)))
 
 
-def sample(ids: list[int]) -> Sample:
-    return Sample("key", {}, ids, ["a page"], "who?", ("answer",))
+def sample(ids: list[int]) -> EvalSample:
+    return EvalSample("key", {}, "a text", ids, "who?", ("answer",))
+
+
+def test_full_attention_is_what_transformers_computes(engine: Engine) -> None:
+    ids = random_ids(600)
+    expected = decoder_of(engine.model)(input_ids=torch.tensor([ids])).last_hidden_state[0]
+    torch.testing.assert_close(hidden(Uncondensed(engine), ids), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_beacon_at_ratio_0_is_full_attention(engine: Engine) -> None:
+    ids = random_ids(200)
+    condensed = torch.cat([step.hidden for step in engine.reader(0).feed(ids)])
+    torch.testing.assert_close(condensed, hidden(Uncondensed(engine), ids), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("window", [None, 64, 400])
+def test_a_rewound_reader_goes_on_as_if_nothing_had_been_read(engine: Engine, window: int | None) -> None:
+    first, second, third = random_ids(64, 1), random_ids(50, 2), random_ids(50, 3)
+    reader = Uncondensed(engine, window)
+    reader.read(first)
+    reader.mark()
+    reader.read(second)
+    assert reader.rewind()
+    went_on, alone = hidden(reader, third), Uncondensed(engine, window)
+    alone.read(first)
+    assert torch.equal(went_on, hidden(alone, third))
+
+
+def test_a_reader_that_lost_rows_since_says_that_it_cannot_go_back(engine: Engine) -> None:
+    reader = Uncondensed(engine, 64)
+    reader.read(random_ids(64, 1))
+    reader.mark()
+    reader.read(random_ids(65, 2))
+    assert not reader.rewind()
 
 
 def rotated(vectors: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -73,9 +106,9 @@ def one_by_one(engine: Engine, ids: Sequence[int], window: int) -> torch.Tensor:
 def test_streaming_is_what_the_paper_does_token_by_token(
     engine: Engine, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "STEP", 64)
+    monkeypatch.setattr(uncondensed, "WINDOW_STEP", 64)
     ids = random_ids(330)
-    stream = Stream(engine, window)
+    stream = Uncondensed(engine, window)
     # In pieces: a long one, one as long as a pass, and single tokens.
     cuts = [0, 200, 264, *range(265, len(ids) + 1)]
     found = torch.cat([hidden(stream, ids[first:end]) for first, end in itertools.pairwise(cuts)])
@@ -85,48 +118,42 @@ def test_streaming_is_what_the_paper_does_token_by_token(
 
 def test_a_window_larger_than_the_text_is_full_attention(engine: Engine) -> None:
     ids = random_ids(200)
-    assert torch.equal(hidden(Stream(engine, 256), ids), hidden(Plain(engine), ids))
+    assert torch.equal(hidden(Uncondensed(engine, 256), ids), hidden(Uncondensed(engine), ids))
 
 
 def test_what_lies_out_of_reach_is_not_read_and_changes_nothing(engine: Engine) -> None:
     ids = random_ids(900)
-    method = Streaming(engine, FRAME, 64)
-    prompt = method.prompt(sample(ids), 8)
-    assert len(prompt.document) == SINK + 2 * (64 - SINK)
-    assert prompt.document[:SINK] == [*FRAME.opening, *ids][:SINK]
-    cut, whole, shorter = method.start(0), method.start(0), method.start(0)
-    end = read(whole, [*FRAME.opening, *ids])
-    torch.testing.assert_close(read(cut, prompt.document), end, atol=2e-4, rtol=2e-4)
-    torch.testing.assert_close(hidden(cut, prompt.request), hidden(whole, prompt.request), atol=2e-4, rtol=2e-4)
+    document, request = Streaming(engine, 64).prompt(sample(ids), 8)
+    assert len(document) == SINK + 2 * (64 - SINK)
+    assert document[:SINK] == [*FRAME.opening, *ids][:SINK]
+    cut, whole, shorter = Uncondensed(engine, 64), Uncondensed(engine, 64), Uncondensed(engine, 64)
+    end = whole.read([*FRAME.opening, *ids])
+    torch.testing.assert_close(cut.read(document), end, atol=2e-4, rtol=2e-4)
+    torch.testing.assert_close(hidden(cut, request), hidden(whole, request), atol=2e-4, rtol=2e-4)
     # With any less it would.
-    less = [*prompt.document[:SINK], *prompt.document[2 * SINK :]]
-    assert not torch.allclose(read(shorter, less), end, atol=2e-4, rtol=2e-4)
+    less = [*document[:SINK], *document[2 * SINK :]]
+    assert not torch.allclose(shorter.read(less), end, atol=2e-4, rtol=2e-4)
 
 
 def test_where_frequencies_grow_everything_is_read() -> None:
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     growing = tiny_engine(max_position_embeddings=32, rope_parameters=rope)
-    assert len(Streaming(growing, FRAME, 64).prompt(sample(random_ids(900)), 8).document) == 900 + len(FRAME.opening)
+    document, _ = Streaming(growing, 64).prompt(sample(random_ids(900)), 8)
+    assert len(document) == 900 + len(FRAME.opening)
 
 
 def test_a_short_document_is_read_whole_and_answered_like_full_attention(engine: Engine) -> None:
-    stream, full = Streaming(engine, FRAME), Full(engine, FRAME)
-    prompt = stream.prompt(sample(random_ids(100)), 8)
-    assert prompt == full.prompt(sample(random_ids(100)), 8)
-    answers = []
-    for method in (stream, full):
-        reading = method.start(0)
-        read(reading, prompt.document)
-        answers.append(continuation(engine, reading, read(reading, prompt.request), 8))
-    assert answers[0] == answers[1]
+    short, stream, full = sample(random_ids(100)), Streaming(engine), Full(engine)
+    assert stream.prompt(short, 8) == full.prompt(short, 8)
+    assert stream.ask(short, 8) == full.ask(short, 8)
 
 
 @torch.inference_mode()
 def test_losses_are_those_of_the_reference(engine: Engine) -> None:
     ids = random_ids(400)
-    (block,) = blocks(Streaming(engine, FRAME, 32), Text("text", ids), [400])
+    (block,) = predict(Streaming(engine, 32), Text("text", ids), [400])
     states = one_by_one(engine, [*FRAME.opening, *ids], 32)[len(FRAME.opening) : -1]
     logits = engine.model.get_output_embeddings()(states)  # type: ignore[operator]
-    assert block.loss == pytest.approx(
+    assert block.scores["loss"] == pytest.approx(
         torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:])).item(), abs=1e-4
     )
