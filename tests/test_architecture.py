@@ -33,6 +33,7 @@ LAYERS = [
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
     "rich": {"beacon_cli.console.console"},
+    "gguf": {"beacon_cli.checkpoints.gguf.file"},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),
 }
