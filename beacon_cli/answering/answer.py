@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from activation_beacon.ratios import Fixed
 from beacon_cli.answering.citations import Citation, cite
 from beacon_cli.answering.decoding import generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
@@ -150,9 +149,9 @@ def answer(
     outcome.passages = tuple(again)
     if again:
         # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
-        reader.planner.chooser = Fixed(0)
+        reader.condense_at(0)
     logits = reader.read(prompt)
-    reader.planner.chooser = Fixed(placed.ratio)
+    reader.condense_at(placed.ratio)
     decoder = engine.source.tokenizer.stream_decoder()
     pieces: list[str] = []
     for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
