@@ -21,7 +21,7 @@ from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
-from beacon_cli.condensing.streams import document_stream
+from beacon_cli.condensing.text import document_stream
 from beacon_cli.documents import open_document
 from beacon_cli.events import Answered
 
@@ -62,13 +62,13 @@ def perplexity(engine: Engine, bits: int) -> float:
         stream = document_stream(source, chat_frame(source.tokenizer), document)
         for _ in stream.rest:
             pass
-    reader, head = new_reader(engine, RATIO, bits), engine.model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
+    reader = new_reader(engine, RATIO, bits)
     loss, count, last = 0.0, 0, None
     for step in reader.feed(stream.ids):
         first = step.plan.tokens
         ids = torch.tensor(stream.ids[reader.planner.consumed - first : reader.planner.consumed])
         hidden = step.hidden if last is None else torch.cat((last[None], step.hidden))
-        logits = head(hidden[:-1]).float().log_softmax(-1)
+        logits = engine.attached.logits(hidden[:-1]).log_softmax(-1)
         targets = ids if last is not None else ids[1:]
         if last is not None:
             loss -= float(logits.gather(1, targets[:, None]).sum())

@@ -20,17 +20,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from activation_beacon.ratios import Fixed
+from beacon_cli.condensing.combining import condense_together, measure_all
+from beacon_cli.condensing.condense import Memory, Request
+from beacon_cli.workflows import Options, answer
+
 from beacon_cli.answering.prompts import name_text, question_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
-from beacon_cli.condensing.combining import condense_together, measure_all
-from beacon_cli.condensing.condense import Memory, Request
 from beacon_cli.documents import open_document
-from beacon_cli.documents.gathering import Place
+from beacon_cli.documents.finding import Place
 from beacon_cli.events import Answered, returned
-from beacon_cli.workflows import Options, answer
 
 HERE = Path(__file__).parent
 NEEDED = 1024
@@ -71,7 +71,7 @@ def score(engine: Engine, frame: Frame, memory: Memory, questions: Iterable[Ques
     for question in questions:
         gold = tokenizer.encode(question.answer)
         prompt = [*memory.tail, *tokenizer.encode(question_text(question.text, [])), *frame.closing]
-        reader.planner.chooser = Fixed(memory.ratio)
+        reader.condense_at(memory.ratio)
         for ids, token in zip([prompt, *([token] for token in gold)], gold, strict=False):
             total.loss -= float(reader.read(ids).log_softmax(-1)[token])
         total.tokens += len(gold)

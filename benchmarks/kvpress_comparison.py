@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_model
 
-from activation_beacon.plugin import remove
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
@@ -41,7 +40,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 
 def prune(engine: Engine, python: Path, jobs: list[dict[str, Any]], ratios: Sequence[int], folder: Path) -> Any:
     """What kvpress answers: (press, ratio, sample, answer) for each; uses the model up."""
-    remove(engine.model)
+    engine.attached.detach()
     model = folder / "model"
     model.mkdir()
     # Not with `save_pretrained`, which wants to quantize again what was loaded in 4 bits.
@@ -78,8 +77,7 @@ def main() -> None:
         task = qa(engine.source.tokenizer, options.questions, options.samples, seed=0)
         methods = make_methods(["full", "beacon", "ask"], engine, frame, ratios, passages=2)
         journal = Journal(None, {})
-        for _event in answer_questions(methods, task, journal):
-            pass
+        answer_questions(methods, task, journal)
         read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
         records = [record for record in journal.records if record.key in read]
         samples = {sample.key: sample for sample in task.samples() if sample.key in read}

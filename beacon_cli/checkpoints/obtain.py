@@ -8,7 +8,6 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from beacon_cli import __version__
 from beacon_cli.checkpoints.catalogue import released
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
@@ -22,6 +21,7 @@ from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_
 from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
+from beacon_cli.version import __version__
 
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 

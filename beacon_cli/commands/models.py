@@ -8,6 +8,7 @@ import typer
 from beacon_cli.cache import default_root
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
 from beacon_cli.settings import load_settings
@@ -30,7 +31,9 @@ def list_models(as_json: options.Json = False) -> None:
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    columns = ["id", "base", "window", "ratios", "licence", "on disk", "state"]
+    spare = {"licence": 5, "ratios": 4, "window": 3, "base": 2, "on disk": 1}
+    titles = ("id", "base", "window", "ratios", "licence", "on disk", "state")
+    columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
 
@@ -125,7 +128,7 @@ def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | 
     from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
-    bits = settings.beacon_bit_count
+    bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
     with console:
         folder = obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=console.draw)

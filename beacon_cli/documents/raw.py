@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 def _stdin() -> RawFile:
     if sys.stdin is None:
         raise DocumentError("stdin: is closed: name a file, or pipe one in")
-    return _in_memory("stdin", sys.stdin.buffer.read())
+    return in_memory("stdin", sys.stdin.buffer.read())
 
 
 def _open_path(path: str) -> RawFile:
@@ -101,11 +101,12 @@ def _open_path(path: str) -> RawFile:
         return RawFile(name, printable(absolute), file, absolute, _stamp(status))
     with file:
         if stat.S_ISFIFO(status.st_mode):
-            return _in_memory(name, file.read())
+            return in_memory(name, file.read())
         raise DocumentError(f"{name}: is neither a file nor a pipe: name a document")
 
 
-def _in_memory(name: str, data: bytes) -> RawFile:
+def in_memory(name: str, data: bytes) -> RawFile:
+    """`data` as a file that lies nowhere."""
     return RawFile(name, None, BytesIO(data))
 
 

@@ -187,7 +187,7 @@ def test_the_authors_yarn_is_kept(tmp_path: Path, cache_dir: Path) -> None:
     merged = checkpoint(V2, rope_scaling={"type": "yarn", "factor": 4.0})
     source = locate_model(str(convert(merged.write(tmp_path / "merged"), cache_dir)), None, cache_dir)
     assert source.info.rope_scaling == {"type": "yarn", "factor": 4.0}
-    assert isinstance(engine.load_engine(source, "cpu").rotary, AuthorsYarnRotary)
+    assert isinstance(engine.load_engine(source, "cpu").attached.rotary, AuthorsYarnRotary)
 
 
 def test_what_is_converted_stays(source: Path, cache_dir: Path) -> None:

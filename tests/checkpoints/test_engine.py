@@ -11,7 +11,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import beacon_pocket
-from activation_beacon.plugin import remove
 from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
@@ -80,7 +79,7 @@ def test_a_16_bit_model_is_quantized_on_the_way(source: ModelSource, tmp_path: P
     folder = tmp_path / "plain"
     shutil.copytree(beacon_pocket.FOLDER, folder)
     expected = plain.reader(8).read(QUESTION)
-    remove(plain.model)
+    plain.attached.detach()
     config = AutoConfig.from_pretrained(folder)
     del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)

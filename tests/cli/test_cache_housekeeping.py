@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import beacon_pocket
-from activation_beacon.memory import Memory
+from activation_beacon.memory import SequenceMemory
 from beacon_cli.cache import Store
 from beacon_cli.cache.manifest import read_manifest
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
@@ -81,6 +81,14 @@ def test_damage_is_found_refused_and_repaired(built: Path, book: Path, cache_dir
     assert run("ask", str(book), *QUESTION, "--ratio", "4").code == 0
 
 
+def test_a_malformed_manifest_of_another_ratio_stops_no_question(book: Path) -> None:
+    (built,) = run("cache", "build", str(book), "--ratio", "16", "--json").json
+    (Path(built["cache_path"]) / "manifest.json").write_text("{")
+    answer = run("ask", str(book), *QUESTION).json
+    assert answer["ratio"] != 16
+    assert_refused(run("ask", str(book), *QUESTION, "--ratio", "16"), "malformed")
+
+
 def test_only_damaged_intervals_are_condensed_again(built: Path) -> None:
     shards = sorted(built.glob("*.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in shards}
@@ -111,9 +119,9 @@ def test_pages_come_back_from_the_document_or_not_at_all(built: Path, book: Path
 def test_deep_finds_what_no_checksum_can(built: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer that made a mistake while it condensed wrote the checksums of that mistake."""
     before = files(cache_dir)
-    finish, count = Memory.finish_interval, iter(range(1000))
+    finish, count = SequenceMemory.finish_interval, iter(range(1000))
 
-    def mistaken(self: Memory, *arguments: Any) -> Any:
+    def mistaken(self: SequenceMemory, *arguments: Any) -> Any:
         activations = finish(self, *arguments)
         if next(count) == 4:
             activations.keys[1:] *= -1
@@ -121,7 +129,7 @@ def test_deep_finds_what_no_checksum_can(built: Path, cache_dir: Path, monkeypat
 
     (document,) = run("cache", "list", "--json").json
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "finish_interval", mistaken)
+        patch.setattr(SequenceMemory, "finish_interval", mistaken)
         assert run("cache", "build", document["document_path"], "--ratio", "4", "--refresh").code == 0
     assert files(cache_dir) != before
     assert verify()[0] == 0
@@ -148,14 +156,14 @@ def test_deep_alone_changes_nothing_of_an_unfinished_cache(built: Path, cache_di
 
 
 def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Memory.finish_interval
+    finish = SequenceMemory.finish_interval
 
-    def elsewhere(self: Memory, *arguments: Any) -> Any:
+    def elsewhere(self: SequenceMemory, *arguments: Any) -> Any:
         activations = finish(self, *arguments)
         activations.values.mul_(1 + 2**-20)
         return activations
 
-    monkeypatch.setattr(Memory, "finish_interval", elsewhere)
+    monkeypatch.setattr(SequenceMemory, "finish_interval", elsewhere)
     code, (report,) = verify("--deep")
     assert (code, report["state"]) == (0, "whole")
     assert 0 < report["deviation"] < 1e-5
@@ -312,7 +320,7 @@ def test_fewer_bits_are_another_smaller_cache(
     assert answer["tokens_condensed"] == 0
     assert "Edda Voss" in answer["answer"]
     assert {report["deviation"] for report in verify("--deep")[1]} == {0}
-    # What was loaded and what is condensed behind it are what they are in a build that nothing interrupted.
+    # What was loaded and what is condensed after it are what they are in a build that nothing interrupted.
     (folder,) = (path for path in cache_dir.glob("documents/*") if path != built)
     shards = sorted(folder.glob("*.safetensors"))
     whole = shards[-1].read_bytes()

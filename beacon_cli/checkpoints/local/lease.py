@@ -1,6 +1,5 @@
 """Who may use a converted model, and who may replace or remove it."""
 
-import fcntl
 import os
 import weakref
 from collections.abc import Iterator
@@ -43,7 +42,7 @@ def unused(folder: Path) -> Iterator[None]:
         raise ModelError(f"{folder} cannot be changed ({error.strerror}): check its permissions") from error
     try:
         try:
-            flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(descriptor, alone=True)
         except BlockingIOError:
             raise ModelError(f"{folder} is in use by another process; wait until that is done, or stop it") from None
         yield
@@ -56,7 +55,7 @@ def _share(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            flock(descriptor, fcntl.LOCK_SH)
+            flock(descriptor, alone=False)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except BaseException:
