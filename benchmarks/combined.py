@@ -24,7 +24,6 @@ from beacon_cli.condensing.combining import condense_together, measure_all
 from beacon_cli.condensing.condense import Memory, Request
 from beacon_cli.workflows import Options, answer
 
-from activation_beacon.ratios import Fixed
 from beacon_cli.answering.prompts import name_text, question_text
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import locate_model
@@ -72,7 +71,7 @@ def score(engine: Engine, frame: Frame, memory: Memory, questions: Iterable[Ques
     for question in questions:
         gold = tokenizer.encode(question.answer)
         prompt = [*memory.tail, *tokenizer.encode(question_text(question.text, [])), *frame.closing]
-        reader.planner.chooser = Fixed(memory.ratio)
+        reader.condense_at(memory.ratio)
         for ids, token in zip([prompt, *([token] for token in gold)], gold, strict=False):
             total.loss -= float(reader.read(ids).log_softmax(-1)[token])
         total.tokens += len(gold)

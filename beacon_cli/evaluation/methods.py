@@ -70,6 +70,7 @@ def running_losses(
         first, end = max(done, len(opening)), done + len(hidden)
         if end > first:
             expected = torch.tensor(whole[first + 1 : end + 1], device=hidden.device)
-            scores = engine.attached.logits(hidden[first - done :])
+            with torch.inference_mode():
+                scores = engine.attached.logits(hidden[first - done :])
             yield torch.nn.functional.cross_entropy(scores, expected, reduction="none")
         done = end

@@ -73,6 +73,7 @@ class Uncondensed:
         for first in range(0, len(ids), step):
             yield self._run(ids[first : first + step])
 
+    @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> Tensor:
         """Read on; logits (vocabulary) of what follows the last token, in float32."""
         for hidden in self.feed(ids):
