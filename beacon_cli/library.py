@@ -242,7 +242,7 @@ class Memory:
             for stage, spent in document.seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         self._engine, self._placed = engine, placed
-        self._rows, self._end = placed.rows, placed.reader.mark()  # a question adds rows until it is rewound
+        self._end = placed.reader.mark()
         self._running: weakref.ref[Answer] | None = None
 
     @property

@@ -13,7 +13,7 @@ from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 
@@ -34,7 +34,7 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     """All questions, or a random choice of `samples` of each file.
 
     Raises:
-        SettingsError: if a file cannot be read, naming the line.
+        EvaluationError: if a file cannot be read, naming the line.
         DocumentError: if a document cannot be read.
     """
     rows: list[_Row] = []
@@ -73,11 +73,11 @@ def _rows(path: Path) -> Iterator[_Row]:
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
+        raise EvaluationError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} cannot be read (it is no UTF-8): give a file of JSON lines") from error
+        raise EvaluationError(f"{path} cannot be read (it is no UTF-8): give a file of JSON lines") from error
     if not any(map(str.strip, lines)):
-        raise SettingsError(f"{path} holds no questions; write one JSON object a line: document, question, answers")
+        raise EvaluationError(f"{path} holds no questions; write one JSON object a line: document, question, answers")
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _row(path, number, line)
@@ -87,14 +87,14 @@ def _row(path: Path, number: int, line: str) -> _Row:
     try:
         value: Any = json.loads(line)
     except ValueError:
-        raise SettingsError(f"{path}, line {number} is no JSON; write one object a line") from None
+        raise EvaluationError(f"{path}, line {number} is no JSON; write one object a line") from None
     row = value if isinstance(value, dict) else {}
     text, where, question = (row.get(name) for name in ("document", "path", "question"))
     answers = row.get("answers")
     named = _says(where) != _says(text)
     texts = isinstance(answers, list) and bool(answers) and all(isinstance(each, str) for each in answers)
     if not (named and texts and _says(question)):
-        raise SettingsError(
+        raise EvaluationError(
             f"{path}, line {number}: it needs a question, a list of answers that are texts, and either document "
             "(the text itself) or path (of a file, from the folder of this one)"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Haystack:
         self.tokens = sum(map(len, self._paragraphs))
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         if not self.tokens:
-            raise SettingsError("the haystack holds no text; give a file with some pages of it")
+            raise EvaluationError("the haystack holds no text; give a file with some pages of it")
 
     def hide(self, needle: str, length: int, depth: float) -> tuple[list[int], int]:
         """A text of `length` tokens, and the token at which the needle stands in it.
@@ -79,12 +79,12 @@ class Haystack:
             depth: 0 puts it at the beginning, 1 at the end.
 
         Raises:
-            SettingsError: if the needle is longer than the text.
+            EvaluationError: if the needle is longer than the text.
         """
         inside = self._tokenizer.encode(f"{needle}\n\n")
         room = length - len(inside)
         if room < 0:
-            raise SettingsError(
+            raise EvaluationError(
                 f"a text of {length} tokens is too short for a needle of {len(inside)}; use longer ones"
             )
         hay, ends = list[int](), [0]

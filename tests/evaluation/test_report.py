@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 from beacon_cli.evaluation.records import FILE, Journal, Measurement
 from beacon_cli.evaluation.report import aggregate, caption, results, rows_of, table, write
 
@@ -83,7 +83,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.records == NEEDLES[:3]
     again.add(NEEDLES[3:])
     assert Journal(tmp_path, {"task": "needle"}).records == NEEDLES
-    with pytest.raises(SettingsError, match="another evaluation"):
+    with pytest.raises(EvaluationError, match="another evaluation"):
         Journal(tmp_path, {"task": "passkey"})
 
 
@@ -100,7 +100,7 @@ def test_going_on_leaves_what_was_measured_whole_if_the_disk_is_full(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_text", half_written)
-        with pytest.raises(SettingsError, match="No space left on device"):
+        with pytest.raises(EvaluationError, match="No space left on device"):
             Journal(tmp_path, {"task": "needle"})
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert (tmp_path / FILE).read_text() == before
@@ -110,14 +110,14 @@ def test_a_record_that_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path, {"task": "needle"})
     (tmp_path / FILE).unlink()
     tmp_path.rmdir()
-    with pytest.raises(SettingsError, match=r"cannot be written.*choose another --out"):
+    with pytest.raises(EvaluationError, match=r"cannot be written.*choose another --out"):
         journal.add(NEEDLES)
-    with pytest.raises(SettingsError, match="cannot be written"):
+    with pytest.raises(EvaluationError, match="cannot be written"):
         write(tmp_path, results({"task": "needle", "command": "beacon eval needle"}, "length", NEEDLES, ["found"]))
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("apples, pears\n")
-    with pytest.raises(SettingsError, match="another evaluation"):
+    with pytest.raises(EvaluationError, match="another evaluation"):
         Journal(tmp_path, {"task": "needle"})
     assert (tmp_path / FILE).read_text() == "apples, pears\n"
