@@ -1,27 +1,26 @@
-"""What `--cache-bits` saves and what it costs: disk, loading, perplexity, answers of the built-in model.
+"""What `--cache-bits` saves and what it costs: disk, loading, perplexity, answers.
 
-    python benchmarks/cache_bits.py
+    python benchmarks/cache_bits.py [MODEL]
 
 Disk and loading are of examples/world-factbook.pdf at ratio 16. Perplexity is that of examples/the-time-machine.txt,
 every interval read after the condensed memory of those before it. Answers are to questions about the five countries of
 the factbook, without passages that are read again and with two: how many are right, and how many those of 16 bits.
 """
 
-import math
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 
 import beacon_cli as beacon
-from beacon_cli.cache import Store
-from beacon_cli.cache.growing import new_reader, restored
+from beacon_cli.cache.growing import new_reader
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.text import document_stream
-from beacon_cli.documents import open_document
+from beacon_cli.evaluation.evaluating import embedded_text
+from beacon_cli.evaluation.methods import running_losses
+from beacon_cli.settings import DEFAULTS
 
-BOOK, NOVEL, RATIO = "examples/world-factbook.pdf", "examples/the-time-machine.txt", 16
+BOOK, RATIO = "examples/world-factbook.pdf", 16
 CAPITALS = {"Estonia": "Tallinn", "Iceland": "Reykjavik", "Ireland": "Dublin", "Jamaica": "Kingston", "Norway": "Oslo"}
 PEAKS = {"Estonia": "Munamagi", "Iceland": "Hvannadalshnukur", "Ireland": "Carrauntoohil", "Jamaica": "Blue Mountain",
          "Norway": "Galdhopiggen"}  # fmt: skip
@@ -35,54 +34,36 @@ QUESTIONS = [
 
 def answers(memory: beacon.Memory, passages: int) -> list[str]:
     """To all questions."""
-    return [memory.ask(question, passages=passages, max_new_tokens=24).text for question, _ in QUESTIONS]
+    return [
+        memory.ask(question, max_new_tokens=24, temperature=0.0, passages=passages).text for question, _ in QUESTIONS
+    ]
 
 
 def right(given: list[str]) -> int:
     return sum(wanted.lower() in answer.lower() for answer, (_, wanted) in zip(given, QUESTIONS, strict=True))
 
 
-@torch.inference_mode()
 def perplexity(engine: Engine, bits: int) -> float:
     """Of the novel's text from its second interval on."""
-    source = engine.source
-    with open_document(NOVEL) as document:
-        stream = document_stream(source, document)
-        stream.read_all()
-    reader = new_reader(engine, RATIO, bits)
-    loss, count, last = 0.0, 0, None
-    for step in reader.feed(stream.ids):
-        first = step.plan.tokens
-        ids = torch.tensor(stream.ids[reader.planner.consumed - first : reader.planner.consumed])
-        hidden = step.hidden if last is None else torch.cat((last[None], step.hidden))
-        logits = engine.attached.logits(hidden[:-1]).log_softmax(-1)
-        targets = ids if last is not None else ids[1:]
-        if last is not None:
-            loss -= float(logits.gather(1, targets[:, None]).sum())
-            count += len(targets)
-        last = step.hidden[-1]
-    return math.exp(loss / count)
+    reader, ids = new_reader(engine, RATIO, bits), engine.source.tokenizer.encode(embedded_text())
+    losses = torch.cat(list(running_losses(engine, lambda ids: (step.hidden for step in reader.feed(ids)), ids)))
+    return float(losses[reader.planner.config.window :].mean().exp())
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        exact: dict[int, list[str]] = {}
-        print("| bits | disk | load | perplexity | right without passages | as in 16 bits | right with 2 | as in 16 |")
-        print("|---|---|---|---|---|---|---|---|")
-        for bits in (16, 8, 4):
-            model = beacon.load("beacon-pocket", cache_bits=bits, cache_dir=folder)
-            memory, engine = model.read(BOOK, ratio=RATIO), model.engine
-            summaries = Store(Path(folder)).entries()
-            (summary,) = (each for each in summaries if each.manifest and each.manifest.subject.identity.bits == bits)
-            size = sum(shard.size for shard in summary.manifest.shards) if summary.manifest else 0
-            times = []
-            for _ in range(5):
-                began = time.perf_counter()
-                restored(engine, summary.entry.open(engine.device))
-                times.append(time.perf_counter() - began)
-            cells = [f"{size / 1e6:.1f} MB", f"{sorted(times)[2] * 1000:.0f} ms", f"{perplexity(engine, bits):.3f}"]
+    exact: dict[int, list[str]] = {}
+    print("| bits | disk | load | perplexity | right without passages | as in 16 bits | right with 2 | as in 16 |")
+    print("|---|---|---|---|---|---|---|---|")
+    for bits in (16, 8, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            model = beacon.load(*(sys.argv[1:] or [DEFAULTS.model]), cache_dir=folder, cache_bits=bits)
+            model.read(BOOK, ratio=RATIO)
+            size = sum(path.stat().st_size for path in Path(folder).rglob("*.safetensors"))
+            loaded = [model.read(BOOK, ratio=RATIO) for _ in range(5)]
+            seconds = sorted(memory.seconds["load_cache"] for memory in loaded)[2]
+            cells = [f"{size / 1e6:.1f} MB", f"{seconds * 1000:.0f} ms", f"{perplexity(model.engine, bits):.3f}"]
             for passages in (0, 2):
-                given = answers(memory, passages)
+                given = answers(loaded[0], passages)
                 same = sum(a == b for a, b in zip(given, exact.setdefault(passages, given), strict=True))
                 cells += [f"{right(given)} of {len(given)}", f"{same}"]
             print(f"| {bits} | " + " | ".join(cells) + " |", flush=True)

@@ -13,6 +13,7 @@ from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.errors import SettingsError
+from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
@@ -26,11 +27,18 @@ class Decoding:
         max_new_tokens: longest answer.
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; 0 answers from the condensed memory alone.
+
+    Raises:
+        SettingsError: for values that cannot be.
     """
 
     max_new_tokens: int
     temperature: float
     passages: int
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "temperature", "passages"):
+            declared(Settings)[name].check(getattr(self, name), name)
 
 
 @dataclass
