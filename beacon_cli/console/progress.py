@@ -38,7 +38,7 @@ class Bar:
         self._share, self._figures, self._left = 0.0, tuple[str, ...](), ""
         self._shown = time.monotonic()
         self._live: Live | None = None
-        if console.is_terminal and not console.quiet:
+        if can_move_cursor(console) and not console.quiet:
             self._live = Live(console=console, get_renderable=self._line, refresh_per_second=4, transient=True)
             self._live.start()
 
@@ -62,6 +62,11 @@ class Bar:
 
     def _line(self) -> Text:
         return bar_line(self._name, self._share, self._figures, self._left, self._console.width - 1)
+
+
+def can_move_cursor(console: RichConsole) -> bool:
+    """Whether it is a terminal that a line can change on. (`FORCE_COLOR` makes rich take anything for a terminal.)"""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: int) -> Text:
@@ -188,7 +193,7 @@ class TrainingBar:
         elif isinstance(event, Validated):
             losses = "  ".join(f"{_ratio_name(name)} {loss:.4f}" for name, loss in event.losses.items())
             self._console.print(Text(f"validation at step {event.step:,}: {losses}", style="dim"))
-        elif not self._console.is_terminal:
+        elif not can_move_cursor(self._console):
             self._bar.say("saved")
 
     def stop(self) -> None:
