@@ -57,14 +57,16 @@ class Baseline(Method):
 
     def _read(self, document: list[int]) -> Uncondensed:
         """What has read the document and nothing else."""
-        if self._latest is None or self._latest[0] != document or not self._latest[1].rewind():
-            self.forget()
-            reader = Uncondensed(self.engine, self._window)
-            reader.read(document)
-            reader.mark()
-            self._latest = document, reader
-        found: Uncondensed = self._latest[1]
-        return found
+        if self._latest is not None and self._latest[0] == document:
+            reader: Uncondensed = self._latest[1]
+            reader.rewind()
+            return reader
+        self.forget()
+        reader = Uncondensed(self.engine, self._window)
+        reader.read(document)
+        reader.mark()
+        self._latest = document, reader
+        return reader
 
     def _whole(self, sample: EvalSample) -> tuple[list[int], list[int]]:
         source = self.engine.source
@@ -131,7 +133,8 @@ class Streaming(Baseline):
         super().__init__("streaming", engine, window)
         # A layer sees a window's tokens, which saw a window's in the layer below: what lies further back than all of
         # them together changes nothing, unless by the frequencies having grown while it was read.
-        self._reach = inf if engine.attached.rotary.grows else SINK + engine.attached.layers * (window - SINK)
+        grows, layers = engine.attached.rotary.grows, engine.attached.layers
+        self._reach = inf if grows else SINK + layers * (window - SINK)
 
     def prompt(self, sample: EvalSample, room: int) -> tuple[list[int], list[int]]:
         document, request = self._whole(sample)

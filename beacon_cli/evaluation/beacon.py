@@ -45,13 +45,13 @@ class BeaconMethod(Method):
         room = self._model.room_for(sample.question, max_new_tokens=max_new_tokens, passages=self._passages)
         # Two questions that leave a document as much room find it condensed alike.
         key = sample.path, sample.text, reserve(self._model.source, room)
-        # Growing frequencies are those of the longest sequence so far, an earlier question's included.
-        if self._latest is None or self._latest[0] != key or self.engine.attached.rotary.grows:
-            self.forget()
-            if sample.path is None:
-                memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room)
-            else:
-                memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room)
-            self._latest = key, memory
-        found: Memory = self._latest[1]
-        return found
+        if self._latest is not None and self._latest[0] == key:
+            memory: Memory = self._latest[1]
+            return memory
+        self.forget()
+        if sample.path is None:
+            memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room)
+        else:
+            memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room)
+        self._latest = key, memory
+        return memory

@@ -42,7 +42,7 @@ MEASURING = 2
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation is complete.
+    """What came of an evaluation.
 
     Attributes:
         columns, rows: its table.

@@ -69,8 +69,9 @@ def running_losses(
     for hidden in feed(whole[:-1]):  # nothing follows the last
         first, end = max(done, len(opening)), done + len(hidden)
         if end > first:
-            expected = torch.tensor(whole[first + 1 : end + 1], device=hidden.device)
             with torch.inference_mode():
+                expected = torch.tensor(whole[first + 1 : end + 1], device=hidden.device)
                 scores = engine.attached.logits(hidden[first - done :])
-            yield torch.nn.functional.cross_entropy(scores, expected, reduction="none")
+                scored = torch.nn.functional.cross_entropy(scores, expected, reduction="none")
+            yield scored
         done = end

@@ -39,8 +39,9 @@ class _SinkMemory(SequenceMemory):
         if self.places is None:
             return keys, values
         sinks = len(self.places) // SINK
-        free = self.rotary.unrotate(keys[:, :, :SINK], position_tensor(range(SINK), keys.device))
-        moved = self.rotary.rotate(free.repeat(1, 1, sinks, 1), self.places)
+        rotary = self.rotary
+        free = rotary.unrotate(keys[:, :, :SINK], position_tensor(range(SINK), keys.device))
+        moved = rotary.rotate(free.repeat(1, 1, sinks, 1), self.places)
         repeated = values[:, :, :SINK].repeat(1, 1, sinks, 1)
         return torch.cat((moved, keys[:, :, self.first :]), 2), torch.cat((repeated, values[:, :, self.first :]), 2)
 
@@ -57,7 +58,7 @@ class Uncondensed:
     """
 
     def __init__(self, engine: Engine, window: int | None = None) -> None:
-        self._engine, self._window = engine, window
+        self._attached, self._window = engine.attached, window
         self._memory = _SinkMemory(engine.attached.layers, engine.attached.rotary)
         self._mark: MemoryMark | None = None
 
@@ -78,29 +79,32 @@ class Uncondensed:
         """Read on; logits (vocabulary) of what follows the last token, in float32."""
         for hidden in self.feed(ids):
             last = hidden[-1]
-        return self._engine.attached.logits(last)
+        with torch.inference_mode():
+            return self._attached.logits(last)
 
+    @torch.inference_mode()
     def mark(self) -> None:
-        """Remember this place, for `rewind`."""
-        self._mark = self._memory.mark(self._memory.size)
+        """Remember this place, for `rewind`; copies the rows that reading on may change."""
+        stay = self._window is None and not self._attached.rotary.grows
+        self._mark = self._memory.mark(self._memory.size if stay else 0)
 
-    def rewind(self) -> bool:
-        """Go back to the marked place; False if what was read since has changed the rows before it."""
-        if self._mark is None or self._engine.attached.rotary.grows:
-            return False
-        self._memory.rewind(self._mark)
-        return True
+    @torch.inference_mode()
+    def rewind(self) -> None:
+        """Go back to the marked place, as often as one likes."""
+        if self._mark is not None:
+            self._memory.rewind(self._mark)
 
     def _run(self, ids: Sequence[int]) -> Tensor:
         """One pass: last hidden states (tokens, hidden)."""
-        memory, device, window = self._memory, self._engine.device, self._window
+        memory, device, window = self._memory, self._attached.device, self._window
         if window is not None:
             self._drop_old_rows(window, len(ids))
         positions = range(memory.size, memory.size + len(ids))
         memory.extend_positions(positions.stop if window is None else min(positions.stop, window))
-        mask = self._mask(positions)[None, None]
-        at = position_tensor(positions, device)
-        hidden = self._engine.attached.run(position_tensor(ids, device)[None], at, memory, mask)
+        mask = None if window is None else self._mask(window, positions)
+        hidden = self._attached.run(
+            position_tensor(ids, device)[None], position_tensor(positions, device), memory, mask
+        )  # fmt: skip
         memory.commit(positions)
         return hidden[0]
 
@@ -109,20 +113,21 @@ class Uncondensed:
         memory, seen = self._memory, window - SINK - 1
         if memory.size >= window and memory.size + coming > 2 * window:
             memory.finish_interval(SINK, (), (), range(memory.size - SINK - seen, memory.size - SINK))
-            self._mark = None
 
-    def _mask(self, positions: range) -> Tensor:
-        """(tokens, rows) who sees what of the rows that the memory hands out, which this decides, too."""
-        memory, device = self._memory, self._engine.device
-        rows = torch.arange(positions.start, positions.stop, device=device)[:, None]
-        columns = torch.arange(positions.stop, device=device)
-        if self._window is None or positions.stop <= self._window:
+    def _mask(self, window: int, positions: range) -> Tensor | None:
+        """(1, 1, tokens, rows) who sees what of the rows that the memory hands out, which this decides, too.
+
+        None if that is everything before.
+        """
+        memory, device = self._memory, self._attached.device
+        if positions.stop <= window:
             memory.first, memory.places = 0, None
-            return columns <= rows
-        recent = self._window - SINK
+            return None
+        rows = torch.arange(positions.start, positions.stop, device=device)[:, None]
+        recent = window - SINK
         memory.first = max(SINK, positions.start - (recent - 1))
         sink = torch.arange(SINK, device=device)
-        memory.places = ((rows - self._window + 1).clamp(min=0) + sink).flatten()
+        memory.places = ((rows - window + 1).clamp(min=0) + sink).flatten()
         own = torch.eye(len(positions), dtype=torch.bool, device=device)[..., None] & (sink <= rows)[:, None]
-        columns = columns[memory.first :]
-        return torch.cat((own.flatten(1), (columns <= rows) & (columns > rows - recent)), 1)
+        columns = torch.arange(memory.first, positions.stop, device=device)
+        return torch.cat((own.flatten(1), (columns <= rows) & (columns > rows - recent)), 1)[None, None]

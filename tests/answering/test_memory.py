@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.condensing.ratio import most_tokens
 from beacon_cli.errors import DocumentError, TooLongError
-from beacon_cli.library import Model
-from tests.evaluation.tiny_engine import tiny_engine, tiny_model_of
+from tests.evaluation.tiny_engine import FRAME, tiny_engine, tiny_model_of
 
 TEXT = "\n\n".join(f"Line {number} says that {number} is odd." for number in range(12))
 
@@ -46,14 +46,8 @@ def test_the_longest_text_that_fits_leaves_room_for_its_question() -> None:
     model = tiny_model_of(tiny_engine(400))
     question = "who? " * 30
     room = model.room_for(question, max_new_tokens=8, passages=0)
-    longest = max(length for length in range(100, 300) if _fits(model, length, room))
+    longest = most_tokens(model.source, 0, room) - len(FRAME.opening) - len("\n\n")
     answer = model.read_text("x" * longest, ratio=0, cache=False, room=room).ask(question, max_new_tokens=8, passages=0)
     assert answer.generated == 8
-
-
-def _fits(model: Model, length: int, room: int) -> bool:
-    try:
-        model.read_text("x" * length, ratio=0, cache=False, room=room)
-    except TooLongError:
-        return False
-    return True
+    with pytest.raises(TooLongError):
+        model.read_text("x" * (longest + 1), ratio=0, cache=False, room=room)

@@ -43,25 +43,17 @@ def test_a_beacon_at_ratio_0_is_full_attention(engine: Engine) -> None:
     torch.testing.assert_close(condensed, hidden(Uncondensed(engine), ids), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("window", [None, 64, 400])
+@pytest.mark.parametrize("window", [None, 40, 64, 400])
 def test_a_rewound_reader_goes_on_as_if_nothing_had_been_read(engine: Engine, window: int | None) -> None:
     first, second, third = random_ids(64, 1), random_ids(50, 2), random_ids(50, 3)
     reader = Uncondensed(engine, window)
     reader.read(first)
     reader.mark()
     reader.read(second)
-    assert reader.rewind()
+    reader.rewind()
     went_on, alone = hidden(reader, third), Uncondensed(engine, window)
     alone.read(first)
     assert torch.equal(went_on, hidden(alone, third))
-
-
-def test_a_reader_that_lost_rows_since_says_that_it_cannot_go_back(engine: Engine) -> None:
-    reader = Uncondensed(engine, 64)
-    reader.read(random_ids(64, 1))
-    reader.mark()
-    reader.read(random_ids(65, 2))
-    assert not reader.rewind()
 
 
 def rotated(vectors: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

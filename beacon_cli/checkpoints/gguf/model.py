@@ -1,7 +1,8 @@
 """A GGUF file as a model: its configuration and its tensors as transformers names and lays them out.
 
 What is stored in blocks of 2 to 8 bits is dequantized and kept in 16: quantizing it once more, to the 4 bits of other
-converted models, would cost accuracy a second time.
+converted models, would cost accuracy a second time (SmolLM2-135M's Q4_1 file on 4,096 tokens of The Time Machine:
+perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantized once more).
 """
 
 import re
