@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -29,7 +29,7 @@ from beacon_cli.documents import PageSelection
 from beacon_cli.documents.gathering import find_documents
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, returned, silent
-from beacon_cli.settings import DEFAULTS, Device
+from beacon_cli.settings import DEFAULTS, Device, Settings
 
 Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
 Ratio = int | Literal["auto"]
@@ -63,6 +63,7 @@ def load(
     Raises:
         BeaconError: if it cannot be found, or model and beacon do not belong together.
     """
+    Settings(device=device, beacon_bits=beacon_bits, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
     source = returned(locate_model(model, beacon, root, beacon_bits), progress)
@@ -93,6 +94,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """What it was called when it was loaded."""
         return self.source.name
 
     @cached_property
@@ -155,6 +157,9 @@ class Model:
         """Condense documents into the cache, each by itself, so that questions about them are answered at once.
 
         See `read`. What cannot be read of a folder is left out, with a note.
+
+        Returns:
+            The figures of each document.
         """
         places = find_documents(_paths(documents))
         condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
@@ -253,7 +258,8 @@ class Memory:
                 it is answered; 0 answers from the condensed memory alone.
 
         Raises:
-            SettingsError: for an empty question; when answering, if question and answer do not fit the context.
+            SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
+                not fit the context.
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
@@ -276,6 +282,7 @@ class Memory:
         )
 
     def _answer(self, question: str | None, how: Decoding) -> Answer:
+        Settings(**asdict(how))  # refuses what cannot be
         return Answer(question, lambda made: self._pieces(made, question, how))
 
     def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:

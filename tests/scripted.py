@@ -1,8 +1,8 @@
 """A model for tests: as small as one can be, with a beacon, and it says what the test tells it.
 
-Its weights are random but for one thing: asked anything, it says `UNPROMPTED` and ends, in a process of its own too. What
-it has read still moves its logits, so that these show whether two memories are the same. Within a test's own process,
-`Script` puts other words into its mouth, and hears what it was asked.
+Its weights are random but for one thing: asked anything, it says `UNPROMPTED` and ends, in a process of its own too.
+What it has read still moves its logits, so that these show whether two memories are the same. Within a test's own
+process, `Script` puts other words into its mouth, and hears what it was asked.
 """
 
 import itertools
@@ -81,7 +81,9 @@ def make_tokenizer(folder: Path) -> tokenizers.Tokenizer:
         vocab_size=1000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator([_BOOK.read_text(encoding="utf-8")], trainer)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (END, USER, ASSISTANT)])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in (END, USER, ASSISTANT)]
+    )
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     roles = {"chat_template": TEMPLATE, "eos_token": END}
     (folder / "tokenizer_config.json").write_text(json.dumps(roles), encoding="utf-8")

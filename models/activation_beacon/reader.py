@@ -105,11 +105,11 @@ class Reader:
 
     def mark(self) -> object:
         """Where this reader is."""
-        return copy.deepcopy({k: v for k, v in vars(self.planner).items() if k != "config"}), self.memory.size
+        return copy.deepcopy(self.planner), self.memory.size
 
     def rewind(self, mark: Any) -> None:
         """Go back to `mark`."""
-        vars(self.planner).update(copy.deepcopy(mark[0]))
+        self.planner = copy.deepcopy(mark[0])
         self.memory.truncate(mark[1])
 
     def _run(self, plan: Pass, ids: Sequence[int]) -> Step:
