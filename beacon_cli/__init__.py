@@ -13,14 +13,14 @@ Importing this is light: what needs torch is imported when one of its names is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from beacon_cli.version import __version__
+
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
     from beacon_cli.answering.citations import Citation
     from beacon_cli.answering.passages import Passage
     from beacon_cli.errors import BeaconError
     from beacon_cli.library import Memory, Model, load
-
-__version__ = "0.1.0"
 
 __all__ = ["Answer", "BeaconError", "Citation", "Memory", "Model", "Passage", "__version__", "load"]
 

@@ -1,11 +1,7 @@
 """What the workflows say while they work; `console` draws it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-Said = TypeVar("Said")
-Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -103,37 +99,10 @@ class Condensed:
     from_cache: bool = False
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation is complete.
-
-    Attributes:
-        columns, rows: its table.
-        results: everything, for machines.
-        paths: of the files that were written.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    results: dict[str, Any]
-    paths: tuple[str, ...]
-
-
-Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed | Evaluated
+Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed
 # What long work reports to, while it goes on.
 Progress = Callable[[Event], object]
 
 
 def silent(event: object) -> None:
     """A `Progress` that nobody looks at."""
-
-
-def returned(events: Generator[Said, None, Returned], heard: Callable[[Said], object] = lambda event: None) -> Returned:
-    """Run a workflow to its end: what it returns. `heard` gets every event."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as stop:
-            value: Returned = stop.value
-            return value
-        heard(event)

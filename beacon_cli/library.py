@@ -1,17 +1,10 @@
-"""The public API: a model reads documents into a memory, and the memory answers.
-
-import beacon_cli as beacon
-
-model = beacon.load("beacon-pocket")
-book = model.read("book.pdf", progress=print)
-answer = book.ask("Who is the narrator?")
-"""
+"""The public API: a model reads documents into a memory, and the memory answers (see `docs/api.md`)."""
 
 import time
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -19,6 +12,7 @@ from typing import Literal
 
 from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
 from beacon_cli.answering.passages import Passage, split_passages
+from beacon_cli.answering.prompts import question_text
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.store import Store, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
@@ -26,9 +20,9 @@ from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
-from beacon_cli.documents.gathering import find_documents
+from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.errors import DocumentError, SettingsError
-from beacon_cli.events import Condensed, Note, Progress, Stage, returned, silent
+from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Device, Settings
 
 Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -63,11 +57,12 @@ def load(
     Raises:
         BeaconError: if it cannot be found, or model and beacon do not belong together.
     """
-    Settings(device=device, beacon_bits=beacon_bits, cache_bits=cache_bits)  # refuses what cannot be
+    Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
-    source = returned(locate_model(model, beacon, root, beacon_bits), progress)
-    return Model(source, device, root, cache_bits, cache_limit, seconds=time.perf_counter() - began)
+    source = locate_model(model, beacon, root, beacon_bits, progress=progress)
+    seconds = time.perf_counter() - began
+    return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
 
 
 class Model:
@@ -83,14 +78,15 @@ class Model:
         source: ModelSource,
         device: Device,
         cache_dir: Path,
-        cache_bits: int = 16,
+        cache_bits: int = DEFAULTS.cache_bits,
         cache_limit: int | None = None,
         *,
         seconds: float = 0.0,
+        progress: Progress = silent,
     ) -> None:
         self.source, self.seconds = source, seconds
         self._device, self._cache = device, (cache_dir, cache_bits, cache_limit)
-        self._progress: Progress = silent
+        self._progress = progress
 
     @property
     def name(self) -> str:
@@ -143,6 +139,26 @@ class Model:
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
 
+    def read_text(
+        self,
+        text: str,
+        *,
+        name: str = "text",
+        ratio: Ratio = "auto",
+        cache: bool = True,
+        room: int | None = None,
+        progress: Progress = silent,
+    ) -> "Memory":
+        """Read a text that is no file, as a text file that says the same would be read; see `read`.
+
+        Args:
+            text: paragraphs with blank lines between them; form feeds separate pages.
+            name: what messages and citations call it.
+        """
+        condenser = self._condenser(ratio, None, None, cache, False, room, progress)
+        placed = condenser.read([Place(name, text=text)])
+        return Memory(self.engine, placed, condenser.seconds)
+
     def condense(
         self,
         documents: Documents,
@@ -182,7 +198,7 @@ class Model:
         passages: int = DEFAULTS.passages,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
-        asked = len(self.source.tokenizer.encode(question)) + len(self.source.frame.closing)
+        asked = len(self.source.tokenizer.encode(question_text(question, ()))) + len(self.source.frame.closing)
         return asked + passages * PASSAGE_TOKENS + max_new_tokens
 
     def _condenser(
@@ -212,28 +228,25 @@ class Memory:
 
     Attributes:
         documents: the figures of each document that was read.
+        rows: of memory that they take.
         seconds: spent on reading, by stage: "open", "load_model", "condense" or "load_cache".
     """
 
     def __init__(self, engine: Engine, placed: Placed, seconds: dict[str, float]) -> None:
         self.documents = tuple(document.summary for document in placed.documents)
+        self.rows = placed.rows  # now: what is asked later takes rows of its own
         self.seconds = dict(seconds)
         for document in self.documents:
             for stage, spent in document.seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         self._engine, self._placed = engine, placed
-        self._rows, self._end = placed.rows, placed.reader.mark()  # a question adds rows until it is rewound
+        self._end = placed.reader.mark()
         self._running: weakref.ref[Answer] | None = None
 
     @property
     def tokens(self) -> int:
         """Tokens of all documents."""
         return sum(document.tokens for document in self.documents)
-
-    @property
-    def rows(self) -> int:
-        """Rows of memory that they take."""
-        return self._rows
 
     @property
     def ratio(self) -> int:
@@ -282,7 +295,6 @@ class Memory:
         )
 
     def _answer(self, question: str | None, how: Decoding) -> Answer:
-        Settings(**asdict(how))  # refuses what cannot be
         return Answer(question, lambda made: self._pieces(made, question, how))
 
     def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:

@@ -19,12 +19,12 @@ from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
 
 Device = Literal["auto", "cpu", "cuda"]
-# 16 stands for the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
+# 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
 # Variables that are no settings: what is a secret, or where things are.
 VARIABLES = ("BEACON_CACHE_DIR", "BEACON_CONFIG", "BEACON_DEBUG", "BEACON_MODELS_DIR", "BEACON_PASSWORD")
 
-_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -42,7 +42,8 @@ class Setting:
         flag: by default, the name with hyphens (--no- before it for false); "" for none.
         none: the word that stands for None.
         choices, least, most: what it may be (a list: each item).
-        read: text to value, for what is not written as its kind is.
+        read: text to value, for what is not written as its kind is (a list: each item).
+        like: an example of a list.
     """
 
     name: str = ""
@@ -59,6 +60,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     read: Callable[[str], Any] | None = None
+    like: str | None = None
 
     @property
     def option(self) -> str:
@@ -68,7 +70,7 @@ class Setting:
     @property
     def repeated(self) -> bool:
         """Whether the flag is given once for each item of a list; else commas stand between them."""
-        return self.many and self.default is not None
+        return self.many and self.default == ()
 
     @property
     def variable(self) -> str:
@@ -86,20 +88,16 @@ class Setting:
         """
         if self.none is not None and text.strip().lower() == self.none:
             return None
-        if self.read is not None:
-            try:
-                return self.read(text)
-            except SettingsError as error:
-                raise SettingsError(f"{where}: {error}") from None
         try:
-            if self.many:
-                return self.check(tuple(self._item(part) for part in text.split(",")), where)
-            return self.check(self._item(text), where)
+            value = tuple(map(self._item, text.split(","))) if self.many else self._item(text)
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from None
         except (KeyError, ValueError):
             raise self._refusal(text, where) from None
+        return self.check(value, where)
 
     def from_value(self, value: Any, where: str) -> Any:
-        """The value that a file or a program gives, which must have the right type: 2.9 is no whole number, nor is true.
+        """The value that a file or a program gives, of exactly the right type: 2.9 is no whole number, nor is true.
 
         Raises:
             SettingsError: for what it cannot be.
@@ -132,6 +130,8 @@ class Setting:
         return value
 
     def _item(self, text: str) -> Any:
+        if self.read is not None:
+            return self.read(text)
         text = text.strip()
         return _TRUTHS[text.lower()] if self.kind is bool else self.kind(text)
 
@@ -139,10 +139,12 @@ class Setting:
         if self.choices:
             wanted = f"choose one of {', '.join(map(str, self.choices))}"
         else:
-            span = "" if self.least is None else f" from {self.least:g} on"
-            if self.least is not None and self.most is not None:
-                span = f" from {self.least:g} to {self.most:g}"
-            wanted = f"give a list, like {self.metavar}" if self.many else f"give {_KINDS[self.kind]}{span}"
+            least, most = (f"{n:,}" if isinstance(n, int) else f"{n:g}" for n in (self.least or 0, self.most or 0))
+            span = (
+                "" if self.least is None else f" from {least} on" if self.most is None else f" from {least} to {most}"
+            )
+            kind = _KINDS[self.kind]
+            wanted = f"give {kind}s{span}, like {self.like or self.metavar}" if self.many else f"give a {kind}{span}"
         also = f", or {self.none}" if self.none else ""
         return SettingsError(f"{where} is {value!r}; {wanted}{also}")
 
@@ -173,7 +175,8 @@ class Checked:
     """A dataclass of settings; values that cannot be are refused when it is made."""
 
     def __post_init__(self) -> None:
-        for name, each in declared(type(self)).items():
+        owner: type = type(self)
+        for name, each in declared(owner).items():
             each.check(getattr(self, name), name)
 
 
@@ -223,6 +226,7 @@ class Settings(Checked):
         "SIZE",
         "Bytes that all caches may take, like 2GB; what was used longest ago goes first.",
         shown="no limit",
+        least=0,
         read=parse_size,
     )
 

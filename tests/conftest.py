@@ -12,16 +12,19 @@ from tests.stories import story
 if TYPE_CHECKING:
     from tests.scripted import Script
 
+# Before torch is imported: threads that wait by spinning slow down each other on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")
-    for name in [name for name in os.environ if name.startswith("BEACON_") and name != "BEACON_GOLDENS"]:
+    for name in [name for name in os.environ if name.startswith("BEACON_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
     monkeypatch.setenv("BEACON_MODELS_DIR", str(home / "models"))
-    (home / "config.toml").touch()
     monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
+    (home / "config.toml").touch()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 

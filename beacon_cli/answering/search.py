@@ -25,6 +25,8 @@ class SearchIndex:
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = passages
+        if not passages:
+            return  # bm25s cannot index nothing
         self._own = _index([passage.text for passage in passages])
         several = len({passage.document for passage in passages}) > 1
         pages: dict[tuple[str, int], list[str]] = {}
@@ -45,6 +47,8 @@ class SearchIndex:
     def scores(self, words: str) -> NDArray[np.float32]:
         """(passages) how much each shares with `words`."""
         scores = np.zeros(len(self.passages), dtype=np.float32)
+        if not self.passages:
+            return scores
         (terms,) = _terms([words])
         for term in set(terms) & self._whole.vocab_dict.keys():
             of_page = self._whole.get_scores([term])[self._page_of]

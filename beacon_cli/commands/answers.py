@@ -18,7 +18,7 @@ def answer_from(
 ) -> None:
     """Read `documents`, ask `question` (None: for a summary) and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.documents.gathering import find_documents  # noqa: PLC0415  as above
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:

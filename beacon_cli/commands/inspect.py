@@ -13,7 +13,7 @@ from beacon_cli.quantities import counted
 
 if TYPE_CHECKING:
     from beacon_cli.documents import Document
-    from beacon_cli.documents.survey import Finding
+    from beacon_cli.documents.survey import Inspected
 
 STATES = ("read", "warned", "refused")
 
@@ -29,7 +29,7 @@ def inspect(
     """Show what of documents can be read, without a model: a line each, with warnings and refusals."""
     # Imported here because `--help` can do without it.
     from beacon_cli.documents import PageSelection, open_document  # noqa: PLC0415  takes time that `--help` can do without
-    from beacon_cli.documents.survey import find_documents, survey  # noqa: PLC0415  takes time that `--help` can do without
+    from beacon_cli.documents.survey import paths_of, survey  # noqa: PLC0415  takes time that `--help` can do without
 
     console = Console(quiet=quiet, as_json=as_json)
     selection = None if pages is None else PageSelection.parse(pages)
@@ -41,7 +41,7 @@ def inspect(
         return
     began = time.perf_counter()
     findings = []
-    paths = find_documents(places)
+    paths = paths_of(places)
     if not as_json:
         console.print_line("\t".join(("state", "pages", "words", "seconds", "document", "remarks")))
     for finding in survey(paths, password=password, pages=selection):
@@ -72,12 +72,12 @@ def _show_text(console: Console, document: "Document") -> None:
         console.note(f"note: {warning}")
 
 
-def _row(finding: "Finding") -> str:
+def _row(finding: "Inspected") -> str:
     figures = (str(finding.pages), str(finding.words), f"{finding.seconds:.2f}")
     return "\t".join((finding.state, *figures, finding.path, "; ".join(finding.remarks)))
 
 
-def _totals(findings: list["Finding"], seconds: float) -> dict[str, Any]:
+def _totals(findings: list["Inspected"], seconds: float) -> dict[str, Any]:
     return {
         **{state: sum(finding.state == state for finding in findings) for state in STATES},
         "pages": sum(finding.pages for finding in findings),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.settings import Setting, Settings, declared
+from beacon_cli.settings import Setting, declared
 
 # The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
 LOADING = ("model", "beacon", "beacon_bits", "device")
@@ -16,21 +16,24 @@ CONDENSING = (*LOADING, "ratio", "cache_bits")
 ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "cache_bits")
 # What `flags` hands to a command: the text of each flag that was given, by the setting's name. See `load_settings`.
 Flags = Mapping[str, Any]
+# What Ctrl-C leaves of a document that goes into the cache.
+KEPT = "what is condensed is kept, and the same command goes on from there"
 
 
-def flags(owner: type, *names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a command with a parameter `flags`: in its place, the command line gets the flags of these settings.
+def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """In place of a command's parameter `flags`, the command line gets the flags of these settings.
 
     Args:
         owner: the dataclass that declares them, see `settings.setting`.
         names: which of them.
+        into: the parameter's name.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
-            if parameter.name == "flags":
+            if parameter.name == into:
                 parameters.extend(_parameter(declared(owner)[name]) for name in names)
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
@@ -38,7 +41,7 @@ def flags(owner: type, *names: str) -> Callable[[Callable[..., None]], Callable[
         @functools.wraps(command)
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in names}
-            command(**given, flags={name: value for name, value in chosen.items() if value not in (None, [])})
+            command(**given, **{into: {name: value for name, value in chosen.items() if value not in (None, [])}})
 
         # What typer reads in place of the command's own.
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # functions have one
@@ -97,18 +100,6 @@ NoCache = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
-# For commands that name these flags one by one.
-_TABLE = declared(Settings)
-Model = Annotated[str | None, option(_TABLE["model"])]
-Beacon = Annotated[str | None, option(_TABLE["beacon"])]
-BeaconBits = Annotated[str | None, option(_TABLE["beacon_bits"])]
-DeviceFlag = Annotated[str | None, option(_TABLE["device"])]
-Ratio = Annotated[str | None, option(_TABLE["ratio"])]
-MaxNewTokens = Annotated[str | None, option(_TABLE["max_new_tokens"])]
-Temperature = Annotated[str | None, option(_TABLE["temperature"])]
-Passages = Annotated[str | None, option(_TABLE["passages"])]
-CacheBits = Annotated[str | None, option(_TABLE["cache_bits"])]
-
 
 @dataclass(frozen=True)
 class HowToRead:
@@ -122,3 +113,8 @@ class HowToRead:
     password: str | None
     cache: bool = True
     refresh: bool = False
+
+    @property
+    def kept(self) -> str:
+        """What Ctrl-C leaves, see `Console`."""
+        return KEPT if self.cache and not self.refresh else ""

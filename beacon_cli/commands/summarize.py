@@ -20,4 +20,4 @@ def summarize(
 ) -> None:
     """Summarize one or several documents."""
     how = options.HowToRead(pages, password, not no_cache, refresh)
-    answer_from(documents, None, load_settings(flags), how, Console(quiet=quiet, as_json=as_json))
+    answer_from(documents, None, load_settings(flags), how, Console(quiet=quiet, as_json=as_json, kept=how.kept))

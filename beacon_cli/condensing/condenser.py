@@ -20,8 +20,8 @@ from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
-from beacon_cli.documents.gathering import Place
-from beacon_cli.errors import CacheError, DocumentError
+from beacon_cli.documents.finding import Place
+from beacon_cli.errors import DocumentError
 from beacon_cli.events import Condensed, Note, Progress
 from beacon_cli.quantities import counted
 
@@ -106,7 +106,8 @@ class Condenser:
             return place_together(engine, ratio, self._names(texts), memories)
 
     def _open(self, place: Place) -> Document:
-        return open_document(place.path, password=self._request.password, pages=self._request.pages)
+        request = self._request
+        return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
 
     def _measured(self, places: Sequence[Place]) -> list[_Text]:
         """The documents and their lengths, each once, without those of a folder that cannot be read."""
@@ -138,11 +139,8 @@ class Condenser:
         if self._store is not None and not self._request.refresh:
             for ratio in self._source.ratios:
                 entry = entry_of(self._source, document, ratio, self._store)
-                try:
-                    manifest = entry.manifest()
-                except CacheError:
-                    continue  # the cache that is used in the end says what is wrong with it
-                if manifest is not None and manifest.complete:
+                manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
+                if manifest is not None:
                     stream = stored_stream(self._source, entry)
                     if self._store.limit is not None:
                         # Making room for one document must not take away the text of another.

@@ -1,24 +1,10 @@
 """Condensing whole intervals, and keeping what they became."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from activation_beacon.memory import Activations
 from activation_beacon.reader import Reader
 from beacon_cli.cache.builder import Builder
 from beacon_cli.events import IntervalDone, Progress, silent
-
-
-def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Activations, Activations | None]]:
-    """Read the tokens of one whole interval; yields, at its end, its rows and, if it is the first, the sink's.
-
-    They are not rounded, as `Builder.add` wants them.
-    """
-    for step in reader.feed(ids):
-        if step.condensed is None:
-            continue
-        sink, rows = len(step.plan.sink), step.condensed
-        front = Activations(rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None
-        yield Activations(rows.keys[:, :, sink:], rows.values[:, :, sink:]), front
 
 
 def condense_intervals(
@@ -35,8 +21,7 @@ def condense_intervals(
     window = reader.planner.config.window
     while len(ids) - reader.planner.consumed >= window:
         interval = ids[reader.planner.consumed : reader.planner.consumed + window]
-        for rows, sink in condense_interval(reader, interval):
-            if builder is not None:
-                front = None if sink is None else (sink.keys, sink.values)
-                builder.add(interval, ratio, rows.keys, rows.values, front)
+        for step in reader.feed(interval):
+            if builder is not None and step.interval is not None:
+                builder.add(interval, ratio, step.interval, step.sink)
         progress(IntervalDone(reader.planner.consumed, reader.memory.size))

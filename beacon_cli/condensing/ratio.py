@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from beacon_cli.cache.pages import PageText
 from beacon_cli.checkpoints.model_source import ModelSource
-from beacon_cli.errors import DocumentError
+from beacon_cli.errors import TooLongError
 
 # This share of the context is kept for the question and its answer, so that a longer question about the same document
 # does not ask for another ratio, hence for another cache.
@@ -50,7 +50,7 @@ def smallest_ratio(source: ModelSource, tokens: int, needed: int, before: Sequen
 
 def too_long(
     source: ModelSource, name: str, tokens: int, ratio: int | None, needed: int, pages: Sequence[PageText]
-) -> DocumentError:
+) -> TooLongError:
     """The error for a document that does not fit at `ratio` (None: at any), naming the limit and what would fit."""
     highest = ratio if ratio is not None else max(source.ratios)
     limit = most_tokens(source, highest, needed)
@@ -62,7 +62,7 @@ def too_long(
     )
     if ratio is not None and smallest_ratio(source, tokens, needed) is not None:
         hint += ", use --ratio auto"
-    return DocumentError(
+    return TooLongError(
         f"{name} has {'at least ' if ratio is not None else ''}{tokens:,} tokens, but at ratio {highest} "
         f"{source.name} holds at most {limit:,} with a question and its answer: {hint}, "
         "or choose a model with a longer context (--model)"
@@ -71,7 +71,7 @@ def too_long(
 
 def too_long_together(
     source: ModelSource, tokens: Sequence[int], number: int, ratio: int | None, needed: int
-) -> DocumentError:
+) -> TooLongError:
     """The error for documents that do not fit together at `ratio` (None: at any), naming totals and what would fit.
 
     Args:
@@ -86,7 +86,7 @@ def too_long_together(
     if ratio is not None and smallest_ratio(source, tokens[-1], needed, tokens[:-1]) is not None:
         hint += ", use --ratio auto"
     which = f"the {number} documents" if number == len(tokens) else f"the first {len(tokens)} of {number} documents"
-    return DocumentError(
+    return TooLongError(
         f"{which} have {sum(tokens):,} tokens together, but at ratio {highest} {source.name} holds at most about "
         f"{most_tokens(source, highest, needed):,} with a question and its answer: {hint}, read a part of each "
         "(--pages), or choose a model with a longer context (--model)"

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
+from beacon_cli.documents.content import Extras, Kind, Outcome, PageContent
 from beacon_cli.documents.raw import RawFile
 from beacon_cli.documents.selection import PageSelection
+from beacon_cli.documents.worker.limits import Limits
+from beacon_cli.documents.worker.process import ReadingProcess
+from beacon_cli.documents.worker.protocol import Opening
+from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
 
-Kind = Literal["pdf", "text", "markdown", "html", "epub", "docx"]
+_OCR = "needs OCR first (for instance with ocrmypdf)"
+# What is said of pages that have no text; nothing of blank ones.
+_WITHOUT_TEXT: tuple[tuple[Outcome, str], ...] = (
+    ("scanned", f"without text, only images: scanned text {_OCR}"),
+    ("drawn", "without text, only drawings"),
+    ("damaged", "unreadable (damaged)"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,26 +56,79 @@ class Source:
     kind: Kind
 
 
-class Document(ABC):
-    """An open document; close it, or use it in a `with`.
+class Document:
+    """An open document, read page by page in another process, within `limits`. Close it, or use it in a `with`.
 
     `selection` is already cut to the pages that exist, so that "1-" and "1-40" of 40 pages are the same.
     `warnings`, always the same list, holds one-line remarks on the pages read, complete once `pages` has been read to
     its end.
+
+    A document without text is refused when it is opened if that takes no extraction: a PDF if no selected page has a
+    font, as in a plain scan. Where there are fonts but no text, the error comes at the end of `pages`, when all
+    (empty) pages have been yielded. Single pages that hold no text or cannot be read are yielded empty and named
+    in `warnings`.
     """
 
-    def __init__(self, source: Source, selection: PageSelection) -> None:
-        self.source = source
-        self.selection = selection
+    def __init__(
+        self, raw: RawFile, selection: PageSelection, kind: Kind, *, password: str | None, limits: Limits
+    ) -> None:
+        self._raw = raw
+        self._limits = limits
+        self._opening = Opening(
+            kind=kind,
+            name=raw.name,
+            path=raw.real_path,
+            stamp=raw.stamp,
+            data_size=0 if raw.real_path else raw.size,
+            password=password,
+            ranges=selection.ranges,
+            memory=limits.memory,
+            open_seconds=limits.opening(raw.size),
+            page_characters=limits.page_characters,
+            page_seconds=limits.page_seconds,
+        )
         self.warnings: list[str] = []
+        self._running: set[ReadingProcess] = set()
+        self._idle: ReadingProcess | None = self._start()
+        try:
+            facts = self._idle.facts
+            self.source = Source(
+                name=PurePath(raw.name).name,
+                path=raw.path,
+                size=raw.size,
+                sha256=raw.sha256,
+                title=facts.title,
+                page_count=facts.page_count,
+                kind=kind,
+            )
+            self.selection = selection.clipped(facts.page_count)
+            if not self.selection.ranges:
+                raise raw.error(
+                    f"has {counted(facts.page_count, 'page')}, and --pages {selection.canonical} is beyond them: "
+                    "select some of these"
+                )
+            if not facts.has_text:
+                raise self._without_text("scanned")
+        except BaseException:
+            self.close()
+            raise
 
-    @abstractmethod
     def pages(self) -> Iterator[Page]:
         """Yield the selected pages in order, those without text included; `DocumentError` if none has any."""
+        process, self._idle = self._idle or self._start(), None
+        try:
+            yield from self._read(process, list(self.selection.numbers()))
+        finally:
+            process.close()
+            self._running.discard(process)
 
-    @abstractmethod
     def close(self) -> None:
         """Let go of files and processes, also of those of an unfinished `pages`. May be called twice."""
+        for process in self._running:
+            process.close()
+        self._running.clear()
+        self._idle = None
+        self._raw.file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -74,12 +138,53 @@ class Document(ABC):
     ) -> None:
         self.close()
 
+    def _start(self) -> ReadingProcess:
+        data = None if self._raw.real_path else self._raw.read()
+        process = ReadingProcess(self._opening, data, self._limits)
+        self._running.add(process)
+        return process
 
-def existing(raw: RawFile, selection: PageSelection, page_count: int) -> PageSelection:
-    """The part of `selection` that the document has; `DocumentError` if it has none of it."""
-    clipped = selection.clipped(page_count)
-    if not clipped.ranges:
-        raise raw.error(
-            f"has {counted(page_count, 'page')}, and --pages {selection.canonical} is beyond them: select some of these"
-        )
-    return clipped
+    def _read(self, process: ReadingProcess, numbers: Sequence[int]) -> Iterator[Page]:
+        extras = process.extras()
+        if self._opening.kind == "pdf":
+            process.find_running_heads()
+        told: dict[Outcome, list[int]] = {}
+        cut: list[int] = []
+        for number, content in zip(numbers, process.pages(numbers), strict=True):
+            told.setdefault(content.outcome, []).append(number)
+            if content.cut:
+                cut.append(number)
+            yield _page(number, content, extras)
+        if "text" not in told:
+            raise self._without_text("damaged" if told.keys() <= {"damaged", "lost"} else "scanned")
+        self.warnings[:] = [*extras.notes, *self._remarks(told, cut)]
+
+    def _remarks(self, told: dict[Outcome, list[int]], cut: Sequence[int]) -> Iterator[str]:
+        for outcome, state in _WITHOUT_TEXT:
+            if numbers := told.get(outcome):
+                yield f"{_pages(numbers)} {state}"
+        limits = self._limits
+        if numbers := told.get("lost"):
+            limit = f"{limits.page_seconds:g} s or {limits.memory >> 20:,} MiB of memory"
+            yield f"{_pages(numbers)} left out, as reading took more than {limit}"
+        if cut:
+            yield f"{_pages(cut)} cut after {limits.page_characters:,} characters"
+
+    def _without_text(self, outcome: Outcome) -> DocumentError:
+        if outcome == "damaged":
+            return self._raw.error("none of its pages can be read: download it again, or repair it with qpdf")
+        whole = self.selection == PageSelection(((1, self.source.page_count),))
+        where = "" if whole else f" on pages {self.selection.canonical}"
+        if self._opening.kind != "pdf":
+            return self._raw.error(f"holds no text{where}: there is nothing to read")
+        return self._raw.error(f"holds no text{where}: it looks scanned and {_OCR}")
+
+
+def _page(number: int, content: PageContent, extras: Extras) -> Page:
+    label = extras.labels[number - 1] if number <= len(extras.labels) else ""
+    section = extras.sections[number - 1] if number <= len(extras.sections) else None
+    return Page(number, label if label not in ("", str(number)) else None, content.text, section)
+
+
+def _pages(numbers: Sequence[int]) -> str:
+    return f"page{'s' * (len(numbers) > 1)} {PageSelection.of(numbers).canonical.replace(',', ', ')}:"

@@ -1,24 +1,81 @@
-"""Files that are meant: those of a folder, and those that match a pattern which the shell left as it is."""
+"""Which documents are meant: files, folders, patterns that the shell left as they are, and standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
+from beacon_cli.documents.opening import SUFFIXES, SUPPORTED
+from beacon_cli.documents.raw import open_raw, printable
+from beacon_cli.errors import DocumentError, SettingsError
 
-def matching(argument: str) -> list[str]:
-    """`argument` itself if it is there, or is no pattern; else what matches it, by name, which may be nothing."""
-    if os.path.lexists(argument) or not glob.has_magic(argument):
-        return [argument]
-    return sorted(glob.glob(argument, recursive=True))
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document is.
+
+    Attributes:
+        path: of a file, or `-` for standard input.
+        folder: the folder that was named, if the file was only found in it; then it may be left out.
+        text: the document itself, if it is no file; then `path` is its name.
+    """
+
+    path: str
+    folder: str | None = None
+    text: str | None = None
+
+
+def find_documents(arguments: Sequence[str]) -> list[Place]:
+    """The documents that `arguments` name, in their order; those of a folder and of a pattern by name.
+
+    Raises:
+        DocumentError: for a folder without documents, a pattern that nothing matches, and a file that is missing, empty
+            or not to be read: before anything heavy is loaded or fetched.
+        SettingsError: if standard input is named twice.
+    """
+    places = []
+    for argument in arguments:
+        found = places_of(argument)
+        if not found:
+            raise _none_there(argument)
+        places += found
+    if sum(place.path == STDIN for place in places) > 1:
+        raise SettingsError("standard input can be read only once; name - only once")
+    for place in places:
+        # Not for pipes: what is read of them is gone.
+        if (
+            place.folder is None
+            and place.path != STDIN
+            and (os.path.isfile(place.path) or not os.path.exists(place.path))
+        ):
+            open_raw(place.path).file.close()
+    return places
+
+
+def places_of(argument: str, suffixes: Collection[str] = SUFFIXES) -> list[Place]:
+    """What one argument names: itself, there or not; none for a pattern that nothing matches.
+
+    A folder stands for all files in it and in its folders, which may be none, that end in one of `suffixes`.
+    """
+    is_pattern = glob.has_magic(argument) and not os.path.lexists(argument)
+    places = []
+    for path in sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]:
+        if os.path.isdir(path):
+            places += [Place(found, path) for found in files_in(path, suffixes)]
+        else:
+            places.append(Place(path))
+    return places
 
 
 def files_in(folder: str, suffixes: Collection[str]) -> list[str]:
     """The files in a folder and in its folders, by path, whose names end in one of `suffixes` (".pdf"), in any case.
 
-    Hidden files and folders are left out; folders are not looked for behind links.
+    Hidden files and folders are left out; links to folders are not followed.
     """
     found = []
     for parent, folders, files in os.walk(folder):
@@ -29,3 +86,11 @@ def files_in(folder: str, suffixes: Collection[str]) -> list[str]:
             if not name.startswith(".") and PurePath(name).suffix.lower() in suffixes
         ]
     return sorted(found)
+
+
+def _none_there(argument: str) -> DocumentError:
+    if os.path.isdir(argument):
+        return DocumentError(
+            f"{printable(argument)}: no document is in this directory: name one with {SUPPORTED} files"
+        )
+    return DocumentError(f"{printable(argument)}: no document matches this pattern: check the path")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+# Old Office files, and new ones with a password.
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _SIGNATURES = (
     (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a zip archive (or .docx, .epub, .xlsx)"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office file"),
+    (OLE, "an old Microsoft Office file, or one with a password"),
     (b"{\\rtf", "an RTF file"),
     (b"%!PS", "a PostScript file"),
     (b"AT&TFORM", "a DjVu file"),

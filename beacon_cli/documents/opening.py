@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beacon_cli.documents.document import Document, Kind
-from beacon_cli.documents.magic import looks_like
-from beacon_cli.documents.raw import RawFile, open_raw
+from beacon_cli.documents.content import Kind
+from beacon_cli.documents.document import Document
+from beacon_cli.documents.magic import OLE, looks_like
+from beacon_cli.documents.raw import RawFile, in_memory, open_raw
 from beacon_cli.documents.selection import PageSelection
-from beacon_cli.documents.text.text import TextDocument
 from beacon_cli.documents.worker.limits import Limits
-from beacon_cli.documents.worker.paged import PagedDocument
 
 _KINDS: dict[str, Kind] = {
     ".pdf": "pdf",
@@ -23,6 +22,9 @@ _KINDS: dict[str, Kind] = {
     ".xhtml": "html",
     ".epub": "epub",
     ".docx": "docx",
+    ".docm": "docx",
+    ".dotx": "docx",
+    ".dotm": "docx",
     "": "text",
 }
 # What a folder's documents end in.
@@ -33,25 +35,27 @@ _PDF_HEADER_WITHIN = 1024
 
 
 def open_document(
-    path: str, *, password: str | None = None, pages: PageSelection | None = None, limits: Limits | None = None
+    path: str,
+    *,
+    password: str | None = None,
+    pages: PageSelection | None = None,
+    limits: Limits | None = None,
+    text: str | None = None,
 ) -> Document:
     """Open the document at `path`, or standard input for `-`: a PDF, text, Markdown, HTML, EPUB or Word file.
 
     What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
-    one (like standard input) is plain text. `pages` selects pages (default: all). All but text is read by another
-    process within `limits`.
+    one (like standard input) is plain text. `pages` selects pages (default: all). It is read by another process
+    within `limits`. With a `text`, that is the document, and `path` is only what it is called.
 
     Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
     kind that cannot be read, encrypted (no or a wrong `password`), damaged, beyond the limits, without text, without
-    the pages asked for. `PagedDocument` and `TextDocument` say more about each.
+    the pages asked for. `Document` says more about each.
     """
-    raw = open_raw(path)
+    raw = open_raw(path) if text is None else in_memory(path, text.encode("utf-8", "replace"))
     try:
-        kind = _kind(raw)
-        selection = pages or PageSelection.all()
-        if kind == "text" or kind == "markdown":
-            return TextDocument(raw, selection, kind)
-        return PagedDocument(raw, selection, kind, password=password, limits=limits or Limits())
+        kind = _kind(raw) if text is None else "text"
+        return Document(raw, pages or PageSelection.all(), kind, password=password, limits=limits or Limits())
     except OSError as error:
         raw.file.close()
         raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error
@@ -67,7 +71,13 @@ def _kind(raw: RawFile) -> Kind:
     kind = _KINDS.get(suffix)
     if kind is None:
         raise raw.error(f"{suffix} is not supported, only {SUPPORTED}: convert it, or pipe its text into `-`")
+    seen = looks_like(raw.head)
     if kind == "pdf" and b"%PDF-" not in raw.head[:_PDF_HEADER_WITHIN]:
-        seen = looks_like(raw.head)
         raise raw.error(f"is called a PDF but {f'is {seen}' if seen else 'is none'}: download it again")
+    if kind == "docx" and raw.head.startswith(OLE):
+        raise raw.error("is an old Word file or has a password: save it in Word or LibreOffice as .docx, without one")
+    if kind in ("epub", "docx") and not raw.head.startswith(b"PK"):
+        raise raw.error(f"is called {suffix} but is {seen or 'none'}: give it the suffix of what it is")
+    if kind in ("text", "markdown", "html") and b"\0" in raw.head and seen:
+        raise raw.error(f"is not text but {seen}: give it the suffix of what it is, if beacon reads that")
     return kind

@@ -6,19 +6,19 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from beacon_cli.documents.finding import files_in, matching
-from beacon_cli.documents.opening import SUFFIXES, open_document
+from beacon_cli.documents.finding import Place, places_of
+from beacon_cli.documents.opening import open_document
 from beacon_cli.documents.raw import printable
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.errors import BeaconError, DocumentError
 
 
 @dataclass(frozen=True)
-class Finding:
+class Inspected:
     """What reading a document came to.
 
     Attributes:
@@ -39,26 +39,25 @@ class Finding:
     remarks: tuple[str, ...]
 
 
-def find_documents(places: Iterable[str]) -> list[str]:
-    """The files that `places` name, each once: files as they are, folders by the suffixes of what is in them, patterns.
+def paths_of(arguments: Sequence[str]) -> list[str]:
+    """The files that `arguments` name, each once, in their order; one that is missing too, to say so in its row.
 
-    Raises `DocumentError` if there is none.
+    Raises `DocumentError` if none of them is there.
     """
-    found: dict[str, None] = {}
-    for place in places:
-        for match in matching(place) or [place]:
-            found.update(dict.fromkeys(files_in(match, SUFFIXES) if os.path.isdir(match) else [match]))
-    if not any(map(os.path.lexists, found)):
-        raise DocumentError(f"{', '.join(map(repr, places))}: no document there; name files or folders with documents")
-    return list(found)
+    places = [place for argument in arguments for place in places_of(argument) or [Place(argument)]]
+    if not any(os.path.exists(place.path) and not os.path.isdir(place.path) for place in places):
+        raise DocumentError(
+            f"{', '.join(map(repr, arguments))}: no document there; name files or folders with documents"
+        )
+    return list(dict.fromkeys(place.path for place in places))
 
 
 def survey(
     paths: Sequence[str], *, password: str | None = None, pages: PageSelection | None = None
-) -> Iterator[Finding]:
+) -> Iterator[Inspected]:
     """Read documents, as many at a time as there are processors; yield what each came to in the order of `paths`."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, Finding]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, Inspected]] = queue.SimpleQueue()
     for index in range(len(paths)):
         waiting.put(index)
 
@@ -73,7 +72,7 @@ def survey(
     # Daemons, so that Ctrl-C need not wait for them; the processes that they read with end with this one.
     for _ in range(min(os.cpu_count() or 1, len(paths))):
         threading.Thread(target=work, daemon=True).start()
-    early: dict[int, Finding] = {}
+    early: dict[int, Inspected] = {}
     for wanted in range(len(paths)):
         while wanted not in early:
             index, finding = done.get()
@@ -81,13 +80,13 @@ def survey(
         yield early.pop(wanted)
 
 
-def inspect(path: str, *, password: str | None = None, pages: PageSelection | None = None) -> Finding:
+def inspect(path: str, *, password: str | None = None, pages: PageSelection | None = None) -> Inspected:
     """Read a document."""
     began = time.perf_counter()
     name = printable(path)
 
-    def refused(remark: str) -> Finding:
-        return Finding(name, "refused", 0, 0, 0, time.perf_counter() - began, (remark,))
+    def refused(remark: str) -> Inspected:
+        return Inspected(name, "refused", 0, 0, 0, time.perf_counter() - began, (remark,))
 
     read = words = characters = 0
     try:
@@ -102,4 +101,4 @@ def inspect(path: str, *, password: str | None = None, pages: PageSelection | No
     except Exception as error:  # a defect of this tool: it is a row as any other, and the rest is looked at
         return refused(f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
     state: Literal["read", "warned"] = "warned" if remarks else "read"
-    return Finding(name, state, read, words, characters, time.perf_counter() - began, remarks)
+    return Inspected(name, state, read, words, characters, time.perf_counter() - began, remarks)

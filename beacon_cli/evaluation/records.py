@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 
 FILE = "samples.jsonl"
 
 
 @dataclass(frozen=True)
-class Record:
+class Measurement:
     """One sample by one method.
 
     Attributes:
@@ -41,11 +41,11 @@ class Journal:
         identity: what the evaluation is; records of another one are refused.
 
     Raises:
-        SettingsError: if the folder holds another evaluation, or cannot be written.
+        EvaluationError: if the folder holds another evaluation, or cannot be written.
     """
 
     def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
-        self.records: list[Record] = []
+        self.records: list[Measurement] = []
         self._path = None if folder is None else folder / FILE
         if folder is None or self._path is None:
             return
@@ -58,15 +58,15 @@ class Journal:
             # A line that an interruption cut short is measured again; the first one never is.
             first, *others = map(_parsed, lines)
             if first != identity:
-                raise SettingsError(f"{folder} holds the results of another evaluation: choose another --out")
-            self.records = [Record(**value) for value in others if value is not None]
+                raise EvaluationError(f"{folder} holds the results of another evaluation: choose another --out")
+            self.records = [Measurement(**value) for value in others if value is not None]
         write_whole(self._path, "".join(map(_line, (identity, *map(asdict, self.records)))))
 
-    def add(self, records: list[Record]) -> None:
+    def add(self, records: list[Measurement]) -> None:
         """Keep the records of one sample.
 
         Raises:
-            SettingsError: if they cannot be written.
+            EvaluationError: if they cannot be written.
         """
         self.records += records
         if self._path is not None:
@@ -85,7 +85,7 @@ def write_whole(path: Path, text: str) -> None:
     """Put a file in place at once: whatever interrupts it, what was there stays whole.
 
     Raises:
-        SettingsError: if it cannot be written.
+        EvaluationError: if it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -97,10 +97,10 @@ def write_whole(path: Path, text: str) -> None:
         raise cannot_write(path.parent, error) from error
 
 
-def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> SettingsError:
+def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> EvaluationError:
     """What a user is told."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return SettingsError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
+    return EvaluationError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.console import progress
 from tests.stories import FACT as FACT
 from tests.stories import story as story
 
@@ -11,6 +12,12 @@ from tests.stories import story as story
 @pytest.fixture(autouse=True)
 def _scripted_by_default(scripted_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEACON_MODEL", str(scripted_model))
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which come every ten seconds: on a slow machine more of them."""
+    monkeypatch.setattr(progress, "EVERY", float("inf"))
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed, name_text
-from beacon_cli.documents.gathering import Place, find_documents
+from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.events import silent
-from tests.cli.runner import assert_refused, run
+from tests.cli.runner import assert_misused, assert_refused, run
 from tests.scripted import WINDOW, Script
 from tests.stories import FACT, WHO_KEEPS, story
 
@@ -120,7 +120,7 @@ def test_standard_input_can_be_one_of_them(shelf: Path, says: Script) -> None:
     assert result.code == 0, result.err
     assert names(result.json) == ["stdin", "a.txt"]
     assert CAPITAL in says.asked[0].passages
-    assert_refused(run("ask", "-", "-", "Who?", stdin=text), "standard input", "once")
+    assert_misused(run("ask", "-", "-", "Who?", stdin=text), "standard input", "once")
 
 
 def test_without_a_cache_the_memory_is_the_same(shelf: Path, cache_dir: Path, says: Script) -> None:
@@ -150,8 +150,8 @@ def test_too_much_for_the_model_is_refused_with_totals(
 
 def test_the_question_comes_last(shelf: Path) -> None:
     documents = [str(shelf / "a.txt"), str(shelf / "b.md")]
-    assert_refused(run("ask", *documents), "question is missing", "b.md")
-    assert_refused(run("ask", *documents, " "), "question is empty")
+    assert_misused(run("ask", *documents), "question is missing", "b.md")
+    assert_misused(run("ask", *documents, " "), "question is empty")
     alone = run("ask", documents[0])
     assert alone.code == 2
     assert "question is missing" in " ".join(alone.err.split())

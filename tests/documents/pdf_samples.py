@@ -46,7 +46,7 @@ def pdf(
 
 
 def encrypted(data: bytes, password: str, algorithm: str, owner: str | None = None) -> bytes:
-    """The same PDF behind a password; `algorithm` as pypdf names it, for instance AES-256."""
+    """The same PDF with a password; `algorithm` as pypdf names it, for instance AES-256."""
     writer = PdfWriter(clone_from=PdfReader(BytesIO(data)))
     writer.encrypt(password, owner, algorithm=algorithm)
     target = BytesIO()

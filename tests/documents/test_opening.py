@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from beacon_cli.documents import open_document
-from beacon_cli.documents.raw import RawFile
+from beacon_cli.documents.content import Kind
+from beacon_cli.documents.worker.readers import open_file
 from beacon_cli.errors import DocumentError
 from tests.documents.pdf_samples import pdf
 
@@ -50,15 +51,14 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "may not be read: check the permissions" in _refusal(str(path))
 
 
-def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("text")
+@pytest.mark.parametrize("kind", ["text", "pdf", "html"])
+def test_a_disk_that_fails(kind: Kind) -> None:
+    class Failing(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
 
-    def fail(_: RawFile) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(RawFile, "read", fail)
-    assert "cannot be read (Input/output error)" in _refusal(str(path))
+    with pytest.raises(DocumentError, match=r"^a: cannot be read \(Input/output error\)"):
+        open_file(kind, Failing(b"text"), "a", None)
 
 
 @pytest.mark.parametrize("name", ["a.odt", "a.mobi", "a.PNG"])

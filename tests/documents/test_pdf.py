@@ -104,7 +104,7 @@ def test_no_truncation_is_read_in_half(tmp_path: Path) -> None:
     assert "truncated or damaged" in _refusal(_write(tmp_path, data[:end]))
 
 
-def test_padding_behind_the_end_is_let_pass(tmp_path: Path) -> None:
+def test_padding_after_the_end_is_let_pass(tmp_path: Path) -> None:
     assert _read(_write(tmp_path, pdf(["text"]) + b"\n" + bytes(10_000))) == ["text"]
 
 

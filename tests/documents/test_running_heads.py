@@ -1,6 +1,6 @@
 import pytest
 
-from beacon_cli.documents.text.running_heads import find, sample, without
+from beacon_cli.documents.pdf.running_heads import find, sample, without
 
 
 def _pages(*lines: str, count: int = 10) -> dict[int, list[str]]:

@@ -13,16 +13,16 @@ _TRAILER = re.compile(rb"startxref\s*\d+\s*%%EOF")
 _TRAILER_WITHIN = 2048
 
 
-def check_ending(file: BinaryIO, name: str) -> None:
+def check_ending(file: BinaryIO) -> None:
     """Refuse, with `DocumentError`, a PDF whose end is missing."""
     if not _ends_properly(file):
-        raise damaged(name, "its end is missing")
+        raise damaged("its end is missing")
 
 
-def damaged(name: str, reason: str) -> DocumentError:
+def damaged(reason: str) -> DocumentError:
     """What is said of a PDF that is not whole."""
     return DocumentError(
-        f"{name}: is truncated or damaged ({reason}): download it again, or repair it "
+        f"is truncated or damaged ({reason}): download it again, or repair it "
         "(for instance: qpdf damaged.pdf repaired.pdf)"
     )
 

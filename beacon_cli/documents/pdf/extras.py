@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
+from beacon_cli.documents.content import Extras
 from beacon_cli.documents.text.prose import one_line
-from beacon_cli.documents.worker.protocol import Extras
 
 Found = TypeVar("Found")
 

@@ -13,13 +13,12 @@ from typing import Any, BinaryIO, Literal
 from pypdf import PageObject, PdfReader
 from pypdf.generic import DictionaryObject
 
-from beacon_cli.documents.pdf import extras
+from beacon_cli.documents.content import Extras, PageContent, RunningHead
+from beacon_cli.documents.pdf import extras, running_heads
 from beacon_cli.documents.pdf.annotations import visible_texts
-from beacon_cli.documents.pdf.ending import damaged
+from beacon_cli.documents.pdf.ending import check_ending, damaged
 from beacon_cli.documents.pdf.layout import LineCollector
-from beacon_cli.documents.text import running_heads
 from beacon_cli.documents.text.prose import clean, tidy_page
-from beacon_cli.documents.worker.protocol import Extras, PageContent
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
 
@@ -35,7 +34,7 @@ _FORMS_WITHIN_FORMS = 3
 
 
 class PdfFile:
-    """An open PDF with at least one page; `name` is for messages.
+    """An open PDF with at least one page.
 
     Attributes: `page_count`; `title`, None unless someone gave it one.
 
@@ -44,8 +43,8 @@ class PdfFile:
     with all pages in place is let pass.
     """
 
-    def __init__(self, file: BinaryIO, name: str, password: str | None) -> None:
-        self._name = name
+    def __init__(self, file: BinaryIO, password: str | None) -> None:
+        check_ending(file)
         try:
             self._reader = PdfReader(file)
             self._decrypt(password)
@@ -55,20 +54,20 @@ class PdfFile:
             raise
         except NotImplementedError as error:
             raise DocumentError(
-                f"{name}: uses a PDF feature that cannot be read ({_brief(error)}): save or print it as another PDF"
+                f"uses a PDF feature that cannot be read ({_brief(error)}): save or print it as another PDF"
             ) from error
         except Exception as error:  # pypdf raises whatever its parsing runs into
-            raise damaged(name, _brief(error)) from error
+            raise damaged(_brief(error)) from error
         if self.page_count < declared:
-            raise damaged(name, f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
+            raise damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
-            raise damaged(name, "it has no pages")
+            raise damaged("it has no pages")
         self.title = self._title()
         self._extracted = 0
         # The pages whose edges were looked at are asked for next.
         self._lines = lru_cache(maxsize=2 * running_heads.MOST_SAMPLES)(self._extract)
 
-    def has_text(self, ranges: tuple[tuple[int, int], ...]) -> bool:
+    def has_text(self, ranges: Sequence[tuple[int, int]]) -> bool:
         """Whether any page in `ranges` has fonts, or forms that may have some; extracts nothing."""
         return any(
             self._may_hold_text(number)
@@ -84,7 +83,7 @@ class PdfFile:
         """The first and last lines of page `number`, where running heads would be."""
         return running_heads.edges(self._lines(number) or "")
 
-    def page(self, number: int, running: Sequence[running_heads.RunningHead]) -> PageContent:
+    def page(self, number: int, running: Sequence[RunningHead]) -> PageContent:
         """The text of page `number` (from 1), with what is written in its form fields, without running heads."""
         lines = self._lines(number)
         if lines is None:
@@ -127,9 +126,9 @@ class PdfFile:
         if not self._reader.is_encrypted or self._reader.decrypt(""):
             return
         if password is None:
-            raise DocumentError(f"{self._name}: is encrypted and needs a password: give it with --password")
+            raise DocumentError("is encrypted and needs a password: give it with --password")
         if not self._reader.decrypt(password):
-            raise DocumentError(f"{self._name}: the password does not open it: check --password")
+            raise DocumentError("the password does not open it: check --password")
 
     def _declared_count(self) -> int:
         count = _dictionary(self._reader.root_object["/Pages"]).get("/Count")
@@ -143,7 +142,7 @@ class PdfFile:
             raise
         except Exception:  # as above; a title is not worth failing for
             return None
-        return None if _NO_TITLE.fullmatch(title) or len(title) > 200 else title
+        return None if len(title) > 200 or _NO_TITLE.fullmatch(title) else title
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:

@@ -8,6 +8,7 @@ import re
 from charset_normalizer import from_bytes
 
 from beacon_cli.documents.text.prose import BINARY
+from beacon_cli.quantities import counted
 
 # Read from the start to guess an encoding.
 _SAMPLE = 1 << 18
@@ -37,42 +38,112 @@ _SPACES = re.compile("[ \n\u3000\u3001\u3002]")
 # What no text has in any encoding of single or several bytes.
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _ACCENTS_PER_CHARACTER = 0.25
+# More of these, and a file is not damaged text but something else: characters that mean nothing, zeros, and in what is
+# no valid UTF-8 the fewest characters beyond ASCII for each byte that is none.
+_MOST_DAMAGED, _MOST_ZEROS = 0.05, 0.1
+_VALID_A_BAD_ONE = 4
 
 
-def decode(data: bytes) -> tuple[str, str | None]:
-    """The text, and the encoding if that was guessed: a byte order mark or valid UTF-8 leave nothing to guess.
+def decode(data: bytes) -> tuple[str, list[str]]:
+    """The text, and remarks on what is uncertain of it: an encoding that was guessed, bytes that mean nothing.
 
-    Raises `ValueError` with the offset of the first byte that is in no UTF-8 if this is no text in any encoding.
+    A byte order mark or (nearly) valid UTF-8 leave nothing to guess. Raises `ValueError` with the offset of the first
+    byte that is in no UTF-8 if this is no text in any encoding.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return _strict(data, encoding), None
-    if b"\x1b$" in data or b"\x1b(" in data:  # Japanese and Korean mail: escape sequences in seven bits
+            return _nearly(data, encoding)
+    if b"\x1b$" in data:  # Japanese and Korean mail: escape sequences in seven bits
         for encoding in ("iso2022_jp_2", "iso2022_kr"):
             try:
-                return data.decode(encoding), encoding
+                return data.decode(encoding), [_guess_note(encoding)]
             except UnicodeDecodeError:
                 continue
     if b"\0" in data:
-        guessed = guess_utf16(data)
-        if guessed is None:
-            raise ValueError(data.index(b"\0"))
-        return _strict(data, guessed), guessed
+        wide = _guess_wide(data)
+        if wide is not None:
+            text, notes = _nearly(data, wide)
+            return text, [_guess_note(wide), *notes]
+        return _with_nuls(data)
     try:
-        return data.decode("utf-8"), None
+        return data.decode("utf-8"), []
     except UnicodeDecodeError as error:
+        nearly = _nearly_utf8(data)
+        if nearly is not None:
+            return nearly
         guess = None if _CONTROL.search(data) else _guess(data)
         text = data.decode(guess, "replace") if guess else "\ufffd"
         if BINARY.search(text):
             raise ValueError(error.start) from error
-        return text, guess
+        return text, [_guess_note(guess or "")]
 
 
-def guess_utf16(data: bytes) -> str | None:
-    """Which UTF-16 this is, by its start: text of some language, where the bytes swapped are nonsense."""
-    head = data[:_HEAD]
-    if len(head) % 2:
+def _guess_note(encoding: str) -> str:
+    return f"was read as {encoding}, which is a guess: save it as UTF-8 if words look wrong"
+
+
+def _with_nuls(data: bytes) -> tuple[str, list[str]]:
+    """Text in UTF-8 that holds some zeros, or is padded with them."""
+    first, content = data.index(0), data.rstrip(b"\0")
+    zeros = content.count(0)
+    if zeros > _MOST_ZEROS * len(content) or _CONTROL.search(content):
+        raise ValueError(first)
+    try:
+        text, notes = content.replace(b"\0", b"").decode("utf-8"), list[str]()
+    except UnicodeDecodeError as error:
+        nearly = _nearly_utf8(content.replace(b"\0", b""))
+        if nearly is None:
+            raise ValueError(first) from error
+        text, notes = nearly
+    left_out = f"holds {counted(zeros, 'zero byte')} (the first is byte {first:,}), left out: it may be damaged"
+    return text, [left_out, *notes] if zeros else notes
+
+
+def _nearly(data: bytes, encoding: str) -> tuple[str, list[str]]:
+    try:
+        return data.decode(encoding), []
+    except UnicodeDecodeError as error:
+        text = data.decode(encoding, "replace")
+        bad = text.count("\ufffd")
+        if bad > _MOST_DAMAGED * len(text):
+            raise ValueError(error.start) from error
+        return text, [_damage_note(bad, error.start, encoding)]
+
+
+def _nearly_utf8(data: bytes) -> tuple[str, list[str]] | None:
+    """UTF-8 with a few bytes that are none: single ones between plain letters are what Windows-1252 means by them."""
+    bad: list[int] = []
+
+    def replace(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeDecodeError)
+        start, end = error.start, error.end
+        bad.append(start)
+        alone = data[max(0, start - 1) : start].isascii() and data[end : end + 1].isascii() and end < len(data)
+        return data[start:end].decode("cp1252", "replace") if alone and end == start + 1 else "\ufffd", end
+
+    rough = data.decode("utf-8", "replace")
+    damaged = rough.count("\ufffd")
+    if len(rough) - len(rough.encode("ascii", "ignore")) < (1 + _VALID_A_BAD_ONE) * damaged:
         return None
+    codecs.register_error("beacon.nearly", replace)
+    text = data.decode("utf-8", "beacon.nearly")
+    return text, [_damage_note(len(bad), bad[0], "UTF-8")]
+
+
+def _damage_note(bad: int, first: int, encoding: str) -> str:
+    return (
+        f"holds {counted(bad, 'place')} that cannot be read as {encoding} (the first at byte {first:,}): "
+        "it may be damaged, or two texts in one"
+    )
+
+
+def _guess_wide(data: bytes) -> str | None:
+    """Which UTF-16 or UTF-32 this is, by its start: text of some language, where the bytes swapped are nonsense."""
+    head = data[:_HEAD]
+    for encoding in ("utf-32-le", "utf-32-be"):
+        text = head[: len(head) // 4 * 4].decode(encoding, "replace")
+        if text and not BINARY.search(text) and all(map(_is_assigned, text)):
+            return encoding
     for encoding in ("utf-16-le", "utf-16-be"):
         text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
         is_latin = head.count(0) > len(head) / 4
@@ -83,13 +154,6 @@ def guess_utf16(data: bytes) -> str | None:
 
 def _is_assigned(char: str) -> bool:
     return char.isprintable() or char.isspace() or char in "\u200b\u200c\u200d\u200e\u200f\ufeff"
-
-
-def _strict(data: bytes, encoding: str) -> str:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(error.start) from error
 
 
 def _guess(data: bytes) -> str | None:

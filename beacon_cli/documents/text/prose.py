@@ -1,6 +1,6 @@
 """From extracted or typed lines to running text: no stray characters, one line per paragraph.
 
-A line break is a *wrap* if the first word of the next line would not have fitted behind the line. Any other
+A line break is a *wrap* if the first word of the next line would not have fitted after the line. Any other
 break was meant: the end of a paragraph, a heading, a row of a table, a verse.
 """
 
@@ -45,6 +45,14 @@ _MIN_PDF_WIDTH = 40
 _MIN_WIDTH, _MAX_WIDTH = 50, 100
 _MIN_BREAKS, _MIN_WRAPS = 8, 0.7
 
+# Of terminals: colours and cursors, titles of windows, character sets.
+_ESCAPE = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)|\x1b[ -/][0-~]|\x1b[0-~]"
+)
+_STRUCK_OVER = re.compile("[^\n\b]\b")
+# Marks on one letter; more are for show, and take normalization a time that is quadratic in their number.
+_MOST_MARKS = 30
+_MARKS = re.compile(rf"[^\x00-\u02ff\w\s]{{{_MOST_MARKS},}}")
 _ARABIC_SHAPES = re.compile("[\ufb50-\ufdff\ufe70-\ufefe]+")
 _RTL_LETTER = "\u0590-\u07ff\u08a0-\u08ff"
 _FINAL_LETTER = "םןץףךةى"
@@ -56,7 +64,7 @@ _WITHOUT_SPACES = "\u2e80-\u30ff\u31f0-\u4dbf\u4e00-\ua4cf\uf900-\ufaff\uff00-\u
 _WIDE = re.compile(f"[{_WITHOUT_SPACES}\uac00-\ud7a3]")
 _NO_SPACE_HERE = re.compile(f"[{_WITHOUT_SPACES}]\n[{_WITHOUT_SPACES}]")
 
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_WORD = re.compile(r"(?:[^\W\d_]|(?<=[^\W\d_])-(?=[^\W\d_]))+")  # "well-known" is one
 _BROKEN_WORD = re.compile(r"\b\w+[-‐]\n[ \t]*\w+")
 _FRAGMENT = re.compile(r"(?<![^\s(\"'“‘])([^\W\d_]{2,})[-‐]$")
 _LEADER = re.compile(r"(?:\. ?){4}")  # a line of a table of contents ends where it ends
@@ -66,13 +74,27 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 def clean(text: str) -> str:
     """Normalize characters: NFC, `\\n` line ends, plain spaces, ligatures spelt out.
 
-    What remains can be encoded as UTF-8 and holds no control characters but `\\n`, `\\t` and `\\f`.
+    What remains can be encoded as UTF-8 and holds no control characters but `\\n`, `\\t` and `\\f`; of what steers a
+    terminal or a typewriter (escape sequences, letters struck over others) what a reader would see remains.
     """
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPE.sub("", text)
+    if "\b" in text:
+        text = _STRUCK_OVER.sub("", re.sub("([^\n\b_])\b_", r"\1", text))
     text = re.sub("\xad(?!\r?\n)", "", text).replace("\xad", "-")  # a soft hyphen shows at a line's end only
-    text = text.replace("\r\n", "\n").translate(_REPLACED)
+    text = _MARKS.sub(_few_marks, text.replace("\r\n", "\n").translate(_REPLACED))
     # Arabic letters in the shapes that they take in a word, as fonts have them.
     text = _ARABIC_SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     return unicodedata.normalize("NFC", text)
+
+
+def _few_marks(found: re.Match[str]) -> str:
+    kept, marks = list[str](), 0
+    for char in found[0]:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
 
 
 def one_line(text: str, longest: int) -> str:
@@ -143,13 +165,16 @@ def unwrap(text: str, width: float, measure: Callable[[str], float] = len) -> st
 
 
 def _unwrap_paragraph(lines: list[str], words: Set[str], width: float, measure: Callable[[str], float]) -> str:
-    joined = lines[:1]
+    pieces = lines[:1]
     for line, following in pairwise(lines):
         if _is_wrap(line, following, width, measure):
-            joined[-1] = _join(joined[-1], following.lstrip(), words)
+            cut, between = _seam(line, following.lstrip(), words)
+            if cut:
+                pieces[-1] = pieces[-1][:-1]
+            pieces += [between, following.lstrip()]
         else:
-            joined.append(following)
-    return "\n".join(" ".join(line.split()) for line in joined)
+            pieces += ["\n", following]
+    return "\n".join(" ".join(line.split()) for line in "".join(pieces).split("\n"))
 
 
 def _is_wrap(line: str, following: str, width: float, measure: Callable[[str], float]) -> bool:
@@ -163,14 +188,15 @@ def _is_broken_word(line: str, following: str) -> bool:
     return _FRAGMENT.search(line) is not None and following.lstrip()[0].islower()
 
 
-def _join(line: str, following: str, words: Set[str]) -> str:
+def _seam(line: str, following: str, words: Set[str]) -> tuple[bool, str]:
+    """Whether the hyphen at the end of `line` goes, and what stands between the two when they are joined."""
     if _is_broken_word(line, following):
-        return line[: None if _keeps_hyphen(line, following, words) else -1] + following
+        return not _keeps_hyphen(line, following, words), ""
     if re.search(r"(?:\w[-‐]|\S(?:--|—))$", line) and following[0].isalnum():
-        return line + following
+        return False, ""
     if _NO_SPACE_HERE.fullmatch(f"{line[-1:]}\n{following[:1]}"):
-        return line + following
-    return f"{line} {following}"
+        return False, ""
+    return False, " "
 
 
 def _keeps_hyphen(line: str, following: str, words: Set[str]) -> bool:

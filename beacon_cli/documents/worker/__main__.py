@@ -12,15 +12,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from queue import SimpleQueue
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
+from beacon_cli.documents.content import DocumentFile, PageContent, RunningHead
 from beacon_cli.documents.raw import reopen
-from beacon_cli.documents.text.running_heads import RunningHead
-from beacon_cli.documents.worker.protocol import Extras, Facts, Opening, PageContent, decode, encode
+from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
+from beacon_cli.documents.worker.readers import open_file
 from beacon_cli.errors import DocumentError
 
 try:
@@ -33,25 +33,6 @@ except ImportError:  # no such limits on Windows; those on time hold there too
 _CPU_ALLOWANCE = 2.0
 # A page that comes to nothing after this share of its time counts as one that took too long.
 _DEAR = 0.2
-
-
-class DocumentFile(Protocol):
-    """An open document of any kind, as the worker sees it. Everything but `MemoryError` is its own to handle."""
-
-    page_count: int
-    title: str | None
-
-    def has_text(self, ranges: tuple[tuple[int, int], ...]) -> bool:
-        """False if it is plain without extraction that no page in `ranges` has text."""
-
-    def extras(self) -> Extras:
-        """Labels, sections and notes."""
-
-    def page(self, number: int, running: Sequence[RunningHead]) -> PageContent:
-        """Page `number`, from 1, without the lines of `running` heads at its edges."""
-
-    def edges(self, number: int) -> tuple[str, ...]:
-        """The first and last lines of page `number`, where running heads would be."""
 
 
 def main() -> None:
@@ -71,7 +52,7 @@ def main() -> None:
 
 
 def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -> None:
-    _limit_processor_time(opening.page_seconds * _CPU_ALLOWANCE + 60)
+    _limit_processor_time((opening.open_seconds + opening.page_seconds) * _CPU_ALLOWANCE)
     try:
         document = _open(opening, data)
         facts = Facts(document.page_count, document.title, document.has_text(_tuples(opening.ranges)))
@@ -101,14 +82,7 @@ def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -
 
 def _open(opening: Opening, data: bytes | None) -> DocumentFile:
     file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
-    # Each kind has libraries of its own, which the others need not wait for.
-    if opening.reader == "pdf":
-        from beacon_cli.documents.pdf.file import PdfFile  # noqa: PLC0415  only what this kind of document needs
-
-        return PdfFile(file, opening.name, opening.password)
-    from beacon_cli.documents.flow.flow import open_flow  # noqa: PLC0415  only what this kind of document needs
-
-    return open_flow(opening.reader, file, opening.name)
+    return open_file(opening.kind, file, opening.name, opening.password)
 
 
 def _tuples(ranges: object) -> tuple[tuple[int, int], ...]:

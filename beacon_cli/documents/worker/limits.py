@@ -11,6 +11,7 @@ class Limits:
 
     Attributes:
         open_seconds: wall time for opening the document, and again for its bookmarks and labels.
+        open_seconds_per_mb: more wall time for every megabyte of it: all kinds but PDF are read whole on opening.
         page_seconds: wall time for one page.
         memory: bytes of address space.
         page_characters: of text; what goes beyond is left out.
@@ -18,7 +19,12 @@ class Limits:
     """
 
     open_seconds: float = 20.0
+    open_seconds_per_mb: float = 2.0
     page_seconds: float = 8.0
     memory: int = 1 << 30
     page_characters: int = 1_000_000
     lost_pages: int = 3
+
+    def opening(self, size: int) -> float:
+        """Seconds for opening a document of `size` bytes."""
+        return self.open_seconds + self.open_seconds_per_mb * size / 1e6

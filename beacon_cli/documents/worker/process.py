@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from typing import Any, Literal
 
-from beacon_cli.documents.text import running_heads
+from beacon_cli.documents.content import Extras, PageContent
+from beacon_cli.documents.pdf import running_heads
 from beacon_cli.documents.worker.limits import Limits
-from beacon_cli.documents.worker.protocol import Extras, Facts, Opening, PageContent, decode, encode
+from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
 
 # How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
@@ -53,7 +54,7 @@ class ReadingProcess:
         """Labels, sections and notes; none if finding them takes too much."""
         try:
             self._send({"extras": True})
-            fields = self._receive(self._limits.open_seconds)
+            fields = self._receive(self._opening.open_seconds)
         except LostError:
             self._open()
             return Extras()
@@ -121,7 +122,7 @@ class ReadingProcess:
             self._write(encode(self._opening))
             if self._data is not None:
                 self._write(self._data)
-            fields = self._receive(self._limits.open_seconds)
+            fields = self._receive(self._opening.open_seconds)
         except LostError as error:
             self.close()
             raise DocumentError(f"{self._opening.name}: {self._lost_line(error.reason)}") from None
@@ -178,7 +179,7 @@ class ReadingProcess:
 
     def _lost_line(self, reason: Reason) -> str:
         what = {
-            "time": f"takes more than {self._limits.open_seconds:g} s to open",
+            "time": f"takes more than {self._opening.open_seconds:.3g} s to open",
             "memory": f"takes more than {self._limits.memory >> 20:,} MiB of memory to open",
             "crash": "makes its reader crash",
         }[reason]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-Reader = Literal["pdf", "epub", "docx", "html"]
-Outcome = Literal["text", "blank", "drawn", "scanned", "damaged", "lost"]
+from beacon_cli.documents.content import Extras, Kind, PageContent
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Opening:
     `stamp` is what the file looked like when it was named; `ranges` are the pages asked for, from 1.
     """
 
-    reader: Reader
+    kind: Kind
     name: str
     path: str | None
     stamp: tuple[int, ...]
@@ -25,6 +24,7 @@ class Opening:
     password: str | None
     ranges: tuple[tuple[int, int], ...]
     memory: int
+    open_seconds: float
     page_characters: int
     page_seconds: float
 
@@ -38,35 +38,10 @@ class Facts:
     has_text: bool
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What helps to cite a document and is not worth failing for.
-
-    `labels` and `sections` (bookmarks, headings) have one entry a page, or none at all; `notes` are one-line remarks.
-    """
-
-    labels: tuple[str, ...] = ()
-    sections: tuple[str | None, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PageContent:
-    """One page's text, and what it means if there is none.
-
-    blank: nothing is on it. drawn: something is, but no text. scanned: an image. damaged: it cannot be read.
-    lost: reading it took more time or memory than there is, or crashed. `cut` tells that the text was too long.
-    """
-
-    text: str
-    outcome: Outcome
-    cut: bool = False
-
-
 def encode(message: Opening | Facts | Extras | PageContent | dict[str, Any]) -> bytes:
-    """A message as a line."""
+    """A message as a line; file names may hold lone surrogates."""
     fields = message if isinstance(message, dict) else asdict(message)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
