@@ -1,11 +1,4 @@
-"""The public API: a model reads documents into a memory, and the memory answers.
-
-import beacon_cli as beacon
-
-model = beacon.load("beacon-pocket")
-book = model.read("book.pdf", progress=print)
-answer = book.ask("Who is the narrator?")
-"""
+"""The public API: a model reads documents into a memory, and the memory answers (see `docs/api.md`)."""
 
 import time
 import weakref
@@ -30,7 +23,7 @@ from beacon_cli.documents import PageSelection
 from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
-from beacon_cli.settings import DEFAULTS, Device
+from beacon_cli.settings import DEFAULTS, Device, Settings
 
 Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
 Ratio = int | Literal["auto"]
@@ -64,6 +57,7 @@ def load(
     Raises:
         BeaconError: if it cannot be found, or model and beacon do not belong together.
     """
+    Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
     source = locate_model(model, beacon, root, beacon_bits, progress=progress)
@@ -84,7 +78,7 @@ class Model:
         source: ModelSource,
         device: Device,
         cache_dir: Path,
-        cache_bits: int = 16,
+        cache_bits: int = DEFAULTS.cache_bits,
         cache_limit: int | None = None,
         *,
         seconds: float = 0.0,

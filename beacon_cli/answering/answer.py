@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from activation_beacon.ratios import Fixed
 from beacon_cli.answering.citations import Citation, cite
 from beacon_cli.answering.decoding import generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
@@ -14,6 +13,7 @@ from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.errors import SettingsError
+from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
@@ -27,11 +27,18 @@ class Decoding:
         max_new_tokens: longest answer.
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; 0 answers from the condensed memory alone.
+
+    Raises:
+        SettingsError: for values that cannot be.
     """
 
     max_new_tokens: int
     temperature: float
     passages: int
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "temperature", "passages"):
+            declared(Settings)[name].check(getattr(self, name), name)
 
 
 @dataclass
@@ -150,9 +157,9 @@ def answer(
     outcome.passages = tuple(again)
     if again:
         # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
-        reader.planner.chooser = Fixed(0)
+        reader.condense_at(0)
     logits = reader.read(prompt)
-    reader.planner.chooser = Fixed(placed.ratio)
+    reader.condense_at(placed.ratio)
     decoder = engine.source.tokenizer.stream_decoder()
     pieces: list[str] = []
     for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):

@@ -13,17 +13,26 @@ from beacon_cli.errors import BeaconError, ModelError
 
 
 class Matcher:
-    """Looks for models among the names that the user gave, those that a cache was built with, and the built-in one.
+    """Looks for models among the names that the user gave, those that a cache was built with, the default and
+    the built-in one.
 
     Names are tried once each. Nothing is fetched: a model that is not on this disk is no match.
 
     Args:
         cache: where fingerprints are remembered.
-        model, beacon: the names that the user gave; without a model, those of the cache and the built-in one.
+        model, beacon: the names that the user gave; without a model, others are tried.
+        default: the model and the beacon that are used where none are named.
     """
 
-    def __init__(self, cache: Path, model: str | None = None, beacon: str | None = None) -> None:
-        self._cache, self._given = cache, (model, beacon)
+    def __init__(
+        self,
+        cache: Path,
+        model: str | None = None,
+        beacon: str | None = None,
+        *,
+        default: tuple[str, str | None] = (POCKET, None),
+    ) -> None:
+        self._cache, self._given, self._default = cache, (model, beacon), default
         self._tried: dict[tuple[str, str | None], list[ModelSource]] = {}
 
     def find(self, subject: Subject) -> ModelSource | None:
@@ -62,6 +71,7 @@ class Matcher:
         yield base, None
         if os.path.isdir(own):
             yield base, own
+        yield self._default
         yield POCKET, None
 
     def _sources(self, model: str, beacon: str | None) -> Iterator[ModelSource]:

@@ -13,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from activation_beacon import Attached, Reader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
+from beacon_cli.checkpoints.local.model_folder import weight_files
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.settings import Device as Device
@@ -100,6 +102,8 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     note, packed = "", bits == 4
+    if packed and _weight_bits(source.folder) == 16:
+        return _load_base_in_16_bits(source, place, dtype)
     if packed:
         model = load_four_bit(source, place, dtype)
     else:
@@ -110,6 +114,26 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
         model, note = _dequantize_if_it_fits(model)
         packed = bool(note)
     return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
+
+
+def _weight_bits(folder: Path) -> int:
+    """16 for a converted model whose weights are not to be quantized any more, else 4."""
+    return read_record(folder).weight_bits if (folder / RECORD_FILE).exists() else 4
+
+
+def _load_base_in_16_bits(source: ModelSource | BaseSource, place: torch.device, dtype: torch.dtype) -> Base:
+    """A model that was dequantized when it was converted: to quantize it once more would cost accuracy."""
+    note = ""
+    if place.type == "cpu":
+        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
+        if needed > WEIGHTS_SHARE * free_memory():
+            dtype = torch.bfloat16
+            note = (
+                f"computing in bfloat16 on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not "
+                f"fit into the {free_memory() / 2**30:.1f} GiB that are free"
+            )
+    model = _load(source.folder, place, dtype, None)
+    return Base(model.requires_grad_(False).eval(), place, dtype, False, note)
 
 
 def pick_device(device: Device) -> torch.device:

@@ -14,7 +14,7 @@ from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
 from beacon_cli.checkpoints.local.lease import Lease
-from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_folder, read_settings
+from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
@@ -172,16 +172,16 @@ def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> Base
 
 
 def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Progress, offline: bool) -> Path:
-    """Where the model is, or is then: a merged checkpoint is converted."""
+    """Where the model is, or is then: a merged checkpoint or a GGUF file is converted."""
     if model == POCKET:
         return beacon_pocket.FOLDER
-    local = local_folder(model)
-    if local and not is_merged(local):
+    local = local_model(model)
+    if local and local.is_dir() and not is_merged(local):
         return local
     if ready := find_converted(model):
         return ready
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
-    if not is_merged(folder):
+    if folder.is_dir() and not is_merged(folder):
         return folder
     return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
 

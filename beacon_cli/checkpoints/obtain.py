@@ -11,12 +11,13 @@ from filelock import Timeout
 from beacon_cli.checkpoints.catalogue import released
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
+from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
 from beacon_cli.checkpoints.local.hub_cache import repository_of
 from beacon_cli.checkpoints.local.lease import unused
-from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_folder
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model
 from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
@@ -34,7 +35,7 @@ def obtain(
     progress: Progress = silent,
     offline: bool = False,
 ) -> Path:
-    """Convert the merged checkpoint `name`, a hub id or a folder, which is fetched first if need be.
+    """Convert the model `name`: a merged checkpoint in a folder or on the hub, which is fetched first, or a GGUF file.
 
     What is converted already, from the same files and with the same `beacon_bits`, is left as it is.
 
@@ -48,8 +49,8 @@ def obtain(
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
     """
     place = target or place_of(name)
-    local = local_folder(name)
-    if local:
+    local = local_model(name)
+    if local and local.is_dir():
         check_model_folder(local)
     folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
     identity = os.path.realpath(local) if local else name
@@ -66,6 +67,27 @@ def obtain(
         if made and (made.revision, made.stamp) == (revision, state) and beacon_bits in (None, made.beacon_bits):
             return place
         progress(Stage(f"checking {name}"))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        if folder.is_file():
+            model = open_model(folder)
+            record = Record(
+                source=identity,
+                revision=None,
+                stamp=state,
+                generation="gguf",
+                base=model.name,
+                window=None,
+                ratios=(),
+                licence=model.licence,
+                beacon_bits=beacon_bits or 16,
+                source_bytes=model.size,
+                weight_bits=16,
+                created=created,
+                tool_version=__version__,
+            )
+            with unused(place):
+                convert_gguf(model, place, record, progress)
+            return place
         source = open_merged(folder)
         if not local:
             check_hub_files(folder, cache)
@@ -81,7 +103,7 @@ def obtain(
             licence=_licence(folder) or (known.licence if known else ""),
             beacon_bits=beacon_bits or 16,
             source_bytes=source.size,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=created,
             tool_version=__version__,
         )
         with unused(place):

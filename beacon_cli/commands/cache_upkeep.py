@@ -15,6 +15,7 @@ from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import load_settings
 
 if TYPE_CHECKING:
+    from beacon_cli.cache.matching import Matcher
     from beacon_cli.condensing.recondensing import Report
 
 Which = Annotated[
@@ -53,12 +54,10 @@ def verify(
     if not chosen:
         console.note(EMPTY)
     where = load_settings({"device": device}).device
-    # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  imports torch
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
 
-    matcher = Matcher(store.path, model, beacon)
-    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)
+    verifier = Verifier(_matcher(store, model, beacon), where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
         with console:
@@ -161,10 +160,9 @@ def import_(
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  imports torch
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  as above
 
-    entry, usable = import_archive(store, file, Matcher(store.path, model, beacon), force=force)
+    entry, usable = import_archive(store, file, _matcher(store, model, beacon), force=force)
     console.print_line(entry.key)
     if not usable:
         console.note(f"{UNMATCHED} yet; until then `beacon cache prune --unusable` would remove it")
@@ -198,14 +196,20 @@ def _told(summary: Summary) -> str:
 
 def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
     """Why caches cannot be used, by key."""
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
-
-    matcher = Matcher(store.path)
+    matcher = _matcher(store)
     broken = {each.entry.key: "it cannot be read" for each in summaries if each.problem is not None}
     strange = {
         each.entry.key: UNMATCHED for each in summaries if each.manifest and not matcher.find(each.manifest.subject)
     }
     return broken | strange
+
+
+def _matcher(store: Store, model: str | None = None, beacon: str | None = None) -> "Matcher":
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
+
+    settings = load_settings({})
+    return Matcher(store.path, model, beacon, default=(settings.model, settings.beacon))
 
 
 def _line(report: "Report") -> str:

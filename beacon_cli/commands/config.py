@@ -7,6 +7,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import BeaconError, CacheError, SettingsError
 from beacon_cli.settings import Setting, Settings, check_values, config_path, declared, nearest, trace_settings
@@ -23,10 +24,11 @@ def list_settings(as_json: options.Json = False) -> None:
         console.print_json({name: asdict(origin) for name, origin in origins.items()})
         return
     rows = [
-        [name, _written(each, origins[name].value), origins[name].where, each.help]
+        [name, _written(each, origins[name].value) or "-", origins[name].where, each.help]
         for name, each in declared(Settings).items()
     ]
-    console.print_table(["setting", "value", "from", "meaning"], rows)
+    columns = [Column("setting", keep=True), Column("value", keep=True), Column("from"), Column("meaning", drop=1)]
+    console.print_table(columns, rows)
 
 
 @app.command("get")
@@ -81,7 +83,5 @@ def _setting(name: str) -> Setting:
 
 
 def _written(each: Setting, value: Any) -> str:
-    """A value as it is typed."""
-    if value is None:
-        return each.none or each.shown or "none"
-    return str(value)
+    """A value as it is typed; empty for none."""
+    return each.none or "" if value is None else str(value)

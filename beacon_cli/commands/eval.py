@@ -9,6 +9,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.evaluation.plan import Plan, load_plan
 from beacon_cli.settings import Settings, declared, load_settings
 
@@ -61,7 +62,7 @@ def _show(console: Console, result: "Evaluated") -> None:
     if console.as_json:
         console.print_json(result.results)
         return
-    console.print_table(result.columns, result.rows)
+    console.print_table([Column(title, keep=not index) for index, title in enumerate(result.columns)], result.rows)
     if result.rows:
         console.note(result.results["caption"])
     for path in result.paths:

@@ -8,6 +8,7 @@ import typer
 from beacon_cli.cache import default_root
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
 from beacon_cli.settings import load_settings
@@ -30,7 +31,9 @@ def list_models(as_json: options.Json = False) -> None:
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    columns = ["id", "base", "window", "ratios", "licence", "on disk", "state"]
+    spare = {"licence": 5, "ratios": 4, "window": 3, "base": 2, "on disk": 1}
+    titles = ("id", "base", "window", "ratios", "licence", "on disk", "state")
+    columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
 
@@ -59,10 +62,10 @@ def pull(
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
     from beacon_cli.checkpoints.hub.repository import resolve_model  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.local.model_folder import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
 
-    if local_folder(name):
-        raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
+    if local_model(name):
+        raise ModelError(f"{name} is on this disk; `beacon models convert {name}` converts it")
     if no_convert:
         if remove_download or beacon_bits:
             flag = "--remove-download" if remove_download else "--beacon-bits"
@@ -78,15 +81,18 @@ def pull(
 
 @app.command("convert")
 def convert(
-    source: Annotated[str, typer.Argument(metavar="DIR|ID", help="A checkpoint with base and beacon in one.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DIR|ID|FILE.gguf", help="A checkpoint, base and beacon in one, or a GGUF file."),
+    ],
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The folder to make.")] = None,
     beacon_bits: options.BeaconBits = None,
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Convert a published checkpoint to a 4-bit model with a beacon; its folder is printed.
+    """Convert a published checkpoint to a 4-bit model with a beacon, or a GGUF file to a model in 16 bits.
 
-    Later starts read the 4-bit weights only. The checkpoint itself is not changed.
+    The folder that is made is printed, and is all that later starts read. The checkpoint itself is not changed.
     """
     _convert(Console(quiet=quiet), source, to, beacon_bits, remove_download)
 
@@ -118,7 +124,7 @@ def remove(
 
 def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
     from beacon_cli.checkpoints.local import hub_cache  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.local.model_folder import local_folder  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415 (as above)
 
     settings = load_settings({"beacon_bits": beacon_bits})
@@ -126,7 +132,7 @@ def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | 
     target = None if to is None else to.expanduser().absolute()
     with console:
         folder = obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=console.draw)
-    if remove_download and local_folder(source):
+    if remove_download and local_model(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:
         hub_cache.remove_download(source)

@@ -10,7 +10,6 @@ ever. So what the cache keeps of a document serves in any company.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
 from beacon_cli.cache.pages import PageText
 from beacon_cli.checkpoints.engine import Engine
@@ -83,7 +82,7 @@ def _place(together: Placed, memory: Placed, ratio: int, opening: Sequence[int],
     reader, other = together.reader, memory.reader
     _read_interval(reader, together.tail, ratio)
     _read_interval(reader, name if together.documents else [*opening, *name], 0)
-    reader.planner.chooser = Fixed(ratio)
+    reader.condense_at(ratio)
     tokens, sink, size = other.planner.consumed, other.planner.sink, other.memory.size
     if not tokens:
         # All of the document is tail, the opening too.
@@ -96,7 +95,7 @@ def _place(together: Placed, memory: Placed, ratio: int, opening: Sequence[int],
 
 def _read_interval(reader: Reader, ids: Sequence[int], ratio: int) -> None:
     """Read an interval, however short, that nothing else goes into."""
-    reader.planner.chooser = Fixed(ratio)
+    reader.condense_at(ratio)
     for _step in reader.feed(ids):
         pass
     reader.end_interval()

@@ -19,7 +19,7 @@ class Row:
 
     Attributes:
         metric: "found", "exact", "f1" (shares), or "perplexity".
-        count: samples (of perplexity: tokens) behind the value.
+        count: samples (of perplexity: tokens) that the value comes from.
         unread: samples too long for the method.
         value, low, high: the average and its 95 % confidence interval; None without samples.
     """

@@ -74,6 +74,7 @@ class Uncondensed:
         for first in range(0, len(ids), step):
             yield self._run(ids[first : first + step])
 
+    @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> Tensor:
         """Read on; logits (vocabulary) of what follows the last token, in float32."""
         for hidden in self.feed(ids):
@@ -101,9 +102,8 @@ class Uncondensed:
         positions = range(memory.size, memory.size + len(ids))
         memory.extend_positions(positions.stop if window is None else min(positions.stop, window))
         mask = None if window is None else self._mask(window, positions)
-        hidden = self._attached.run(
-            position_tensor(ids, device)[None], position_tensor(positions, device), memory, mask
-        )  # fmt: skip
+        where = position_tensor(positions, device)
+        hidden = self._attached.run(position_tensor(ids, device)[None], where, memory, mask)
         memory.commit(positions)
         return hidden[0]
 

@@ -32,7 +32,7 @@ class DivergedError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """Of one step, the same for all workers: means over its texts."""
 
     loss: float
@@ -56,7 +56,7 @@ class Learner:
         """What is trained."""
         return list(self.attached.beacon.parameters())
 
-    def gradients(self, step: int) -> Outcome:
+    def gradients(self, step: int) -> StepOutcome:
         """Read the `batch` texts of a step, and leave the gradients of all.
 
         Raises:
@@ -95,7 +95,7 @@ class Learner:
             raise DivergedError(f"the gradient is {norm} in step {step + 1}", read)
         has = self._objectives.has
         shown = {name: mean / settings.batch for name, mean in zip(PARTS, means, strict=True) if has(name)}
-        return Outcome(total / settings.batch, shown, int(tokens), norm)
+        return StepOutcome(total / settings.batch, shown, int(tokens), norm)
 
     @torch.no_grad()
     def validate(self, data: TrainingData, step: int) -> dict[str, float]:

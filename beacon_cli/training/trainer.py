@@ -22,7 +22,7 @@ from beacon_cli.training.events import (
     TrainStep,
     Validated,
 )
-from beacon_cli.training.learner import DivergedError, Learner, Outcome
+from beacon_cli.training.learner import DivergedError, Learner, StepOutcome
 from beacon_cli.training.metrics import Metrics
 from beacon_cli.training.preparation import Prepared, load, prepare
 from beacon_cli.training.run_folder import Reached, RunFolder
@@ -142,7 +142,7 @@ class _Run:
                 if self.workers.rank == 0:
                     self._tell(Saved(step + 1, self._save()))
 
-    def _step_done(self, outcome: Outcome, rate: float, seconds: float, first: Reached) -> None:
+    def _step_done(self, outcome: StepOutcome, rate: float, seconds: float, first: Reached) -> None:
         done = self.done
         self.done = Reached(done.step + 1, done.tokens + outcome.tokens, done.seconds + seconds, outcome.loss)
         speed = (self.done.tokens - first.tokens) / (self.done.seconds - first.seconds)

@@ -148,10 +148,6 @@ class SequenceMemory(Cache):
         """Rows that hold something; equally, the positions that they take."""
         return len(self.positions)
 
-    def part(self, first: int, end: int | None) -> "Activations":
-        """Rows `first` to `end`, as views."""
-        return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
-
     @property
     def counts(self) -> Tensor:
         """(layers, kv_heads) how many rows each head has, all the same today; (layers, 0) before anything is read."""

@@ -10,6 +10,7 @@ from activation_beacon.installed import Installed
 from activation_beacon.masks import pass_mask
 from activation_beacon.memory import Activations, MemoryMark, SequenceMemory
 from activation_beacon.planner import Pass, Planner
+from activation_beacon.ratios import Fixed
 from activation_beacon.rotary import position_tensor
 
 
@@ -87,6 +88,10 @@ class Reader:
         if self._last is None:
             raise ValueError("nothing has been read yet")
         return self._attached.logits(self._last)
+
+    def condense_at(self, ratio: int) -> None:
+        """From the next interval on, condense at `ratio`; at 0, keep what is read as it is."""
+        self.planner.chooser = Fixed(ratio)
 
     @torch.inference_mode()
     def mark(self) -> Mark:

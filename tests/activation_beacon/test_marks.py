@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from activation_beacon import BeaconConfig, Planner, Reader, attach
-from activation_beacon.ratios import Adapt, Cycle, Fixed, OncePerSequence
+from activation_beacon.ratios import Adapt, Cycle, OncePerSequence
 from tests.activation_beacon.tiny import random_beacon, random_ids, tiny_model
 
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
@@ -24,7 +24,7 @@ SCHEMES = {
 
 
 def read_uncondensed(reader: Reader, tokens: int) -> None:
-    reader.planner.chooser = Fixed(0)
+    reader.condense_at(0)
     reader.read(random_ids(tokens))
 
 
@@ -131,7 +131,7 @@ def test_a_token_costs_no_tensor_of_all_positions(rope: str) -> None:
     with attach(model, random_beacon(model)) as attached:
         reader = attached.reader(0)
         reader.read(random_ids(16 * 20))
-        reader.planner.chooser = Fixed(4)
+        reader.condense_at(4)
         with torch.inference_mode():
             reader.memory.extend_positions(400)
         with Largest() as made:

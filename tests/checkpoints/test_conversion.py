@@ -40,7 +40,7 @@ def convert(source: Path, cache: Path, bits: int | None = None, target: Path | N
 
 
 def read(folder: Path, cache: Path, bits: int | None = None) -> torch.Tensor:
-    """The logits behind a text, condensed on its way."""
+    """The logits after a text, condensed on its way."""
     return engine.load_engine(locate_model(str(folder), None, cache, bits), "cpu").reader(4).read(TEXT)
 
 

@@ -97,6 +97,17 @@ def test_a_table_keeps_the_keys(columns: int, cache_dir: Path) -> None:
     assert DOCUMENT.name[:3] in row
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_settings_and_models_keep_what_identifies_them(columns: int) -> None:
+    settings = SEQUENCE.sub("", run_in_terminal(beacon("config", "list"), columns)[1])
+    assert "max_new_tokens" in settings
+    assert "beacon-pocket" in settings
+    assert max(map(len, settings.splitlines())) <= columns
+    models = SEQUENCE.sub("", run_in_terminal(beacon("models", "list"), columns)[1])
+    assert "namespace-Pt/activation-beacon-llama2-7b-chat" in models
+    assert "not here" in models
+
+
 def test_ctrl_c_says_that_something_is_kept_only_where_it_is(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number}.txt").write_text("It rained. " * 200)

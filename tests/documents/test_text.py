@@ -147,5 +147,63 @@ def test_binary_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> N
     assert reason in _refusal(_write(tmp_path, data))
 
 
+def _warned(path: str) -> tuple[str, str]:
+    with open_document(path) as document:
+        text = "\n".join(page.text for page in document.pages())
+        (warning,) = document.warnings
+        return text, warning
+
+
+LINES = "The café costs 4 €.\n".encode() * 12
+
+
+@pytest.mark.parametrize(
+    ("data", "ending", "said"),
+    [
+        (
+            LINES + b"The na\xefve keeper\x92s lamp.",
+            "The naïve keeper’s lamp.",
+            "2 places that cannot be read as UTF-8",
+        ),
+        (LINES + b"\xe2\x82", "\ufffd", "1 place that cannot be read as UTF-8 (the first at byte 276)"),
+        (LINES + b"a\0b\0", "ab", "1 zero byte "),
+        (b"\xff\xfe" + ("word " * 99).encode("utf-16-le") + b"x", "word \ufffd", "cannot be read as utf-16"),
+    ],
+    ids=["mixed", "cut off", "zeros", "odd"],
+)
+def test_a_few_bad_bytes_are_told_and_the_rest_read(tmp_path: Path, data: bytes, ending: str, said: str) -> None:
+    text, warning = _warned(_write(tmp_path, data))
+    assert text.endswith(ending)
+    assert said in warning
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf32_is_told_by_its_zeros(tmp_path: Path, encoding: str) -> None:
+    text, warning = _warned(_write(tmp_path, RUSSIAN.encode(encoding)))
+    assert (text, encoding in warning) == (RUSSIAN, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("\x1b[31mRed\x1b[0m text\x1b(B", "Red text"),
+        ("\x1b]0;a title\x07shown\x1b]8;;http://x\x1b\\link", "shownlink"),
+        ("\x9b1mbold\x9bm", "bold"),
+        ("N\bNA\bAM\bM\bME _\bu_\bn x\b_", "NAME un x"),
+        ("padded" + "\0" * 99, "padded"),
+    ],
+    ids=["colours", "titles", "eight bits", "struck over", "padding"],
+)
+def test_what_steers_a_terminal_goes_whole(tmp_path: Path, written: str, text: str) -> None:
+    assert _read(_write(tmp_path, written)) == [text]
+
+
+def test_headings_are_none_in_code(tmp_path: Path) -> None:
+    text = "One\n===\n\n```\n# a comment\n```\n\n    # code\n\f## Two\n"
+    with open_document(_write(tmp_path, text, "a.md")) as document:
+        assert document.source.title == "One"
+        assert [page.section for page in document.pages()] == ["One", "One › Two"]
+
+
 def test_white_space_is_not_text(tmp_path: Path) -> None:
     assert "holds no text" in _refusal(_write(tmp_path, " \n\t\ufeff\xa0\f\n"))

@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,25 @@ def convert(source: Merged, target: Path, record: Record, cache: Path, progress:
         ModelError: if the source holds values that are not finite, or the model cannot be written. `target` is then as
             it was, and nothing else is left.
     """
+    with replacing(target, _expected_bytes(source, record.beacon_bits)) as folder:
+        _write(source, folder, record, cache, progress)
+
+
+@contextmanager
+def replacing(target: Path, expected_bytes: int) -> Iterator[Path]:
+    """A new folder beside `target`, which takes its place when it is filled, durable and whole.
+
+    Raises:
+        ModelError: if it cannot be written. `target` is then as it was, and nothing else is left; so it is after any
+            other error and after an interrupt.
+    """
     folder, replaced = leftovers(target)
     try:
         clean_up(target)
-        (folder / "beacon").mkdir(parents=True)
-        if shutil.disk_usage(folder).free < _expected_bytes(source, record.beacon_bits):
+        folder.mkdir(parents=True)
+        if shutil.disk_usage(folder).free < expected_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _write(source, folder, record, cache, progress)
+        yield folder
         for path in (*folder.rglob("*"), folder):
             sync_path(path)
         if target.exists():
@@ -75,21 +88,29 @@ def quantized_weights(model: Any) -> set[str]:
     return {f"{name}.weight" for name, part in model.named_modules() if type(part) is nn.Linear and part is not head}
 
 
-class _Counter:
+class Readable(Protocol):
+    """A tensor in a file, whatever that file's format."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, dtype: torch.dtype) -> Tensor: ...
+
+
+class Counter:
     """Reads tensors and tells how many bytes that were."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
 
-    def read(self, stored: StoredTensor) -> Tensor:
-        tensor = stored.read(DTYPE)
+    def read(self, stored: Readable, dtype: torch.dtype = DTYPE) -> Tensor:
+        tensor = stored.read(dtype)
         self._done += stored.size
         self._progress(Transfer("converting", self._done, self._total))
         return tensor
 
 
 def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: Progress) -> None:
-    reader = _Counter(source.size, progress)
+    reader = Counter(source.size, progress)
     if source.duplicate is not None:
         _check_duplicate(source, source.duplicate)
     _write_base(source, folder, reader)
@@ -97,6 +118,7 @@ def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: 
         shutil.copyfile(path, folder / path.name)
     fingerprint = model_fingerprint(folder, cache)
     beacon = folder / "beacon"
+    beacon.mkdir()
     sha256 = _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
     remember_hashes(beacon, {WEIGHTS_FILE: sha256})
     save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
@@ -112,7 +134,7 @@ def _check_duplicate(source: Merged, duplicate: StoredTensor) -> None:
         )
 
 
-def _write_base(source: Merged, folder: Path, reader: _Counter) -> None:
+def _write_base(source: Merged, folder: Path, reader: Counter) -> None:
     """The base model's configuration and shards, with their hashes."""
     quantized = quantized_weights(source.model)
     shards = list(_shards(source, quantized))
@@ -132,16 +154,16 @@ def _write_base(source: Merged, folder: Path, reader: _Counter) -> None:
         places |= {tensor.name: file for tensor in tensors}
         total += sum(tensor.size for tensor in tensors)
     if len(shards) > 1:
-        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
     )
     stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
-    _write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
+    write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
     remember_hashes(folder, hashes)
 
 
-def _write_beacon(source: Merged, path: Path, reader: _Counter, bits: int) -> str:
+def _write_beacon(source: Merged, path: Path, reader: Counter, bits: int) -> str:
     """The adapter's weights; returns their hash."""
     tensors: list[NewTensor] = []
     for name, stored in source.beacon.items():
@@ -154,7 +176,7 @@ def _write_beacon(source: Merged, path: Path, reader: _Counter, bits: int) -> st
     return write_tensors(path, tensors)
 
 
-def _first_row(reader: _Counter, stored: StoredTensor) -> Tensor:
+def _first_row(reader: Counter, stored: StoredTensor) -> Tensor:
     return reader.read(stored)[0]
 
 
@@ -188,7 +210,7 @@ def _expected_bytes(source: Merged, beacon_bits: int) -> int:
     return base + sum(_bytes(stored, beacon_bits) for stored in source.beacon.values())
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 

@@ -68,14 +68,23 @@ class StoredTensor:
         if not content:
             return torch.empty(self.shape, dtype=dtype)
         tensor = torch.frombuffer(content, dtype=DTYPES[self.dtype]).reshape(self.shape).to(dtype)
-        flat = tensor.flatten()
-        pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
-        if not all(bool(piece.isfinite().all()) for piece in pieces):
-            raise ModelError(
-                f"{self.path}: {self.name} holds values that are not finite (NaN or infinite): "
-                "download it again, or use another checkpoint"
-            )
+        check_finite(self.path, self.name, tensor)
         return tensor
+
+
+def check_finite(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse a tensor of a file that holds something else than numbers.
+
+    Raises:
+        ModelError: if it holds NaN or infinite values.
+    """
+    flat = tensor.flatten()
+    pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
+    if not all(bool(piece.isfinite().all()) for piece in pieces):
+        raise ModelError(
+            f"{path}: {name} holds values that are not finite (NaN or infinite): "
+            "download it again, or use another checkpoint"
+        )
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

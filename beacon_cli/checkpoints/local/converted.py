@@ -1,8 +1,8 @@
 """The converted models on this disk: where they are, and who may write there or remove one.
 
 Each is a folder below `models_root()`. A hub repository's is called `owner--name` (with `@revision` after it, if one
-was asked for); that of a merged checkpoint in a folder `local--name--` and a hash of its path. It is written beside its
-place and moved there when it is whole.
+was asked for); that of a checkpoint in a folder, or of a GGUF file, `local--name--` and a hash of its path. It is
+written beside its place and moved there when it is whole.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from beacon_cli.checkpoints.local.lease import unused
-from beacon_cli.checkpoints.local.model_folder import CONFIG, companions, local_folder, weight_files
+from beacon_cli.checkpoints.local.model_folder import CONFIG, companions, local_model, weight_files
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.durable.locks import builders
 from beacon_cli.errors import ModelError
@@ -32,8 +32,8 @@ def models_root() -> Path:
 
 
 def place_of(name: str) -> Path:
-    """Where the merged checkpoint `name` is converted to, unless its user names another folder."""
-    folder = local_folder(name)
+    """Where the merged checkpoint or GGUF file `name` is converted to, unless its user names another folder."""
+    folder = local_model(name)
     if folder is None:
         return models_root() / name.replace("/", "--")
     path = os.path.realpath(folder)
@@ -42,12 +42,12 @@ def place_of(name: str) -> Path:
 
 
 def find_converted(name: str) -> Path | None:
-    """What the merged checkpoint `name` was converted to; None if it was not, or is a folder that has changed since.
+    """What the merged checkpoint or GGUF file `name` was converted to; None if it was not, or has changed since.
 
     Raises:
         ModelError: if `name` is neither a folder nor a hub id, or what was converted cannot be used.
     """
-    source, target = local_folder(name), place_of(name)
+    source, target = local_model(name), place_of(name)
     if not target.is_dir():
         return None
     record = read_record(target)
@@ -68,9 +68,9 @@ def clean_up(target: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def stamp(folder: Path) -> str:
-    """What tells one state of a folder's files from another, without reading them."""
-    files = [folder / CONFIG, *weight_files(folder), *companions(folder)]
+def stamp(source: Path) -> str:
+    """What tells one state of a file, or of a folder's files, from another, without reading them."""
+    files = [source] if source.is_file() else [source / CONFIG, *weight_files(source), *companions(source)]
     state = [(path.name, stat.st_size, stat.st_mtime_ns) for path in files if (stat := path.stat())]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 

@@ -37,10 +37,22 @@ COMPANIONS = (
     "NOTICE*",
     "README.md",
 )
+# In the name of a GGUF file, and of its pieces.
+GGUF = ".gguf"
 # In a state dict, the name of one of the entries that a 4-bit weight has beside its own.
 MARK = ".quant_state.bitsandbytes__nf4"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def local_model(name: str) -> Path | None:
+    """The folder or GGUF file on this disk that `name` is; None if it is a hub id.
+
+    Raises:
+        ModelError: if it is none of them.
+    """
+    path = Path(os.path.expanduser(name))
+    return path if path.is_file() and GGUF in path.name.lower() else local_folder(name)
 
 
 def local_folder(name: str, kind: Kind = "model") -> Path | None:

@@ -95,7 +95,7 @@ def _with_nuls(data: bytes) -> tuple[str, list[str]]:
         if nearly is None:
             raise ValueError(first) from error
         text, notes = nearly
-    left_out = f"holds {zeros:,} zero bytes (the first is byte {first:,}), which were left out: it may be damaged"
+    left_out = f"holds {counted(zeros, 'zero byte')} (the first is byte {first:,}), left out: it may be damaged"
     return text, [left_out, *notes] if zeros else notes
 
 
