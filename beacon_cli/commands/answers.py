@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from beacon_cli.commands.hints import check_documents
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
@@ -21,7 +20,6 @@ def answer_from(
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    check_documents(documents, question)
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
         model = load_model(settings, console)

@@ -45,5 +45,15 @@ def ask(
     is_document = os.sep in question or PurePath(question).suffix.lower() in SUFFIXES
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
+    _check_quotes(documents, question)
     how = options.HowToRead(pages, password, not no_cache, refresh)
     answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
+
+
+def _check_quotes(documents: list[str], question: str) -> None:
+    """Refuse words of a question among the documents: `beacon ask book.pdf who is it`."""
+    words = [name for name in documents if name != "-" and not os.path.lexists(name)]
+    there = documents[: len(documents) - len(words)]
+    if words and there and there + words == documents and not any(os.sep in w or PurePath(w).suffix for w in words):
+        asked = " ".join([*words, question])
+        raise SettingsError(f'put the question in quotes: beacon ask {" ".join(there)} "{asked}"')

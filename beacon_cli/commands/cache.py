@@ -12,7 +12,6 @@ from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json, load_model
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
-from beacon_cli.commands.hints import check_documents
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.events import Condensed
@@ -65,7 +64,6 @@ def build(
     # Imported here because it takes time that `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    check_documents(documents)
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
         model = load_model(settings, console)

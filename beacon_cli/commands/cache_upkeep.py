@@ -12,7 +12,7 @@ from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.errors import CacheError
 from beacon_cli.quantities import counted, format_size, parse_age, parse_size
-from beacon_cli.settings import load_settings
+from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from beacon_cli.cache.matching import Matcher
@@ -37,13 +37,13 @@ STATES = {
 Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
 
 
+@options.flags(Settings, "model", "beacon", "device")
 def verify(
     which: Several = None,
+    *,
     deep: Annotated[bool, typer.Option("--deep", help="Condense again, and compare with what is stored.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Condense what is damaged again and put it back.")] = False,
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    device: options.DeviceFlag = None,
+    flags: options.Flags,
     password: options.Password = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,11 +53,13 @@ def verify(
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
     if not chosen:
         console.note(EMPTY)
-    where = load_settings({"device": device}).device
+    where = load_settings(flags).device
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
 
-    verifier = Verifier(_matcher(store, model, beacon), where, deep=deep, repair=repair, password=password)
+    verifier = Verifier(
+        _matcher(store, flags.get("model"), flags.get("beacon")), where, deep=deep, repair=repair, password=password
+    )
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
         with console:
@@ -150,10 +152,11 @@ def export(
     )
 
 
+@options.flags(Settings, "model", "beacon")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `beacon cache export` wrote.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
+    *,
+    flags: options.Flags,
     force: Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -162,7 +165,7 @@ def import_(
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  as above
 
-    entry, usable = import_archive(store, file, _matcher(store, model, beacon), force=force)
+    entry, usable = import_archive(store, file, _matcher(store, flags.get("model"), flags.get("beacon")), force=force)
     console.print_line(entry.key)
     if not usable:
         console.note(f"{UNMATCHED} yet; until then `beacon cache prune --unusable` would remove it")

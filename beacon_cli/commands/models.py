@@ -11,11 +11,12 @@ from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
-from beacon_cli.settings import load_settings
+from beacon_cli.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A hub id (owner/name), see `models list`.")]
+_FETCHED = "what is downloaded is kept, and the same command goes on from there"
 RemoveDownload = Annotated[
     bool,
     typer.Option("--remove-download", help="Then delete the download; the converted model does without it."),
@@ -50,9 +51,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 
 @app.command("pull")
+@options.flags(Settings, "beacon_bits")
 def pull(
     name: Name,
-    beacon_bits: options.BeaconBits = None,
+    *,
+    flags: options.Flags,
     no_convert: Annotated[bool, typer.Option("--no-convert", help="Only download.")] = False,
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
@@ -67,26 +70,28 @@ def pull(
     if local_model(name):
         raise ModelError(f"{name} is on this disk; `beacon models convert {name}` converts it")
     if no_convert:
-        if remove_download or beacon_bits:
+        if remove_download or flags:
             flag = "--remove-download" if remove_download else "--beacon-bits"
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
         from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
 
-        with Console(quiet=quiet) as console:
+        with Console(quiet=quiet, kept=_FETCHED) as console:
             folder = resolve_model(name, kind="model", check=check_if_merged, progress=console.draw)
         console.print_line(str(folder))
         return
-    _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
+    _convert(Console(quiet=quiet, kept=_FETCHED), name, None, flags, remove_download)
 
 
 @app.command("convert")
+@options.flags(Settings, "beacon_bits")
 def convert(
     source: Annotated[
         str,
         typer.Argument(metavar="DIR|ID|FILE.gguf", help="A checkpoint, base and beacon in one, or a GGUF file."),
     ],
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The folder to make.")] = None,
-    beacon_bits: options.BeaconBits = None,
+    *,
+    flags: options.Flags,
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -94,7 +99,7 @@ def convert(
 
     The folder that is made is printed, and is all that later starts read. The checkpoint itself is not changed.
     """
-    _convert(Console(quiet=quiet), source, to, beacon_bits, remove_download)
+    _convert(Console(quiet=quiet), source, to, flags, remove_download)
 
 
 @app.command("rm")
@@ -122,12 +127,12 @@ def remove(
         console.note(f"removed the download of {repository_of(model.id)} ({format_size(model.download)})")
 
 
-def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
+def _convert(console: Console, source: str, to: Path | None, flags: options.Flags, remove_download: bool) -> None:
     from beacon_cli.checkpoints.local import hub_cache  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415 (as above)
 
-    settings = load_settings({"beacon_bits": beacon_bits})
+    settings = load_settings(flags)
     bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
     with console:

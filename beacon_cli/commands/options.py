@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.settings import Setting, Settings, declared
+from beacon_cli.settings import Setting, declared
 
 # The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
 LOADING = ("model", "beacon", "beacon_bits", "device")
@@ -99,18 +99,6 @@ NoCache = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-
-# For commands that name these flags one by one.
-_TABLE = declared(Settings)
-Model = Annotated[str | None, option(_TABLE["model"])]
-Beacon = Annotated[str | None, option(_TABLE["beacon"])]
-BeaconBits = Annotated[str | None, option(_TABLE["beacon_bits"])]
-DeviceFlag = Annotated[str | None, option(_TABLE["device"])]
-Ratio = Annotated[str | None, option(_TABLE["ratio"])]
-MaxNewTokens = Annotated[str | None, option(_TABLE["max_new_tokens"])]
-Temperature = Annotated[str | None, option(_TABLE["temperature"])]
-Passages = Annotated[str | None, option(_TABLE["passages"])]
-CacheBits = Annotated[str | None, option(_TABLE["cache_bits"])]
 
 
 @dataclass(frozen=True)

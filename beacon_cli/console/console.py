@@ -130,10 +130,9 @@ class Console:
         if self._records:
             self.print_line("")
         self._records += 1
-        width = max(map(len, record), default=0)
         for field, value in record.items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
-            self.print_line(f"{field + ':':{width + 2}}{one_line(text)}".rstrip())
+            self.print_line(f"{field}: {one_line(text)}".rstrip())
 
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""

@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from beacon_cli.errors import DocumentError
+from beacon_cli.settings import nearest
 
 _HEAD_BYTES = 4096
 
@@ -89,7 +90,7 @@ def _open_path(path: str) -> RawFile:
     try:
         file = open(path, "rb")  # noqa: SIM115 - the RawFile holds it
     except FileNotFoundError as error:
-        raise DocumentError(f"{name}: no such file: check the path") from error
+        raise DocumentError(f"{name}: no such file{_similar(path) or ': check the path'}") from error
     except PermissionError as error:
         raise DocumentError(f"{name}: may not be read: check the permissions (chmod u+r)") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -103,6 +104,15 @@ def _open_path(path: str) -> RawFile:
         if stat.S_ISFIFO(status.st_mode):
             return in_memory(name, file.read())
         raise DocumentError(f"{name}: is neither a file nor a pipe: name a document")
+
+
+def _similar(path: str) -> str:
+    """A hint at the file of that folder whose name is nearly that of `path`; empty if there is none."""
+    folder, name = os.path.split(path)
+    try:
+        return printable(nearest(name, os.listdir(folder or ".")))
+    except OSError:
+        return ""
 
 
 def in_memory(name: str, data: bytes) -> RawFile:

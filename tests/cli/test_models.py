@@ -22,7 +22,7 @@ import beacon_pocket
 from beacon_cli.checkpoints.catalogue import released
 from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 from tests.cli.conftest import story
-from tests.cli.runner import Result, assert_refused, run
+from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.hub_server import HubServer, Repository
 
 # `huggingface_hub` reads its environment when it is imported, and importing what converts and answers takes seconds:
@@ -353,7 +353,7 @@ def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch:
     wide = run("ask", str(book), "Who?", "--beacon-bits", "16", "--json").json
     narrow = run("ask", str(book), "Who?", "--json").json
     assert wide["cache_path"] != narrow["cache_path"]
-    assert_refused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "beacon_bits", "16 or 4")
+    assert_misused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "--beacon-bits is '8'; choose one of 16, 4")
 
 
 def test_the_catalogue_names_the_released_pairs() -> None:

@@ -5,15 +5,18 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from beacon_cli import library
 from beacon_cli.console.console import Console, InterruptedByUserError
 from beacon_cli.console.progress import bar_line
 from beacon_cli.console.tables import Column, fitted
 from beacon_cli.console.text import one_line, plain, shortened, to_json
 from beacon_cli.events import Condensed, Event, IntervalDone, Note, PageRead, Reading
 from beacon_cli.training.events import TrainingBegun
+from tests.cli.runner import run
 
 HOSTILE = "a\x1b[2J\x1b]0;title\x07b\x9b31mc\x00\x08\r\x7f\u202ed\ud800"
 
@@ -142,4 +145,23 @@ def test_records_do_not_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", out)
     for name in ("x", "y"):
         console.print_record({"a": name, "long": None}, as_json=False)
-    assert out.getvalue() == "a:    x\nlong:\n\na:    y\nlong:\n"
+    assert out.getvalue() == "a: x\nlong:\n\na: y\nlong:\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ((), "; what is condensed is kept, and the same command goes on from there"),
+        (("--no-cache",), ""),
+        (("--refresh",), ""),
+    ],
+)
+def test_ask_says_that_something_is_kept_only_where_it_is(
+    book: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], kept: str
+) -> None:
+    def interrupted(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(library, "load", interrupted)
+    result = run("ask", str(book), "Who?", *flags)
+    assert (result.code, result.out, result.err) == (130, "", f"error: interrupted{kept}\n")
