@@ -190,7 +190,6 @@ def test_nor_one_of_several_documents_out_of_the_cache(model: Model, shelf: Path
     check_unused(model.read(shelf), lambda: model.read(shelf), says, "question", "summary")
 
 
-@pytest.mark.xfail(reason="a reader's mark does not hold the frequencies yet", strict=False)
 def test_nor_one_whose_rotary_frequencies_grow(tmp_path: Path, book: Path, says: Script) -> None:
     """Each question lets them grow, and the next must begin where the document ended."""
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
@@ -301,6 +300,13 @@ def test_documents_are_named_in_any_way(
     assert names(shelf) == names(str(shelf / "*")) == ["a.txt", "b.md", "note.txt"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((shelf / "a.txt").read_bytes())))
     assert names("-") == ["stdin"]
+
+
+def test_a_text_is_read_as_a_file_that_says_the_same(model: Model, short: Path, says: Script) -> None:
+    file, text = model.read(short), model.read_text(short.read_text(), name="a letter")
+    assert [document.name for document in text.documents] == ["a letter"]
+    assert file.ask(WHO_KEEPS).text == text.ask(WHO_KEEPS).text
+    assert says.asked[-1].equals(says.asked[-2])
 
 
 def test_pages_are_selected(model: Model, tmp_path: Path) -> None:
