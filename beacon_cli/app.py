@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from beacon_cli import __version__
-from beacon_cli.commands import ask, cache, inspect, models, summarize, train
+from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
-from beacon_cli.console.console import Console
-from beacon_cli.errors import BeaconError
+from beacon_cli.console.console import Console, InterruptedByUserError
+from beacon_cli.errors import BeaconError, SettingsError
+from beacon_cli.settings import unknown_variables
+from beacon_cli.version import __version__
 
-INTERRUPTED = 130
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Group(TyperGroup):
@@ -23,11 +24,7 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise InterruptedByUserError from None
-
-
-class InterruptedByUserError(Exception):
-    """Ctrl-C."""
+            raise InterruptedByUserError("interrupted") from None
 
 
 app = typer.Typer(
@@ -44,6 +41,7 @@ app.command("eval")(eval_command.evaluate)
 app.command("train")(train.train)
 app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")
+app.add_typer(config.app, name="config")
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,20 +57,26 @@ def root(
     ] = False,
 ) -> None:
     """Read a whole book once, keep it condensed, and ask about it."""
+    # The flag is the command's, whose arguments are not read yet.
+    if not {"-q", "--quiet"} & set(sys.argv):
+        for line in unknown_variables():
+            Console().note(f"note: {line}")
 
 
 def main() -> None:
     """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
+    # Before torch is imported: threads that wait by spinning take the processors from each other on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="beacon")
-    except InterruptedByUserError:
-        Console().error("interrupted; what is done already is kept, and the same command goes on from there")
+    except InterruptedByUserError as error:
+        Console().error(str(error))
         sys.exit(INTERRUPTED)
     except BeaconError as error:
         if os.environ.get("BEACON_DEBUG") == "1":
             raise
         Console().error(" ".join(str(error).split()))
-        sys.exit(1)
+        sys.exit(USAGE if isinstance(error, SettingsError) else FAILED)
     except Exception as error:  # a defect of this tool; its user gets one line and a way to a report
         if os.environ.get("BEACON_DEBUG") == "1":
             raise
@@ -80,4 +84,4 @@ def main() -> None:
             f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
             "run it again with BEACON_DEBUG=1 and report what it prints"
         )
-        sys.exit(1)
+        sys.exit(FAILED)

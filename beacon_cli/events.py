@@ -1,11 +1,7 @@
 """What the workflows say while they work; `console` draws it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-Said = TypeVar("Said")
-Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -88,6 +84,7 @@ class Condensed:
         cache_path: where the cache is; None without one.
         warnings: one-line remarks on pages that could not be read as they should.
         seconds: spent, by stage.
+        from_cache: whether all of it was in the cache before.
     """
 
     name: str
@@ -99,94 +96,13 @@ class Condensed:
     cache_path: str | None
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    from_cache: bool = False
 
 
-@dataclass(frozen=True)
-class AnswerPiece:
-    """Some more text of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Citation:
-    """A place where an answer stands: the document, the page, the headings above it, and the words on it."""
-
-    document: str
-    page: int
-    label: str | None
-    section: str | None
-    quote: str
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer is complete.
-
-    Attributes:
-        text: all of it.
-        citations: where it stands in the documents, the best place first; empty if nowhere literally.
-        passages: how many passages were re-read for it.
-        generated: its tokens.
-        finished: "stop" at an end token, "length" at `max_new_tokens` or the end of the model's context.
-        documents: what was read, in the order of the memory.
-        rows: of memory that all of it takes.
-        seconds: spent, by stage.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    passages: int
-    generated: int
-    finished: str
-    documents: tuple[Condensed, ...]
-    rows: int
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation is complete.
-
-    Attributes:
-        columns, rows: its table.
-        results: everything, for machines.
-        paths: of the files that were written.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    results: dict[str, Any]
-    paths: tuple[str, ...]
-
-
-Event = (
-    Stage
-    | Note
-    | Transfer
-    | Counting
-    | Reading
-    | PageRead
-    | IntervalDone
-    | Condensed
-    | AnswerPiece
-    | Answered
-    | Evaluated
-)
+Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed
 # What long work reports to, while it goes on.
 Progress = Callable[[Event], object]
 
 
 def silent(event: object) -> None:
     """A `Progress` that nobody looks at."""
-
-
-def returned(events: Generator[Said, None, Returned], heard: Callable[[Said], object] = lambda event: None) -> Returned:
-    """Run a workflow to its end: what it returns. `heard` gets every event."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as stop:
-            value: Returned = stop.value
-            return value
-        heard(event)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from activation_beacon.memory import Activations, Memory
+from activation_beacon.memory import Activations, SequenceMemory
 from activation_beacon.rotary import Rotary
 from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
 
@@ -32,7 +32,7 @@ def build(folder: Path, rows: int) -> Entry:
     with entry.builder(subject) as builder:
         for index in range(rows // INTERVAL):
             keys, values = torch.randn(2, LAYERS, HEADS, INTERVAL, CHANNELS).bfloat16()
-            builder.add([index] * 1024, 8, keys, values)
+            builder.add([index] * 1024, 8, Activations(keys, values))
         builder.finish((), ())
     return entry
 
@@ -52,9 +52,9 @@ def check(entry: Entry) -> None:
 
 def place(entry: Entry) -> None:
     frequencies = 1.0 / 500_000 ** (torch.arange(0, CHANNELS, 2) / CHANNELS)
-    memory = Memory(LAYERS, Rotary(frequencies, 1.0))
+    memory = SequenceMemory(LAYERS, Rotary(frequencies, 1.0))
     for rows in entry.open():
-        memory.append(Activations(rows.keys, rows.values))
+        memory.append(rows)
 
 
 def seconds(work: Callable[[Entry], None], entry: Entry, cold: bool) -> float:

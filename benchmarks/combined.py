@@ -3,34 +3,29 @@
     python benchmarks/combined.py [--questions FILE] [DOC...]
 
 By default the five country reports of the example PDF, and questions about them (`combined.tsv`: beginning of the
-document's name, question, answer). `one text` is all documents behind each other, each under its name, condensed as
+document's name, question, answer). `one text` is all documents one after another, each under its name, condensed as
 one; `combined` is what `beacon ask DOC... QUESTION` does; `alone` asks the document that has the answer, without the
 others. All at the smallest ratio at which all fit together. Perplexity is that of the right answer's tokens from the
-condensed memory alone; exact match (in lower case, without punctuation and articles) and the share of the right answers
-that cite a page are those of `ask` as it is by default, with passages read again.
+condensed memory alone; exact match (as SQuAD compares) and the share of the right answers that cite a page are those of
+`ask` as it is by default, with passages read again.
 """
 
 import argparse
-import copy
 import math
-import re
-import string
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from activation_beacon.ratios import Fixed
-from beacon_cli.answering.prompts import name_text, question_text
-from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
-from beacon_cli.condensing.combining import condense_together, measure_all
-from beacon_cli.condensing.condense import Memory, Request
+import beacon_cli as beacon
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.condensing.condenser import Condenser, Request
+from beacon_cli.condensing.placing import Placed, name_text
 from beacon_cli.documents import open_document
 from beacon_cli.documents.finding import Place
-from beacon_cli.events import Answered, returned
-from beacon_cli.workflows import Options, answer
+from beacon_cli.evaluation.metrics import exact_match
+from beacon_cli.events import silent
+from beacon_cli.settings import DEFAULTS
 
 HERE = Path(__file__).parent
 NEEDED = 1024
@@ -55,42 +50,29 @@ class Question:
     answer: str
 
 
-def remember(engine: Engine, frame: Frame, paths: Iterable[Path], ratio: int | None) -> Memory:
-    """The memory of documents, kept in no cache."""
-    request = Request(ratio, NEEDED)
-    places = [Place(str(path)) for path in paths]
-    documents = returned(measure_all(engine.source, frame, places, None, request, password=None, pages=None))
-    return returned(condense_together(engine, frame, documents, None, request))
+def remember(model: beacon.Model, paths: Iterable[Path], ratio: int | None) -> Placed:
+    """Documents in one memory, kept in no cache."""
+    condenser = Condenser(model.source, lambda: model.engine, None, Request(ratio, NEEDED), silent)
+    return condenser.read([Place(str(path)) for path in paths])
 
 
-def score(engine: Engine, frame: Frame, memory: Memory, questions: Iterable[Question], total: Score) -> None:
-    """Ask all questions of a memory, which is afterwards as it was before."""
-    reader, tokenizer = memory.reader, engine.source.tokenizer
-    size, planner = reader.memory.size, copy.deepcopy(reader.planner)
+def score(model: beacon.Model, placed: Placed, questions: Iterable[Question], total: Score) -> None:
+    """Ask all questions of a memory."""
+    reader, source = placed.reader, model.source
+    memory, start = beacon.Memory(model.engine, placed, {}), reader.mark()
     total.rows = max(total.rows, memory.rows)
     for question in questions:
-        gold = tokenizer.encode(question.answer)
-        prompt = [*memory.tail, *tokenizer.encode(question_text(question.text, [])), *frame.closing]
-        reader.planner.chooser = Fixed(memory.ratio)
+        gold = source.tokenizer.encode(question.answer)
+        prompt = [*placed.tail, *source.tokenizer.encode(question_text(question.text, ())), *source.frame.closing]
         for ids, token in zip([prompt, *([token] for token in gold)], gold, strict=False):
             total.loss -= float(reader.read(ids).log_softmax(-1)[token])
         total.tokens += len(gold)
-        reader.memory.truncate(size)
-        reader.planner = copy.deepcopy(planner)
-        options = Options("", max_new_tokens=48)
-        events = answer(engine, frame, memory, question.text, options, {})
-        (found,) = [event for event in events if isinstance(event, Answered)]
-        right = normal(found.text) == normal(question.answer)
+        reader.rewind(start)
+        answer = memory.ask(question.text, max_new_tokens=48, temperature=0.0)
+        right = bool(exact_match(answer.text, [question.answer]))
         total.questions += 1
         total.exact += right
-        total.cited += right and bool(found.citations)
-        reader.memory.truncate(size)
-        reader.planner = copy.deepcopy(planner)
-
-
-def normal(text: str) -> str:
-    bare = "".join(" " if character in string.punctuation else character for character in text.lower())
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
+        total.cited += right and bool(answer.citations)
 
 
 def reports(folder: Path) -> list[Path]:
@@ -108,7 +90,7 @@ def reports(folder: Path) -> list[Path]:
 
 
 def one_text(paths: Iterable[Path], path: Path) -> Path:
-    """All documents behind each other, each under its name."""
+    """All documents one after another, each under its name."""
     pages = []
     for each in paths:
         with open_document(str(each)) as document:
@@ -122,25 +104,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="*", type=Path)
     parser.add_argument("--questions", type=Path, default=HERE / "combined.tsv")
-    parser.add_argument("--model", default="beacon-pocket")
+    parser.add_argument("--model", default=DEFAULTS.model)
     options = parser.parse_args()
     lines = options.questions.read_text(encoding="utf-8").splitlines()
     questions = [Question(*line.split("\t")) for line in lines]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = options.documents or reports(folder)
-        engine = load_engine(find_model(options.model, None, folder))
-        frame = chat_frame(engine.source.tokenizer)
-        together = remember(engine, frame, paths, None)
+        model = beacon.load(options.model, cache_dir=folder)
+        together = remember(model, paths, None)
         tokens = sum(document.summary.tokens for document in together.documents)
         print(f"{len(paths)} documents, {tokens:,} tokens, ratio {together.ratio}, {len(questions)} questions")
         scores = {"one text": Score(), "combined": Score(), "alone": Score()}
-        whole = remember(engine, frame, [one_text(paths, folder / "all.txt")], together.ratio)
-        score(engine, frame, whole, questions, scores["one text"])
-        score(engine, frame, together, questions, scores["combined"])
+        whole = remember(model, [one_text(paths, folder / "all.txt")], together.ratio)
+        score(model, whole, questions, scores["one text"])
+        score(model, together, questions, scores["combined"])
         for path in paths:
             about = [question for question in questions if path.name.startswith(question.document)]
-            score(engine, frame, remember(engine, frame, [path], together.ratio), about, scores["alone"])
+            score(model, remember(model, [path], together.ratio), about, scores["alone"])
     print("| memory | rows | perplexity of the answer | exact match | with a page |")
     print("|---|---|---|---|---|")
     for title, total in scores.items():

@@ -25,15 +25,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_model
 
-from activation_beacon.plugin import remove
-from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+import beacon_cli as beacon
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.evaluation.baselines import Full
 from beacon_cli.evaluation.metrics import exact_match, f1
 from beacon_cli.evaluation.qa import qa
-from beacon_cli.evaluation.records import Journal, Record
+from beacon_cli.evaluation.records import Journal, Measurement
 from beacon_cli.evaluation.report import aggregate, markdown, table
 from beacon_cli.evaluation.running import answer_questions, make_methods
+from beacon_cli.settings import DEFAULTS
 
 WORKER = Path(__file__).with_name("kvpress_worker.py")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
@@ -41,7 +41,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 
 def prune(engine: Engine, python: Path, jobs: list[dict[str, Any]], ratios: Sequence[int], folder: Path) -> Any:
     """What kvpress answers: (press, ratio, sample, answer) for each; uses the model up."""
-    remove(engine.model)
+    engine.attached.detach()
     model = folder / "model"
     model.mkdir()
     # Not with `save_pretrained`, which wants to quantize again what was loaded in 4 bits.
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path, nargs="+")
     parser.add_argument("--kvpress", type=Path, required=True, help="a Python that has kvpress")
-    parser.add_argument("--model", default="beacon-pocket")
+    parser.add_argument("--model", default=DEFAULTS.model)
     parser.add_argument("--beacon")
     parser.add_argument("--ratios", default="4,8,16")
     parser.add_argument("--samples", type=int, help="questions of each file")
@@ -73,26 +73,22 @@ def main() -> None:
     ratios = [int(ratio) for ratio in options.ratios.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder, began = Path(name), time.perf_counter()
-        engine = load_engine(find_model(options.model, options.beacon, folder))
-        frame: Frame = chat_frame(engine.source.tokenizer)
-        task = qa(engine.source.tokenizer, options.questions, options.samples, seed=0)
-        methods = make_methods(["full", "beacon", "ask"], engine, frame, ratios, passages=2)
+        model = beacon.load(options.model, options.beacon, cache_dir=folder)
+        task = qa(model.source.tokenizer, options.questions, options.samples, seed=0)
         journal = Journal(None, {})
-        for _event in answer_questions(methods, task, journal):
-            pass
+        answer_questions(make_methods(["full", "beacon", "ask"], model, ratios, passages=2), task, journal)
         read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
         records = [record for record in journal.records if record.key in read]
         samples = {sample.key: sample for sample in task.samples() if sample.key in read}
-        full = methods[0]
-        jobs = []
+        full, jobs = Full(model.engine), []
         for key, sample in samples.items():
-            prompt = full.prompt(sample, task.max_new_tokens)
-            jobs.append({"key": key, "document": prompt.document, "question": prompt.request})
-        for press, ratio, key, answer in prune(engine, options.kvpress, jobs, ratios, folder):
+            document, question = full.prompt(sample, task.max_new_tokens)
+            jobs.append({"key": key, "document": document, "question": question})
+        for press, ratio, key, answer in prune(model.engine, options.kvpress, jobs, ratios, folder):
             sample = samples[key]
             scores = {"exact": exact_match(answer, sample.answers), "f1": f1(answer, sample.answers)}
             named = f"kvpress, {press} {ratio}x" if ratio > 1 else "kvpress, nothing pruned"
-            records.append(Record(named, key, sample.group, scores, None, 1.0, {"answer": answer}))
+            records.append(Measurement(named, key, sample.group, scores, None, 1.0, {"answer": answer}))
     print(markdown(*table(aggregate(records, ["set"]), "set")))
     seconds = time.perf_counter() - began
     print(f"{seconds:.0f} s, {len(read)} questions")

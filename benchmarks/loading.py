@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 import beacon_pocket
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.checkpoints.local.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
 
 SETTINGS = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -59,9 +59,9 @@ import torch
 from pathlib import Path
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.engine import load_four_bit
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 folder, place = sys.argv[1], torch.device("cpu")
-source = find_model(folder, None, Path(folder).parent / "cache")
+source = locate_model(folder, None, Path(folder).parent / "cache")
 model = load_four_bit(source, place, torch.bfloat16)
 bits, kind = source.beacon_bits, torch.bfloat16
 beacon = load_adapter(source.beacon_folder, model, bits=bits, packed=True, dtype=kind, device=place)
@@ -104,8 +104,7 @@ def generate(folder: Path) -> None:
     places = {}
     for number, tensors in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        for _ in write_tensors(folder / name, tensors):
-            pass
+        write_tensors(folder / name, tensors)
         places |= {tensor.name: name for tensor in tensors}
     index = {"metadata": {"total_size": sum(t.size for shard in shards for t in shard)}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

@@ -13,12 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from beacon_cli.checkpoints.model_source import find_model
-from beacon_cli.condensing import budget
+import beacon_cli as beacon
+from beacon_cli.condensing.ratio import most_tokens
+from beacon_cli.settings import DEFAULTS
 
 SENTENCE = "The road went on between low walls, and nobody spoke for a while; a cart passed them near the mill. "
 BUILD = """
-import json, resource, sys
+import resource, sys
 from beacon_cli.app import main
 try:
     main()
@@ -40,13 +41,13 @@ def build(text: str, model: str, ratio: int, folder: Path) -> tuple[int, int, in
 
 
 def main() -> None:
-    model = sys.argv[1] if len(sys.argv) > 1 else "beacon-pocket"
+    model = sys.argv[1] if len(sys.argv) > 1 else DEFAULTS.model
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = find_model(model, None, folder)
+        source = beacon.load(model, cache_dir=folder).source
         ratio = max(source.ratios)
         each = len(source.tokenizer.encode(SENTENCE * 100)) / 100
-        longest = budget.most_tokens(source, ratio, budget.reserve(source, 0)) * 0.95
+        longest = most_tokens(source, ratio, 0) * 0.95
         rows = [build(SENTENCE * int(part / each), model, ratio, folder) for part in (longest / 5, longest)]
     print("| tokens | condensed memory | peak | peak without it |")
     print("|---|---|---|---|")

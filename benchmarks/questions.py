@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 QUESTION = "What is the capital of Iceland?"
-OWN = ("open", "condense", "load_cache", "first_token")
+OWN = ("find_model", "open", "condense", "load_cache", "first_token")
 
 
 def ask(document: str, cache: str) -> dict[str, float]:
@@ -21,7 +21,8 @@ def ask(document: str, cache: str) -> dict[str, float]:
     command = [sys.executable, "-m", "beacon_cli", "ask", document, QUESTION, "--json", "--quiet"]
     done = subprocess.run(command, env={**os.environ, "BEACON_CACHE_DIR": cache}, capture_output=True, check=True)
     answer = json.loads(done.stdout)
-    print(f"{answer['tokens_condensed']:>9,} tokens condensed, {answer['tokens_read']:,} in memory: {answer['answer']}")
+    condensed, rows = answer["tokens_condensed"], answer["tokens_condensed_to"]
+    print(f"{condensed:>9,} of {answer['tokens_read']:,} tokens condensed now, {rows:,} in memory: {answer['answer']}")
     seconds: dict[str, float] = answer["seconds"]
     return seconds
 

@@ -16,31 +16,31 @@ from pathlib import Path
 
 import torch
 
-from activation_beacon.memory import Activations
+from activation_beacon import Attached
+from activation_beacon.memory import Activations, joined
 from activation_beacon.objectives import token_losses
-from activation_beacon.onepass import read_in_one_pass
 from activation_beacon.planner import Pass
 from activation_beacon.ratios import Fixed
-from activation_beacon.training import IGNORED, Trainee, text_loss, training_labels, training_passes
+from activation_beacon.training import IGNORED, text_loss, training_labels, training_passes
 from beacon_cli.checkpoints.engine import load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 
 ROUNDS = 5
 
 
-def looped(one: Trainee, ids: torch.Tensor, labels: torch.Tensor, plans: list[Pass]) -> torch.Tensor:
+def looped(one: Attached, ids: torch.Tensor, labels: torch.Tensor, plans: list[Pass]) -> torch.Tensor:
     """Interval by interval, keeping everything (stride == window)."""
     memory: list[Activations] = []
     total, start = torch.zeros((), device=ids.device), 0
     for plan in plans:
         prefix = None
         if memory:
-            prefix = Activations(torch.cat([m.keys for m in memory], 2), torch.cat([m.values for m in memory], 2))
+            prefix = joined(memory)
         part = slice(start, start + plan.tokens)
-        done = read_in_one_pass(one.model, one.beacon, one.rows, one.rotary, [plan], ids[None, part], prefix)
+        done = one.read_in_one_pass([plan], ids[None, part], prefix)
         memory.append(Activations(done.keys[0], done.values[0]))
         own = labels[part]
-        total = total + token_losses(one.model, done.hidden[0, own != IGNORED], own[own != IGNORED])[0]
+        total = total + token_losses(one, done.hidden[0, own != IGNORED], own[own != IGNORED])[0]
         start += plan.tokens
     return total / (labels != IGNORED).sum()
 
@@ -70,9 +70,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        engine = load_engine(find_model(options.model, None, Path(cache)), options.device)
-    beacon = engine.beacon.float().requires_grad_(True)
-    one = Trainee(engine.model, beacon, engine.rows, engine.rotary)
+        engine = load_engine(locate_model(options.model, None, Path(cache)), options.device)
+    one = engine.attached
+    beacon = one.beacon.float().requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(100, engine.source.tokenizer.vocab_size, (options.tokens,), generator=generator)
     ids = ids.to(engine.device)

@@ -1,19 +1,30 @@
-"""No test touches the user's own cache, configuration or network."""
+"""No test touches the user's own cache, configuration or network, nor depends on what the built-in model answers."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.stories import story
+
+if TYPE_CHECKING:
+    from tests.scripted import Script
+
+# Before torch is imported: threads that wait by spinning slow down each other on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")
-    for name in [name for name in os.environ if name.startswith("BEACON_") and name != "BEACON_GOLDENS"]:
+    for name in [name for name in os.environ if name.startswith("BEACON_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
     monkeypatch.setenv("BEACON_MODELS_DIR", str(home / "models"))
     monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
+    (home / "config.toml").touch()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
@@ -25,3 +36,29 @@ def cache_dir() -> Path:
 @pytest.fixture
 def models_dir() -> Path:
     return Path(os.environ["BEACON_MODELS_DIR"])
+
+
+@pytest.fixture(scope="session")
+def scripted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the scripted model; nothing may be changed in it."""
+    # Imported here because it takes seconds that tests without a model can do without.
+    from tests import scripted  # noqa: PLC0415  as above
+
+    return scripted.make_model(tmp_path_factory.mktemp("models") / "scripted")
+
+
+@pytest.fixture
+def says(scripted_model: Path) -> Iterator["Script"]:
+    """`says("Edda Voss")`: that is what the scripted model answers, in this process."""
+    from tests.scripted import Script  # noqa: PLC0415  as above
+
+    with Script(scripted_model).followed() as script:
+        yield script
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A text of about 1,600 tokens: a dozen intervals of the scripted model."""
+    path = tmp_path / "book.txt"
+    path.write_text(story(20, fact_at=7))
+    return path

@@ -11,18 +11,19 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     "beacon_pocket",
     "activation_beacon",
-    "beacon_cli.__init__",
+    "beacon_cli.version",
     "beacon_cli.events",
     "beacon_cli.errors",
     "beacon_cli.quantities",
+    "beacon_cli.settings",
     "beacon_cli.durable",
     "beacon_cli.documents",
     "beacon_cli.checkpoints",
     "beacon_cli.cache",
     "beacon_cli.condensing",
     "beacon_cli.answering",
-    "beacon_cli.workflows",
-    "beacon_cli.settings",
+    "beacon_cli.library",
+    "beacon_cli.__init__",
     "beacon_cli.training",
     "beacon_cli.evaluation",
     "beacon_cli.console",
@@ -32,7 +33,8 @@ LAYERS = [
 ]
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
-    "rich": {"beacon_cli.console.console"},
+    "rich": {f"beacon_cli.console.{name}" for name in ("console", "progress", "tables", "text")},
+    "gguf": {"beacon_cli.checkpoints.gguf.file"},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),
 }
@@ -89,3 +91,15 @@ def test_the_method_knows_nothing_of_the_tool() -> None:
 def test_a_library_has_its_one_user(library: str) -> None:
     users = {module for module, tree in sources() if any(name.split(".")[0] == library for name in imports(tree))}
     assert users <= SOLE_USERS[library]
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    known = {module.removesuffix(".__init__"): module for module, _ in sources()}
+    arrows: dict[str, set[str]] = {}
+    for module, tree in sources():
+        named = {name if name in known else name.rpartition(".")[0] for name in imports(tree)}
+        arrows[module.removesuffix(".__init__")] = {name for name in named if name in known}
+    # A file without imports among those that are left can be in no circle; when none is left, there is none.
+    while leaves := {module for module, named in arrows.items() if not named & arrows.keys() - {module}}:
+        arrows = {module: named for module, named in arrows.items() if module not in leaves}
+    assert not arrows, sorted(arrows)

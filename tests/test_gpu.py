@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from beacon_cli.checkpoints.engine import load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from tests.cli.conftest import story
 from tests.cli.runner import run
 
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def test_memory_on_cuda_is_that_of_the_cpu(tmp_path: Path) -> None:
-    source = find_model("beacon-pocket", None, tmp_path)
+    source = locate_model("beacon-pocket", None, tmp_path)
     ids = source.tokenizer.encode(story(20))[:1024]
     memories = []
     for device in ("cpu", "cuda"):

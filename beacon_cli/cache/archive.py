@@ -14,13 +14,15 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from beacon_cli.cache.checking import examine
+from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Models
+from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest, PagesFile, Shard, parse_manifest
+from beacon_cli.cache.matching import Matcher
+from beacon_cli.cache.repair import examine
 from beacon_cli.cache.store import IMPORT_SUFFIX, Store
-from beacon_cli.cache.tidying import tidy
-from beacon_cli.durable.files import DamageError, make_private_folder, new_file, sync_path, write_durably, write_error
+from beacon_cli.durable.files import make_private_folder, new_file, sync_path, write_durably, write_error
 from beacon_cli.durable.locks import no_builder
 from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
@@ -176,7 +178,7 @@ class Archive:
                 self._skip_padding(file, there.size)
             end = _end(file.tell())
             if file.read() != end:
-                raise self._bad("something follows behind its last file")
+                raise self._bad("something follows its last file")
 
     def _content(self, file: BinaryIO, size: int) -> bytes:
         data = file.read(size)
@@ -192,6 +194,28 @@ class Archive:
     def _bad(self, what: str) -> CacheError:
         what = " ".join(what.split())
         return CacheError(f"{self.path} is not a whole export of a condensed document: {what}; export or copy it again")
+
+
+def import_archive(store: Store, path: Path, matcher: Matcher, *, force: bool) -> tuple[Entry, bool]:
+    """Put an exported cache into `store`; returns it, and whether a model here can use it.
+
+    Args:
+        force: also if there is no such model here, or in place of a cache that is here already.
+
+    Raises:
+        CacheError: if it cannot be used here and `force` is not given, or for whatever `Archive` refuses.
+    """
+    archive = Archive(path)
+    subject = archive.manifest.subject
+    found = matcher.find(subject)
+    if found is None and not force:
+        raise CacheError(
+            f"{path} was condensed with {subject.models.base} ({subject.identity.base[:12]}) and the beacon "
+            f"{subject.identity.beacon[:12]}, and no model on this disk is that one: name it with --model and "
+            "--beacon, or import it all the same with --force"
+        )
+    models = None if found is None else Models(found.name, str(found.beacon_folder))
+    return archive.install(store, models, replace_existing=force), found is not None
 
 
 def _is_usable(entry: Entry) -> bool:
@@ -227,7 +251,7 @@ def _checked(folder: Path, name: str, there: Shard | PagesFile) -> bytes:
     try:
         data = (folder / name).read_bytes()
     except OSError as error:
-        raise DamageError(folder, f"{name} cannot be read ({error.strerror})") from error
+        raise unreadable(folder / name, error) from error
     if len(data) != there.size or hashlib.sha256(data).hexdigest() != there.sha256:
         raise DamageError(folder, f"{name} does not match its checksum")
     return data
@@ -249,5 +273,5 @@ def _padded(size: int) -> int:
 
 
 def _end(position: int) -> bytes:
-    """What stands behind the last member: two empty blocks, and as many as fill a record."""
+    """What follows the last member: two empty blocks, and as many as fill a record."""
     return bytes(2 * _BLOCK + -(position + 2 * _BLOCK) % tarfile.RECORDSIZE)

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from beacon_cli.cache.damage import unreadable
 from beacon_cli.cache.identity import Subject
+from beacon_cli.cache.leftovers import discard, tidy, trustworthy
 from beacon_cli.cache.manifest import (
     MANIFEST,
     MAX_INTERVALS_PER_SHARD,
@@ -20,7 +22,6 @@ from beacon_cli.cache.manifest import (
     read_manifest,
 )
 from beacon_cli.cache.pages import Pages, PageText
-from beacon_cli.cache.tidying import discard, tidy, trustworthy
 from beacon_cli.durable.files import make_private_folder, share_durably, write_durably, write_error
 from beacon_cli.durable.locks import acquire, builders
 from beacon_cli.durable.records import check_token_ids, seal, to_json
@@ -29,6 +30,7 @@ from beacon_cli.errors import CacheError
 if TYPE_CHECKING:
     import torch
 
+    from activation_beacon.memory import Activations
     from beacon_cli.cache.loading import StoredMemory
     from beacon_cli.cache.shards import Tensors
 
@@ -48,7 +50,7 @@ class Builder:
     """The one writer of one cache: a context that holds its lock.
 
     On entry, files that no durable state names are removed, and every file that one names is checked; shards from the
-    first damaged one on are dropped. On exit without `finish`, intervals behind the last full shard are dropped.
+    first damaged one on are dropped. On exit without `finish`, intervals after the last full shard are dropped.
 
     With `refresh`, nothing of before is used. A complete cache then stays whole until the new one is: the new files
     take their place beside it; an interrupted refresh leaves the old cache, and starts over next time.
@@ -149,7 +151,10 @@ class Builder:
         full = intervals // per_shard
         for name in list(earlier.files)[:full]:
             self._prepare_folder()
-            share_durably(folder / name, self.folder / name)
+            try:
+                share_durably(folder / name, self.folder / name)
+            except OSError as error:
+                raise unreadable(folder / name, error) from error
         begun = replace(self.manifest, intervals_per_shard=per_shard)
         if full:
             kept, shards = earlier.intervals[: full * per_shard], earlier.shards[:full]
@@ -164,22 +169,14 @@ class Builder:
                 rows = {name: tensor for name, tensor in tensors.items() if name not in sink}
                 self._pending.append(_Pending(interval, tuple(tokens), rows))
 
-    def add(
-        self,
-        tokens: Sequence[int],
-        ratio: int,
-        keys: "torch.Tensor",
-        values: "torch.Tensor",
-        sink: "tuple[torch.Tensor, torch.Tensor] | None" = None,
-    ) -> None:
+    def add(self, tokens: Sequence[int], ratio: int, rows: "Activations", sink: "Activations | None" = None) -> None:
         """Take the next interval; it is durable once its shard is full. After an error, leave the context.
 
         Args:
             tokens: its token ids.
             ratio: the condensing ratio it was condensed at.
-            keys, values: (layers, kv_heads, beacons, head_dim) of its beacons, keys position-free and both not rounded
-                yet, whatever the identity's bits; copied.
-            sink: keys and values (layers, kv_heads, sink_rows, head_dim) of the sink, with the first interval only.
+            rows: what its beacons kept, position-free and not rounded yet, whatever the identity's bits; copied.
+            sink: the rows from before it, with the first interval only.
 
         Raises:
             CacheError: if a shard cannot be written; what was durable stays so.
@@ -191,24 +188,24 @@ class Builder:
         if self.manifest.complete or (sink is not None and last is not None):
             raise ValueError("a complete cache takes no interval, and only the first interval brings a sink")
         check_token_ids("tokens", tuple(tokens))
-        rows = encode(copied(keys, values), self.manifest.subject.identity.bits)
+        stored = encode(copied(rows), self.manifest.subject.identity.bits)
         if last is None:
-            self._sink = encode_sink(None if sink is None else copied(*sink))
-            fitting = SHARD_BYTES // sum(tensor.nbytes for tensor in rows.values())
+            self._sink = encode_sink(None if sink is None else copied(sink))
+            fitting = SHARD_BYTES // sum(tensor.nbytes for tensor in stored.values())
             per_shard = max(1, min(MAX_INTERVALS_PER_SHARD, fitting))
             self.manifest = replace(self.manifest, intervals_per_shard=per_shard)
-        sha256 = checksum(rows if last else rows | self._sink)
+        sha256 = checksum(stored if last else stored | self._sink)
         interval = Interval(
             start=last.end if last else 0,
             tokens=len(tokens),
-            beacons=keys.shape[2],
+            beacons=rows.size,
             ratio=ratio,
             shard=len(self.manifest.shards),
             offset=last.offset + last.beacons if last and self._pending else 0,
             sha256=sha256,
             chain=chain_link(last.chain if last else "", sha256, tokens),
         )
-        self._pending.append(_Pending(interval, tuple(tokens), rows))
+        self._pending.append(_Pending(interval, tuple(tokens), stored))
         if len(self._pending) == self.manifest.intervals_per_shard:
             self._advance(self._write_shard(), publish=not self._keep_old)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.damage import DamageError
 from beacon_cli.cache.identity import Subject
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
 from beacon_cli.cache.pages import PageText, read_pages
-from beacon_cli.durable.files import DamageError, write_error
+from beacon_cli.durable.files import write_error
 from beacon_cli.durable.locks import shared
 from beacon_cli.errors import CacheError
 
@@ -49,6 +50,17 @@ class Entry:
             CacheError: if it cannot be read or is malformed.
         """
         return read_manifest(self.folder)
+
+    def complete_manifest(self) -> Manifest | None:
+        """What is durable of a whole document; None if that is not there, or cannot be used.
+
+        For those who look into several caches for one that serves: a damaged one must not keep them from the others.
+        """
+        try:
+            manifest = self.manifest()
+        except CacheError:
+            return None
+        return manifest if manifest is not None and manifest.complete else None
 
     def open(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
         """The condensed memory, complete or as far as it goes, to be checked as it is read; counts as a use.

@@ -30,14 +30,14 @@ def new_reader(engine: Engine, ratio: int, bits: int) -> Reader:
     return reader
 
 
-def restored(engine: Engine, ratio: int, stored: StoredMemory, intervals: int | None = None) -> Reader:
+def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None) -> Reader:
     """A reader that has read what is stored, or only its first intervals.
 
     Raises:
         CacheError: if it is damaged.
     """
-    manifest = stored.manifest
-    reader = new_reader(engine, ratio, manifest.subject.identity.bits)
+    manifest, identity = stored.manifest, stored.manifest.subject.identity
+    reader = new_reader(engine, identity.ratio, identity.bits)
     placed = manifest.intervals[:intervals]
     sink, beacons = manifest.sink_rows, sum(interval.beacons for interval in placed)
     for rows in stored:
@@ -47,7 +47,7 @@ def restored(engine: Engine, ratio: int, stored: StoredMemory, intervals: int | 
         keys, values = (each[:, :, :missing].to(engine.device, engine.dtype) for each in (rows.keys, rows.values))
         reader.load(Activations(keys, values))
     tokens = placed[-1].end if placed else 0
-    reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=ratio)
+    reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=identity.ratio)
     return reader
 
 
@@ -125,14 +125,14 @@ class Beginning:
             return engine.reader(ratio)
         if builder.manifest.intervals:
             if builder.check_token_prefix(ids):
-                return restored(engine, ratio, builder.memory(engine.device))
+                return restored(engine, builder.memory(engine.device))
             self.notes.append("what was condensed before does not match the document any more; starting over")
         for each in sorted(self._earlier, key=lambda each: each.manifest.shared_intervals(ids), reverse=True):
             with each.entry.in_use():
                 try:
                     stored = each.entry.open(engine.device)
                     intervals = stored.manifest.shared_intervals(ids)
-                    reader = restored(engine, ratio, stored, intervals)
+                    reader = restored(engine, stored, intervals)
                 except CacheError:
                     continue  # damaged, or removed meanwhile: the next one will do
                 if intervals:

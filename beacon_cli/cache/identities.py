@@ -5,11 +5,10 @@ from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, S
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
-from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.documents import TEXT_VERSION, Document
 
 
-def identity(source: ModelSource, frame: Frame, ratio: int, bits: int) -> Identity:
+def identity(source: ModelSource, ratio: int, bits: int) -> Identity:
     """What a memory made by this model at this ratio means, when it is kept in so many bits a number."""
     config = source.info.config
     return Identity(
@@ -27,17 +26,17 @@ def identity(source: ModelSource, frame: Frame, ratio: int, bits: int) -> Identi
             "param": list(config.param),
         },
         ratio=ratio,
-        prompt_prefix=frame.opening,
+        prompt_prefix=source.frame.opening,
         text_version=TEXT_VERSION,
         bits=bits,
     )
 
 
-def subject_of(engine: Engine, frame: Frame, document: Document, ratio: int, bits: int) -> Subject:
+def subject_of(engine: Engine, document: Document, ratio: int, bits: int) -> Subject:
     """What the cache of a document is about."""
     source = document.source
     return Subject(
-        identity(engine.source, frame, ratio, bits),
+        identity(engine.source, ratio, bits),
         DocumentInfo(
             name=source.name,
             path=source.path or "-",
@@ -53,7 +52,7 @@ def subject_of(engine: Engine, frame: Frame, document: Document, ratio: int, bit
     )
 
 
-def entry_of(source: ModelSource, frame: Frame, document: Document, ratio: int, store: Store) -> Entry:
+def entry_of(source: ModelSource, document: Document, ratio: int, store: Store) -> Entry:
     """The cache of a document, there or not."""
-    meaning = identity(source, frame, ratio, store.bits)
+    meaning = identity(source, ratio, store.bits)
     return store.entry(meaning, document.source.sha256, document.selection.canonical)

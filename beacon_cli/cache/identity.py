@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from beacon_cli.durable.records import check_sha256, check_token_ids, to_json
+from beacon_cli.settings import CACHE_BITS
 
 KEY_DIGITS = 32
-# 16 stands for the type that they were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
-BITS = (16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Identity:
         ratio: the condensing ratio, or how ratios are mixed; anything that JSON can hold.
         prompt_prefix: token ids that stand before the document's.
         text_version: version of the code that turns a document into text.
-        bits: that a stored number takes, see `BITS`: rounded activations are another memory.
+        bits: that a stored number takes, see `CACHE_BITS`: rounded activations are another memory.
     """
 
     base: str
@@ -37,7 +36,7 @@ class Identity:
     bits: int
 
     def __post_init__(self) -> None:
-        if self.bits not in BITS:
+        if self.bits not in CACHE_BITS:
             raise ValueError(f"activations are not kept in {self.bits} bits")
         check_token_ids("prompt_prefix", self.prompt_prefix)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from activation_beacon.memory import Activations
+from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.cache.shards import Rows, Tensors, decode, decode_sink, unpack
-from beacon_cli.durable.files import DamageError
+from beacon_cli.cache.shards import Tensors, decode, decode_sink, unpack
 
 # One thread hashes 1.5 GB/s, a quarter of what memory delivers; shards in flight take up to 16 MiB each.
 THREADS = 4
@@ -39,17 +40,14 @@ class StoredMemory:
         self._folder = folder
         self._device = torch.device(device)
         for index, shard in enumerate(manifest.shards):
+            path = folder / shard.file_name(index)
             try:
-                present = (folder / shard.file_name(index)).stat().st_size
-            except FileNotFoundError:
-                raise DamageError(folder, f"{shard.file_name(index)} is missing") from None
+                _check_size(path, path.stat(), shard.size)
             except OSError as error:
-                raise DamageError(folder, f"{shard.file_name(index)} cannot be read ({error.strerror})") from error
-            if present != shard.size:
-                raise DamageError(folder, f"{shard.file_name(index)} has {present} bytes instead of {shard.size}")
+                raise unreadable(path, error) from error
 
-    def __iter__(self) -> Iterator[Rows]:
-        """All rows, on the device, in the order in which they follow each other: the sink, then those of each shard.
+    def __iter__(self) -> Iterator[Activations]:
+        """All rows, on the device, in their order: the sink, then those of each shard.
 
         Raises:
             CacheError: if a shard is damaged, or not what the manifest says.
@@ -96,25 +94,26 @@ def read_shard(folder: Path, manifest: Manifest, index: int, pinned: bool = Fals
         CacheError: if it is missing, damaged, or not what the manifest says.
     """
     shard = manifest.shards[index]
-    name = shard.file_name(index)
+    path = folder / shard.file_name(index)
     digest = hashlib.sha256()
     try:
-        with (folder / name).open("rb", buffering=0) as file:
-            present = os.fstat(file.fileno()).st_size
-            if present != shard.size:
-                raise DamageError(folder, f"{name} has {present} bytes instead of {shard.size}")
+        with path.open("rb", buffering=0) as file:
+            _check_size(path, os.fstat(file.fileno()), shard.size)
             data = torch.empty(shard.size, dtype=torch.uint8, pin_memory=pinned)
             rest = memoryview(data.numpy())  # type: ignore[arg-type]  # numpy's own
             while rest and (count := file.readinto(rest[:_PIECE])):
                 digest.update(rest[:count])
                 rest = rest[count:]
-    except FileNotFoundError as error:
-        raise DamageError(folder, f"{name} is missing") from error
     except OSError as error:
-        raise DamageError(folder, f"{name} cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
     if rest or digest.hexdigest() != shard.sha256:
-        raise DamageError(folder, f"{name} does not match its checksum")
+        raise DamageError(folder, f"{path.name} does not match its checksum")
     try:
         return unpack(data, manifest, index)
     except (ValueError, RecursionError) as error:
-        raise DamageError(folder, f"{name} is malformed: {error}") from error
+        raise DamageError(folder, f"{path.name} is malformed: {error}") from error
+
+
+def _check_size(path: Path, present: os.stat_result, size: int) -> None:
+    if present.st_size != size:
+        raise DamageError(path.parent, f"{path.name} has {present.st_size} bytes instead of {size}")

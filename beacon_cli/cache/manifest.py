@@ -9,11 +9,12 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from beacon_cli import __version__
+from beacon_cli.cache.damage import DamageError, unreadable
 from beacon_cli.cache.identity import Subject
-from beacon_cli.durable.files import DamageError, check_private
+from beacon_cli.durable.files import check_private
 from beacon_cli.durable.records import check_sha256, check_token_ids, from_json, parse, unseal
 from beacon_cli.errors import CacheError
+from beacon_cli.version import __version__
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -27,9 +28,9 @@ class Interval:
 
     Attributes:
         start, tokens: its first token's position in the stream (prompt prefix included), and its length.
-        beacons: rows that it added to the memory.
+        beacons: rows that it added to the memory, in each layer and head.
         ratio: the condensing ratio it was condensed at.
-        shard, offset: where its rows are: index of the shard, first row in there.
+        shard, offset: where its rows are: index of the shard, first row in there (of each layer and head).
         sha256: checksum of its rows as they are stored (the sink's with the first), see `shards.checksum`.
         chain: checksum of all token ids and rows up to its end, see `chain_link`.
     """
@@ -51,13 +52,18 @@ class Interval:
 
     @property
     def end(self) -> int:
-        """Position behind its last token."""
+        """Position after its last token."""
         return self.start + self.tokens
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of activations: its rows of memory (the sink not counted), its size in bytes and its checksum."""
+    """One file of activations.
+
+    Attributes:
+        rows: of memory that it holds in each layer and head, the sink not counted.
+        size, sha256: of the file, in bytes.
+    """
 
     rows: int
     size: int
@@ -94,7 +100,7 @@ class Manifest:
         created: when the build began, ISO 8601 in UTC.
         complete: the whole document is in; until then `tail` is empty and `pages` is None.
         intervals_per_shard: every shard but the last of a complete cache holds exactly so many.
-        sink_rows: rows kept from before the first interval; they are in the first shard.
+        sink_rows: rows kept in each layer and head from before the first interval; they are in the first shard.
         tail: token ids of the unfinished last interval.
         warnings: one-line remarks on pages that could not be read as they should.
         chain: the chain's end, over tail and pages: one checksum of all that the document became; None until complete.
@@ -159,7 +165,7 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of condensed memory, the sink not counted."""
+        """Rows of condensed memory in each layer and head, the sink not counted."""
         return sum(shard.rows for shard in self.shards)
 
     def intervals_of(self, shard: int) -> tuple[Interval, ...]:
@@ -248,7 +254,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DamageError(folder, f"{MANIFEST} cannot be read ({error.strerror})") from error
+        raise unreadable(folder / MANIFEST, error) from error
     try:
         manifest = parse_manifest(data)
     except OtherFormatError as error:

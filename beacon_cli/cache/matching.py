@@ -2,41 +2,52 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-
-from huggingface_hub import constants
 
 from beacon_cli.cache.identities import identity
 from beacon_cli.cache.identity import Subject
 from beacon_cli.checkpoints.catalogue import POCKET
-from beacon_cli.checkpoints.model_source import ModelSource, find_model
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import BeaconError, ModelError
 
 
 class Matcher:
-    """Looks for models among the names that the user gave, those that a cache was built with, and the built-in one.
+    """Looks for models among the names that the user gave, those that a cache was built with, the default and
+    the built-in one.
 
     Names are tried once each. Nothing is fetched: a model that is not on this disk is no match.
+
+    Args:
+        cache: where fingerprints are remembered.
+        model, beacon: the names that the user gave; without a model, others are tried.
+        default: the model and the beacon that are used where none are named.
     """
 
-    def __init__(self, cache: Path, model: str | None = None, beacon: str | None = None) -> None:
-        self._cache, self._given = cache, (model, beacon)
-        self._tried: dict[tuple[str, str | None], list[tuple[ModelSource, Frame]]] = {}
-        # The hub's library reads its environment when it is imported, which may have been long ago.
-        constants.HF_HUB_OFFLINE = True
+    def __init__(
+        self,
+        cache: Path,
+        model: str | None = None,
+        beacon: str | None = None,
+        *,
+        default: tuple[str, str | None] = (POCKET, None),
+    ) -> None:
+        self._cache, self._given, self._default = cache, (model, beacon), default
+        self._tried: dict[tuple[str, str | None], list[ModelSource]] = {}
 
-    def find(self, subject: Subject) -> tuple[ModelSource, Frame] | None:
+    def find(self, subject: Subject) -> ModelSource | None:
         """The model whose memories mean what those of `subject` do; None if it is not found."""
+        wanted = subject.identity
         for names in self._names(subject):
             if names not in self._tried:
                 self._tried[names] = list(self._sources(*names))
-            for source, frame in self._tried[names]:
-                if identity(source, frame, subject.identity.ratio, subject.identity.bits) == subject.identity:
-                    return source, frame
+            for source in self._tried[names]:
+                with suppress(ModelError):  # its chat template cannot be used
+                    if identity(source, wanted.ratio, wanted.bits) == wanted:
+                        return source
         return None
 
-    def get(self, subject: Subject) -> tuple[ModelSource, Frame]:
+    def get(self, subject: Subject) -> ModelSource:
         """The same.
 
         Raises:
@@ -60,13 +71,13 @@ class Matcher:
         yield base, None
         if os.path.isdir(own):
             yield base, own
+        yield self._default
         yield POCKET, None
 
-    def _sources(self, model: str, beacon: str | None) -> Iterator[tuple[ModelSource, Frame]]:
+    def _sources(self, model: str, beacon: str | None) -> Iterator[ModelSource]:
         for bits in (None, 4):
             try:
-                source = find_model(model, beacon, self._cache, bits)
-                yield source, chat_frame(source.tokenizer)
+                yield locate_model(model, beacon, self._cache, bits, offline=True)
             except BeaconError:
                 # Not here, or not usable: no match.
                 return

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from beacon_cli.cache.damage import DamageError
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.durable.files import DamageError, what_is_wrong
+from beacon_cli.durable.files import what_is_wrong
 from beacon_cli.durable.records import from_json, parse
 
 

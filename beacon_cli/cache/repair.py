@@ -1,65 +1,90 @@
-"""Putting back what is damaged in a cache, and leaving alone what is not."""
+"""Finding what is damaged in a cache, and putting it back; what is whole is left alone."""
 
 import hashlib
-from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from beacon_cli.cache.checking import Damage, examine
+from beacon_cli.cache.damage import Damage
 from beacon_cli.cache.entry import Entry
-from beacon_cli.cache.manifest import MANIFEST, Manifest
-from beacon_cli.cache.pages import Pages, PageText
+from beacon_cli.cache.manifest import MANIFEST, Manifest, chain_link
+from beacon_cli.cache.pages import Pages, PageText, read_pages
 from beacon_cli.durable.files import write_durably
-from beacon_cli.durable.locks import acquire, builders
+from beacon_cli.durable.locks import no_builder
 from beacon_cli.durable.records import seal, to_json
 from beacon_cli.errors import CacheError
 
 if TYPE_CHECKING:
-    from beacon_cli.cache.shards import Rows
+    from activation_beacon.memory import Activations
 
 
+def examine(folder: Path, manifest: Manifest) -> Iterator[Damage]:
+    """Read everything that `manifest` names: every byte against its checksum, every checksum against the chain.
+
+    Without a builder's lock or `Entry.in_use`, files may be replaced meanwhile.
+    """
+    from beacon_cli.cache.loading import read_shard  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.shards import checksum, interval_tensors  # noqa: PLC0415  imports torch
+
+    for index in range(len(manifest.shards)):
+        try:
+            tensors = read_shard(folder, manifest, index)
+        except CacheError as error:
+            yield Damage.of(error, index)
+            continue
+        first = manifest.intervals_of(index)[0]
+        chain = manifest.intervals[index * manifest.intervals_per_shard - 1].chain if first.start else ""
+        cut = interval_tensors(manifest, index, tensors)
+        for interval, (rows, tokens) in zip(manifest.intervals_of(index), cut, strict=True):
+            chain = chain_link(chain, checksum(rows), tokens)
+            if chain != interval.chain:
+                yield Damage(f"tokens and rows from token {interval.start} on are not those of the chain", index)
+                break
+    if manifest.complete:
+        try:
+            read_pages(folder, manifest)
+        except CacheError as error:
+            yield Damage.of(error, None)
+
+
+@contextmanager
+def repairing(entry: Entry) -> Iterator["Repair"]:
+    """Keep builders away from a cache, waiting for one that is at it, and find what is damaged.
+
+    Raises:
+        CacheError: if the manifest itself cannot be used, or is gone.
+    """
+    with no_builder(entry.lock, wait=True):
+        manifest = entry.manifest()
+        if manifest is None:
+            raise CacheError(f"cache {entry.key} is not there any more; `beacon cache list` shows what is")
+        yield Repair(entry, manifest, tuple(examine(entry.folder, manifest)))
+
+
+@dataclass
 class Repair:
-    """The right to mend one cache: a context that keeps builders away, and waits for one that is at it.
+    """The right to mend one cache, see `repairing`.
 
     Everything it puts back has the checksum that it had; the manifest stays as it is, unless the cache is cut.
 
     Attributes:
         entry: the cache.
         manifest: what should be there.
-        damage: what is not, found on entry.
+        damage: what is not.
     """
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.manifest: Manifest
-        self.damage: tuple[Damage, ...] = ()
-        self._lock = builders(entry.lock)
-
-    def __enter__(self) -> Self:
-        """Wait for the lock, and look for damage.
-
-        Raises:
-            CacheError: if the manifest itself cannot be used, or is gone.
-        """
-        acquire(self._lock, wait=True)
-        try:
-            manifest = self.entry.manifest()
-            if manifest is None:
-                raise CacheError(f"cache {self.entry.key} is not there any more; `beacon cache list` shows what is")
-            self.manifest = manifest
-            self.damage = tuple(examine(self.entry.folder, manifest))
-        except BaseException:
-            self._lock.release(force=True)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release(force=True)
+    entry: Entry
+    manifest: Manifest
+    damage: tuple[Damage, ...]
 
     def put_shard(
-        self, index: int, intervals: "Sequence[Rows]", tokens: Sequence[int], sink: "Rows | None" = None
+        self,
+        index: int,
+        intervals: "Sequence[Activations]",
+        tokens: Sequence[int],
+        sink: "Activations | None" = None,
     ) -> bool:
         """Write shard `index` again, if what it is to hold makes the bytes that it had; whether it does.
 
@@ -74,13 +99,10 @@ class Repair:
         from beacon_cli.cache.shards import copied, encode, encode_sink, pack  # noqa: PLC0415  imports torch
 
         bits = self.manifest.subject.identity.bits
-        rows = [encode(copied(interval.keys, interval.values), bits) for interval in intervals]
-        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink.keys, sink.values)))
+        rows = [encode(copied(interval), bits) for interval in intervals]
+        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink)))
         shard = self.manifest.shards[index]
-        if hashlib.sha256(data).hexdigest() != shard.sha256:
-            return False
-        write_durably(self.entry.folder / shard.file_name(index), data)
-        return True
+        return self._put(shard.file_name(index), data, shard.sha256)
 
     def put_pages(self, pages: Sequence[PageText]) -> bool:
         """Write the page texts again, if these are what they were; whether they are.
@@ -88,11 +110,8 @@ class Repair:
         Raises:
             CacheError: if they cannot be written.
         """
-        file, data = self.manifest.pages, to_json(Pages(tuple(pages)))
-        if file is None or hashlib.sha256(data).hexdigest() != file.sha256:
-            return False
-        write_durably(self.entry.folder / file.file_name, data)
-        return True
+        file = self.manifest.pages
+        return file is not None and self._put(file.file_name, to_json(Pages(tuple(pages))), file.sha256)
 
     def cut(self, shards: int) -> None:
         """Keep the first `shards` shards only: an unfinished cache, which a builder goes on with.
@@ -102,3 +121,9 @@ class Repair:
         """
         self.manifest = self.manifest.truncated(shards)
         write_durably(self.entry.folder / MANIFEST, seal(self.manifest))
+
+    def _put(self, name: str, data: bytes, sha256: str) -> bool:
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return False
+        write_durably(self.entry.folder / name, data)
+        return True

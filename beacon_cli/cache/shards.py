@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from activation_beacon.memory import Activations
 from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.quantization import Quantized, dequantize, quantize
 from beacon_cli.durable.records import from_json, parse
@@ -26,19 +27,6 @@ Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Keys (position-free) and values of some rows of memory, each (layers, kv_heads, rows, head_dim)."""
-
-    keys: Tensor
-    values: Tensor
-
-    @property
-    def count(self) -> int:
-        """How many rows."""
-        return self.keys.shape[2]
-
-
-@dataclass(frozen=True)
 class _Place:
     """A tensor in the header of a safetensors file."""
 
@@ -47,18 +35,19 @@ class _Place:
     data_offsets: tuple[int, ...]
 
 
-def copied(keys: Tensor, values: Tensor) -> Rows:
-    """Copies of both on the CPU, safe from what the model does with its buffers next.
+def copied(rows: Activations) -> Activations:
+    """A copy on the CPU, safe from what the model does with its buffers next.
 
     Raises:
         ValueError: if the shapes differ or are not (layers, kv_heads, rows, head_dim) with at least one row.
     """
-    if keys.ndim != 4 or keys.shape != values.shape or not keys.shape[2]:
+    keys, values = rows.keys, rows.values
+    if keys.ndim != 4 or keys.shape != values.shape or not rows.size:
         raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)} are no rows of memory")
-    return Rows(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
+    return Activations(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
 
 
-def encode(rows: Rows, bits: int) -> Tensors:
+def encode(rows: Activations, bits: int) -> Tensors:
     """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor."""
     if bits == 16:
         return {"keys": rows.keys, "values": rows.values}
@@ -71,23 +60,23 @@ def encode(rows: Rows, bits: int) -> Tensors:
     }
 
 
-def decode(tensors: Tensors, bits: int) -> Rows:
+def decode(tensors: Tensors, bits: int) -> Activations:
     """The rows that `encode` stored; in float32 if they were rounded."""
     if bits == 16:
-        return Rows(tensors["keys"], tensors["values"])
+        return Activations(tensors["keys"], tensors["values"])
     keys = Quantized(tensors["keys"], tensors["key_scales"])
     values = Quantized(tensors["values"], tensors["value_scales"])
-    return Rows(dequantize(keys, bits), dequantize(values, bits))
+    return Activations(dequantize(keys, bits), dequantize(values, bits))
 
 
-def encode_sink(sink: Rows | None) -> Tensors:
+def encode_sink(sink: Activations | None) -> Tensors:
     """The sink as it is stored: never rounded, for it is few rows of extreme numbers that all others look at."""
     return {} if sink is None else {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
 
 
-def decode_sink(tensors: Tensors) -> Rows | None:
+def decode_sink(tensors: Tensors) -> Activations | None:
     """The sink that a shard holds."""
-    return Rows(tensors["sink_keys"], tensors["sink_values"]) if "sink_keys" in tensors else None
+    return Activations(tensors["sink_keys"], tensors["sink_values"]) if "sink_keys" in tensors else None
 
 
 def checksum(tensors: Tensors) -> str:
@@ -134,7 +123,7 @@ def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
             raise ValueError("its header is none of ours")
         tensors[name] = data[first : first + size].view(dtype).view(place.shape)
     if 8 + length + end != len(data):
-        raise ValueError("bytes follow behind its tensors")
+        raise ValueError("bytes follow after its tensors")
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
         raise ValueError("it does not hold what the manifest says")
     codes = {8: torch.int8, 4: torch.uint8}.get(manifest.subject.identity.bits)

@@ -12,10 +12,10 @@ import platformdirs
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import KEY_DIGITS, Identity, cache_key
+from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest
-from beacon_cli.cache.tidying import tidy
 from beacon_cli.durable.files import check_private, make_private_folder, sync_path
-from beacon_cli.durable.locks import alone, no_builder
+from beacon_cli.durable.locks import alone, check_platform, no_builder
 from beacon_cli.errors import CacheError
 
 SHORTEST_PREFIX = 4
@@ -25,30 +25,30 @@ _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 
 
 @dataclass(frozen=True)
-class Size:
-    """What a cache takes: bytes on disk; when it was last built or opened, in seconds since 1970."""
-
-    entry: Entry
-    bytes: int
-    last_used: float
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One cache in a list.
+class Use:
+    """What a cache takes, and when it was last used.
 
     Attributes:
-        manifest: what is durable; None if nothing is yet, or if it cannot be used.
-        problem: why it cannot be used; None if it can.
         size: bytes on disk.
         last_used: when it was last built or opened, in seconds since 1970.
     """
 
     entry: Entry
-    manifest: Manifest | None
-    problem: str | None
     size: int
     last_used: float
+
+
+@dataclass(frozen=True)
+class Summary(Use):
+    """One cache in a list.
+
+    Attributes:
+        manifest: what is durable; None if nothing is yet, or if it cannot be used.
+        problem: why it cannot be used; None if it can.
+    """
+
+    manifest: Manifest | None
+    problem: str | None
 
 
 def default_root() -> Path:
@@ -62,17 +62,18 @@ class Store:
 
     Attributes:
         path: `root`.
-        bits: that a number of an activation takes in caches that are built, see `identity.BITS`.
+        bits: that a number of an activation takes in caches that are built, see `settings.CACHE_BITS`.
         limit: bytes that all caches may take after a build; None for as many as there are.
 
     Raises:
-        CacheError: if `root` cannot be created or written, or others could have written to it.
+        CacheError: if `root` cannot be created or written, if others could have written to it, or on Windows.
     """
 
     def __init__(self, root: Path, bits: int = 16, limit: int | None = None) -> None:
         self.path, self.bits, self.limit = root, bits, limit
         self._documents = root / "documents"
         self._locks = root / "locks"
+        check_platform()
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             for folder in (root, self._documents, self._locks):
@@ -100,13 +101,12 @@ class Store:
 
     def entries(self) -> list[Summary]:
         """All caches, the last used first; those that cannot be used are among them and say why."""
-        summaries = [summary for key in self._keys() if (summary := _summary(self.entry_of_key(key)))]
-        return sorted(summaries, key=lambda summary: summary.last_used, reverse=True)
+        return [_summary(use) for use in reversed(self.uses())]
 
-    def sizes(self) -> list[Size]:
-        """What each cache takes, the least recently used first; reads no manifest."""
-        sizes = [size for key in self._keys() if (size := _size(self.entry_of_key(key)))]
-        return sorted(sizes, key=lambda size: size.last_used)
+    def uses(self) -> list[Use]:
+        """What each cache takes, the one that was used longest ago first; reads no manifest."""
+        uses = [use for key in self._keys() if (use := _use(self.entry_of_key(key)))]
+        return sorted(uses, key=lambda use: use.last_used)
 
     def find(self, text: str) -> list[Summary]:
         """The caches whose key begins with `text` (4 digits at least), or whose document has that name or path."""
@@ -180,22 +180,18 @@ def _is_meant(summary: Summary, text: str, path: str) -> bool:
     return text == document.name or path == document.path
 
 
-def _summary(entry: Entry) -> Summary | None:
-    """None if the cache is being removed at this moment."""
-    manifest, problem = None, None
+def _summary(use: Use) -> Summary:
     try:
-        manifest = entry.manifest()
+        return Summary(**vars(use), manifest=use.entry.manifest(), problem=None)
     except CacheError as error:
-        problem = str(error)
-    size = _size(entry)
-    return Summary(entry, manifest, problem, size.bytes, size.last_used) if size else None
+        return Summary(**vars(use), manifest=None, problem=str(error))
 
 
-def _size(entry: Entry) -> Size | None:
+def _use(entry: Entry) -> Use | None:
     """None if the cache is being removed at this moment."""
     try:
         files = {file.name: file.stat() for file in os.scandir(entry.folder)}
         used = files.get(MANIFEST) or entry.folder.stat()
     except FileNotFoundError:
         return None
-    return Size(entry, sum(stat.st_size for stat in files.values()), used.st_mtime)
+    return Use(entry, sum(stat.st_size for stat in files.values()), used.st_mtime)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, load_beacon, read_info
 from activation_beacon.plugin import Beacon
-from beacon_cli.checkpoints.convert.four_bit import MARK, dequantize, four_bit_linear, quantize, stored_shape
+from beacon_cli.checkpoints.convert.four_bit import dequantize, four_bit_linear, quantize, stored_shape
+from beacon_cli.checkpoints.local.model_folder import MARK
 from beacon_cli.errors import CheckpointError
 
 # What is quantized has this type before, wherever that happens.

@@ -4,7 +4,9 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 
-POCKET = "beacon-pocket"
+from beacon_cli.settings import DEFAULTS
+
+POCKET = DEFAULTS.model
 
 
 @dataclass(frozen=True)

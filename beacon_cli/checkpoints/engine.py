@@ -1,32 +1,28 @@
 """A loaded model: the 4-bit LLM with its beacon installed."""
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import psutil
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from activation_beacon.architecture import decoder_of
-from activation_beacon.linear import BeaconRows
-from activation_beacon.planner import Planner
-from activation_beacon.plugin import Beacon, install
-from activation_beacon.ratios import Fixed
-from activation_beacon.reader import Reader
-from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
+from activation_beacon import Attached, Reader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
+from beacon_cli.checkpoints.local.model_folder import weight_files
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.settings import Device as Device
 
-Device = Literal["auto", "cpu", "cuda"]
 # Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
 WEIGHTS_SHARE = 0.7
+# Of this process, as it sees it (version 2).
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -35,23 +31,25 @@ class Engine:
 
     Attributes:
         source: which model this is.
+        attached: the model with its beacon.
         device: where it runs.
         dtype: its compute type.
         note: what its user should know about how it runs; empty if nothing.
     """
 
     source: ModelSource
-    model: nn.Module
-    beacon: Beacon
-    rows: BeaconRows
-    rotary: Rotary
+    attached: Attached
     device: torch.device
     dtype: torch.dtype
     note: str = ""
 
     def reader(self, ratio: int) -> Reader:
         """A reader with an empty memory that condenses every interval at `ratio`."""
-        return Reader(self.model, self.beacon, self.rows, self.rotary, Planner(self.source.info.config, Fixed(ratio)))
+        return self.attached.reader(ratio)
+
+    @property
+    def model(self) -> nn.Module:
+        return self.attached.model
 
 
 def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
@@ -69,9 +67,8 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
         device=base.device,
     )  # fmt: skip
-    rotary = place_rotary(base, source.info.rope_scaling)
-    rows = install(base.model, beacon)
-    return Engine(source, base.model, beacon, rows, rotary, base.device, base.dtype, base.note)
+    attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
+    return Engine(source, attached, base.device, base.dtype, base.note)
 
 
 @dataclass(frozen=True)
@@ -105,6 +102,8 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     note, packed = "", bits == 4
+    if packed and _weight_bits(source.folder) == 16:
+        return _load_base_in_16_bits(source, place, dtype)
     if packed:
         model = load_four_bit(source, place, dtype)
     else:
@@ -117,23 +116,24 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
     return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
 
 
-def place_rotary(base: Base, rope_scaling: Mapping[str, Any] | None) -> Rotary:
-    """Give the model the rotary embedding that is its beacon's too.
+def _weight_bits(folder: Path) -> int:
+    """16 for a converted model whose weights are not to be quantized any more, else 4."""
+    return read_record(folder).weight_bits if (folder / RECORD_FILE).exists() else 4
 
-    Args:
-        rope_scaling: what the beacon was trained with, where transformers would read the configuration otherwise.
-    """
-    model = base.model
-    rotary = model_rotary(decoder_of(model), model.config)
-    if rope_scaling is not None:
-        rotary = scaled_rotary(
-            rope_scaling,
-            base=model.config.rope_parameters["rope_theta"],
-            dim=2 * rotary.inv_freq.shape[-1],
-            positions=model.config.max_position_embeddings,
-        )
-    decoder_of(model).rotary_emb = rotary.to(base.device)
-    return rotary
+
+def _load_base_in_16_bits(source: ModelSource | BaseSource, place: torch.device, dtype: torch.dtype) -> Base:
+    """A model that was dequantized when it was converted: to quantize it once more would cost accuracy."""
+    note = ""
+    if place.type == "cpu":
+        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
+        if needed > WEIGHTS_SHARE * free_memory():
+            dtype = torch.bfloat16
+            note = (
+                f"computing in bfloat16 on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not "
+                f"fit into the {free_memory() / 2**30:.1f} GiB that are free"
+            )
+    model = _load(source.folder, place, dtype, None)
+    return Base(model.requires_grad_(False).eval(), place, dtype, False, note)
 
 
 def pick_device(device: Device) -> torch.device:
@@ -184,9 +184,8 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
             trust_remote_code=False,
             use_safetensors=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        # The libraries below raise all of these for damaged or unsuitable checkpoints.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # configuration classes and model code raise anything for values that cannot be used
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"the model in {folder} cannot be loaded ({reason}): download or convert it again") from error
     return model
 
@@ -213,42 +212,9 @@ def _elements(parameter: Any) -> int:
 
 def free_memory() -> int:
     """Bytes of main memory that are available, within the limits of the control group this process is in."""
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                available = int(line.split()[1]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    available = int(psutil.virtual_memory().available)
+    # What psutil knows is the machine's; a container may have less.
+    limit, used = CONTROL_GROUP / "memory.max", CONTROL_GROUP / "memory.current"
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
         available = min(available, int(text) - int(used.read_text()))
     return max(available, 0)
-
-
-def generate(
-    engine: Engine, reader: Reader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
-) -> Iterator[int | None]:
-    """Yield the tokens that follow what the reader has read, up to and without an end token.
-
-    What is generated is condensed like anything that is read.
-
-    Args:
-        logits: (vocabulary) of the first token.
-        temperature: 0 takes the likeliest token, always.
-
-    Yields:
-        Token ids; at last None if it was `max_new_tokens` or the model's context that ended it.
-    """
-    for index in range(max_new_tokens):
-        if temperature > 0:
-            token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
-        else:
-            token = int(logits.argmax())
-        if token in engine.source.tokenizer.eos_ids:
-            return
-        yield token
-        # The next pass may bring the token and a beacon.
-        if index + 1 == max_new_tokens or reader.memory.size + 2 > engine.source.context:
-            yield None
-            return
-        logits = reader.read([token])

@@ -1,6 +1,7 @@
 """What models there are: the embedded one, the released ones that are known by name, and what is on this disk."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,9 +10,9 @@ from typing import Literal
 
 import beacon_pocket
 from beacon_cli.checkpoints.catalogue import POCKET, released
-from beacon_cli.checkpoints.converted import models_root
-from beacon_cli.checkpoints.hub.repository import cached_repository, hub_cache, repository_of
-from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.local.converted import models_root
+from beacon_cli.checkpoints.local.hub_cache import cached_repository, hub_cache, repository_of
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, count_parameters, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.errors import ModelError
 
@@ -19,7 +20,7 @@ State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable",
 
 
 @dataclass(frozen=True)
-class Model:
+class KnownModel:
     """A model with its beacon.
 
     Attributes:
@@ -55,10 +56,10 @@ class Model:
     problem: str | None = None
 
 
-def models() -> list[Model]:
+def known_models() -> list[KnownModel]:
     """All of them: the embedded one, those that are converted, those that are only downloaded, and the others known."""
     known = {
-        entry.id: Model(entry.id, entry.base, entry.window, entry.ratios, entry.licence, to_fetch=entry.download)
+        entry.id: KnownModel(entry.id, entry.base, entry.window, entry.ratios, entry.licence, to_fetch=entry.download)
         for entry in released()
     }
     found = {POCKET: _embedded()}
@@ -67,32 +68,32 @@ def models() -> list[Model]:
         to_fetch = known[repository].to_fetch if repository in known else None
         found[model.id] = replace(model, to_fetch=to_fetch, download=_bytes(cached_repository(repository)))
     for repository in {*_cached(), *known} - found.keys():
-        model, size = known.get(repository) or Model(repository), _bytes(cached_repository(repository))
+        model, size = known.get(repository) or KnownModel(repository), _bytes(cached_repository(repository))
         found[repository] = replace(model, download=size, state=_download_state(repository) if size else "not here")
     order: list[State] = ["embedded", "converted", "unusable", "downloaded", "incomplete", "not here"]
     return sorted(found.values(), key=lambda model: (order.index(model.state), model.id))
 
 
-def find(name: str) -> Model:
+def known_model(name: str) -> KnownModel:
     """The model called `name`: its id, or the folder that it was made of or is in.
 
     Raises:
         ModelError: if there is none.
     """
     path = Path(os.path.realpath(os.path.expanduser(name)))
-    for model in models():
+    for model in known_models():
         if name == model.id or str(path) == model.id or (model.folder and path == Path(os.path.realpath(model.folder))):
             return model
     raise ModelError(f"no model is called {name}; `beacon models list` shows what is known and what is here")
 
 
-def _embedded() -> Model:
+def _embedded() -> KnownModel:
     folder = beacon_pocket.FOLDER
     settings = read_settings(folder / "beacon", "beacon_config.json")["settings"]
     ratios = tuple(sorted(settings["ratios"]))
-    return Model(
+    return KnownModel(
         POCKET,
-        "own, 4.3 million parameters",
+        f"own, {count_parameters(folder) / 1e6:.1f} million parameters",
         settings["window"],
         ratios,
         "apache-2.0",
@@ -102,7 +103,7 @@ def _embedded() -> Model:
     )
 
 
-def _converted() -> Iterator[Model]:
+def _converted() -> Iterator[KnownModel]:
     root = models_root()
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         if folder.name.startswith(".") or not folder.is_dir():
@@ -112,9 +113,9 @@ def _converted() -> Iterator[Model]:
             record = read_record(folder)
             check_model_folder(folder)
         except ModelError as error:
-            yield Model(str(folder), state="unusable", size=size, folder=folder, problem=str(error))
+            yield KnownModel(str(folder), state="unusable", size=size, folder=folder, problem=str(error))
             continue
-        yield Model(
+        yield KnownModel(
             id=record.source,
             base=record.base,
             window=record.window,
@@ -149,4 +150,9 @@ def _download_state(repository: str) -> State:
 
 def _bytes(folder: Path) -> int:
     """Of the files in a folder; what links point to is counted where it is."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a download that goes on renames its files
+            status = path.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total

@@ -1,8 +1,8 @@
 """Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
 
 import hashlib
-from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import beacon_pocket
@@ -10,15 +10,17 @@ from activation_beacon.checkpoint import BeaconInfo, read_info
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.catalogue import POCKET
 from beacon_cli.checkpoints.convert.merged import check_if_merged
-from beacon_cli.checkpoints.converted import converted, obtain
-from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model
+from beacon_cli.checkpoints.hub.repository import resolve_model
+from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
-from beacon_cli.checkpoints.local.folders import Lease
-from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, read_settings
+from beacon_cli.checkpoints.local.lease import Lease
+from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.obtain import obtain
+from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
-from beacon_cli.events import Event, returned
+from beacon_cli.events import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class ModelSource:
     lease: Lease | None = None
     note: str = ""
 
+    @cached_property
+    def frame(self) -> Frame:
+        """What the chat template puts around a single user message.
+
+        Raises:
+            ModelError: if the template drops or repeats the message.
+        """
+        return chat_frame(self.tokenizer)
+
     @property
     def ratios(self) -> tuple[int, ...]:
         """The ratios that the beacon was trained for, ascending."""
@@ -80,14 +91,15 @@ class ModelSource:
         return ratio
 
 
-def find_model(model: str, beacon: str | None, cache: Path, beacon_bits: int | None = None) -> ModelSource:
-    """`locate_model`, for those who do not look on."""
-    return returned(locate_model(model, beacon, cache, beacon_bits))
-
-
 def locate_model(
-    model: str, beacon: str | None, cache: Path, beacon_bits: int | None = None
-) -> Generator[Event, None, ModelSource]:
+    model: str,
+    beacon: str | None,
+    cache: Path,
+    beacon_bits: int | None = None,
+    *,
+    progress: Progress = silent,
+    offline: bool = False,
+) -> ModelSource:
     """Resolve the names given for a model and its beacon; what is not on this disk is fetched.
 
     A merged checkpoint, base and beacon in one, is never run itself but converted once.
@@ -97,15 +109,17 @@ def locate_model(
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
+        offline: fetch nothing, and ask the hub nothing: take what is on this disk.
 
     Raises:
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
     """
-    folder = beacon_pocket.FOLDER if model == POCKET else (yield from _model_folder(model, beacon_bits, cache))
+    folder = _model_folder(model, beacon_bits, cache, progress, offline)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    beacon_folder = (yield from resolve_model(beacon, kind="beacon")) if beacon else folder / "beacon"
-    if not beacon and not beacon_folder.is_dir():
+    if beacon:
+        beacon_folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
+    elif not (beacon_folder := folder / "beacon").is_dir():
         raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id")
     info = read_info(beacon_folder)
     base = model_fingerprint(folder, cache)
@@ -136,13 +150,13 @@ def locate_model(
     )
 
 
-def locate_base(model: str, cache: Path) -> Generator[Event, None, BaseSource]:
+def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> BaseSource:
     """As `locate_model`, for a base model whatever beacon it has.
 
     Raises:
         ModelError: if it is missing or unusable.
     """
-    folder = beacon_pocket.FOLDER if model == POCKET else (yield from _model_folder(model, None, cache))
+    folder = _model_folder(model, None, cache, progress, offline=False)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
     own = folder / "beacon"
@@ -157,17 +171,19 @@ def locate_base(model: str, cache: Path) -> Generator[Event, None, BaseSource]:
     )
 
 
-def _model_folder(model: str, beacon_bits: int | None, cache: Path) -> Generator[Event, None, Path]:
-    """Where the model is, or is then: a merged checkpoint is converted."""
-    local = local_folder(model)
-    if local and not is_merged(local):
+def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Progress, offline: bool) -> Path:
+    """Where the model is, or is then: a merged checkpoint or a GGUF file is converted."""
+    if model == POCKET:
+        return beacon_pocket.FOLDER
+    local = local_model(model)
+    if local and local.is_dir() and not is_merged(local):
         return local
-    if ready := converted(model):
+    if ready := find_converted(model):
         return ready
-    folder = local or (yield from resolve_model(model, kind="model", check=check_if_merged))
-    if not is_merged(folder):
+    folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
+    if folder.is_dir() and not is_merged(folder):
         return folder
-    return (yield from obtain(model, beacon_bits=beacon_bits, cache=cache))
+    return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
 
 
 def _beacon_identity(folder: Path, bits: int | None, cache: Path) -> tuple[str, int]:

@@ -1,40 +1,90 @@
-"""Showing what `ask` and `summarize` bring: as text while it comes, or as one JSON object at the end."""
+"""What `ask` and `summarize` share: reading the documents, and showing the answer as text or as one JSON object."""
 
-from collections.abc import Iterable
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
+from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
-from beacon_cli.events import Answered, Condensed, Event
+from beacon_cli.events import Condensed
+from beacon_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from beacon_cli.answering.answer import Answer
+    from beacon_cli.library import Memory, Model
 
 
-def show_answer(console: Console, events: Iterable[Event], model: str) -> None:
-    """Run a workflow that ends in an answer."""
-    for result in console.run(events):
-        if isinstance(result, Answered) and console.as_json:
-            console.print_json(as_json(result, model))
+def answer_from(
+    documents: list[str], question: str | None, settings: Settings, how: HowToRead, console: Console
+) -> None:
+    """Read `documents`, ask `question` (None: for a summary) and show the answer."""
+    # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
+
+    find_documents(documents)  # what is missing is said before a model is fetched
+    with console:
+        model = load_model(settings, console)
+        length, passages = settings.max_new_tokens, settings.passages if question else 0
+        memory = model.read(
+            documents,
+            ratio=settings.ratio or "auto",
+            **asdict(how),
+            room=model.room_for(question or "", max_new_tokens=length, passages=passages),
+            progress=console.draw,
+        )
+        if question is None and model.source.note:
+            console.note(model.source.note)
+        if question is None:
+            answer = memory.summarize(max_new_tokens=length, temperature=settings.temperature)
+        else:
+            answer = memory.ask(question, max_new_tokens=length, temperature=settings.temperature, passages=passages)
+        if console.as_json:
+            console.print_json(as_json(model, memory, answer))
+        else:
+            console.print_answer(answer, several=len(memory.documents) > 1)
+        if not answer.text:
+            advice = "use" if question is None else "ask in other words, or use"
+            console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
 
 
-def as_json(result: Answered, model: str) -> dict[str, Any]:
+def load_model(settings: Settings, console: Console) -> "Model":
+    """The model that the settings name."""
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.library import load  # noqa: PLC0415  as above
+
+    return load(
+        settings.model,
+        settings.beacon,
+        beacon_bits=settings.beacon_bits,
+        device=settings.device,
+        cache_bits=settings.cache_bits,
+        cache_limit=settings.cache_limit,
+        progress=console.draw,
+    )
+
+
+def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any]:
     """An answer for machines. `tokens_condensed` counts this run only; `seconds` are by stage."""
-    read = result.documents
+    read = memory.documents
+    seconds = {"find_model": model.seconds} | memory.seconds | answer.seconds
     return {
-        "answer": result.text,
-        "pages": [
+        "question": answer.question,
+        "answer": answer.text,
+        "supported": answer.supported,
+        "citations": [
             {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
-            for c in result.citations
+            for c in answer.citations
         ],
-        "document": ", ".join(document.name for document in read),
         "documents": [document_as_json(document) for document in read],
         "warnings": [warning for document in read for warning in document.warnings],
-        "tokens_read": sum(document.tokens for document in read),
+        "tokens_read": memory.tokens,
         "tokens_condensed": sum(document.condensed_now for document in read),
-        "tokens_condensed_to": result.rows,
-        "ratio": read[0].ratio,
-        "passages_reread": result.passages,
-        "tokens_generated": result.generated,
-        "finished": result.finished,
-        "seconds": {stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
-        "model": model,
+        "tokens_condensed_to": memory.rows,
+        "ratio": memory.ratio,
+        "passages_reread": len(answer.passages),
+        "tokens_generated": answer.generated,
+        "finished": answer.finished,
+        "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
+        "model": model.name,
         "cache_path": read[0].cache_path if len(read) == 1 else None,
     }
 
@@ -43,7 +93,7 @@ def document_as_json(document: Condensed) -> dict[str, Any]:
     """A condensed document for machines."""
     return {
         "document": document.name,
-        "pages": document.pages,
+        "page_count": document.pages,
         "warnings": list(document.warnings),
         "tokens_read": document.tokens,
         "tokens_condensed": document.condensed_now,

@@ -1,29 +1,28 @@
 """`beacon ask`."""
 
+import os
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import show_answer
+from beacon_cli.commands.answers import answer_from
 from beacon_cli.console.console import Console
+from beacon_cli.errors import SettingsError
+from beacon_cli.settings import Settings, load_settings
+
+_HOW = 'write it after the documents: beacon ask book.pdf "who is the narrator?"'
 
 
+@options.flags(Settings, *options.ANSWERING)
 def ask(
     documents: options.Documents = [],  # noqa: B006  typer hands in a list of its own
     *,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    beacon_bits: options.BeaconBits = None,
-    device: options.DeviceFlag = None,
-    ratio: options.Ratio = None,
+    flags: options.Flags,
     pages: options.Pages = None,
     password: options.Password = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    temperature: options.Temperature = None,
-    passages: options.Passages = None,
-    cache_bits: options.CacheBits = None,
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
     as_json: options.Json = False,
@@ -34,14 +33,27 @@ def ask(
     Each document is condensed once and kept; the next question about it, alone or with others, is answered at once.
     """
     if not documents:
-        how = f'write it behind the documents: beacon ask {question} "who is the narrator?"'
-        raise typer.BadParameter(f"the question is missing; {how}")
-    flags = {
-        "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "ratio": ratio,
-        "max_new_tokens": max_new_tokens, "temperature": temperature, "passages": passages, "cache_bits": cache_bits,
-    }  # fmt: skip
-    chosen = options.gather(flags, pages=pages, password=password, no_cache=no_cache, refresh=refresh)
-    # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415  imports torch
+        raise typer.BadParameter(
+            f'the question is missing; write it after the documents: beacon ask {question} "who is the narrator?"'
+        )
+    settings = load_settings(flags)
+    if not question.strip():
+        raise SettingsError(f"the question is empty; {_HOW}")
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.opening import SUFFIXES  # noqa: PLC0415  as above
 
-    show_answer(Console(quiet=quiet, as_json=as_json), workflows.ask(documents, question, chosen), chosen.model)
+    is_document = os.sep in question or PurePath(question).suffix.lower() in SUFFIXES
+    if is_document and os.path.exists(question):
+        raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
+    _check_quotes(documents, question)
+    how = options.HowToRead(pages, password, not no_cache, refresh)
+    answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
+
+
+def _check_quotes(documents: list[str], question: str) -> None:
+    """Refuse words of a question among the documents: `beacon ask book.pdf who is it`."""
+    words = [name for name in documents if name != "-" and not os.path.lexists(name)]
+    there = documents[: len(documents) - len(words)]
+    if words and there and there + words == documents and not any(os.sep in w or PurePath(w).suffix for w in words):
+        asked = " ".join([*words, question])
+        raise SettingsError(f'put the question in quotes: beacon ask {" ".join(there)} "{asked}"')

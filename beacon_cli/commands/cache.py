@@ -1,18 +1,22 @@
 """`beacon cache …`: build, list, show, remove; where it is. The rest is in `cache_upkeep`."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import typer
 
 from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
-from beacon_cli.commands.answers import document_as_json
+from beacon_cli.commands.answers import document_as_json, load_model
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.events import Condensed
 from beacon_cli.quantities import format_size
+from beacon_cli.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Condensed documents on this disk.")
 
@@ -23,19 +27,30 @@ SORTS: dict[str, Callable[[Summary], Any]] = {
     "pages": lambda summary: -summary.manifest.subject.document.page_count if summary.manifest else 0,
     "model": lambda summary: summary.manifest.subject.models.base if summary.manifest else "",
 }
+# What a list on a narrow terminal goes without is in `show`.
+COLUMNS = (
+    Column("key", keep=True),
+    Column("document", least=16),
+    Column("pages", drop=7),
+    Column("tokens", drop=8),
+    Column("ratio", drop=1),
+    Column("bits", drop=9),
+    Column("model", drop=5, least=14),
+    Column("beacon", drop=4, least=18),
+    Column("size", drop=2),
+    Column("last used", drop=6),
+    Column("state", drop=3, least=10),
+)
 
 
 @app.command("build")
+@options.flags(Settings, *options.CONDENSING)
 def build(
     documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    beacon_bits: options.BeaconBits = None,
-    device: options.DeviceFlag = None,
-    ratio: options.Ratio = None,
+    *,
+    flags: options.Flags,
     pages: options.Pages = None,
     password: options.Password = None,
-    cache_bits: options.CacheBits = None,
     refresh: options.Refresh = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,16 +59,19 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    flags = {
-        "model": model, "beacon": beacon, "beacon_bits": beacon_bits, "device": device, "ratio": ratio,
-        "cache_bits": cache_bits,
-    }  # fmt: skip
-    chosen = options.gather(flags, pages=pages, password=password, refresh=refresh)
-    # Imported here because it imports torch, which `--help` can do without.
-    from beacon_cli import workflows  # noqa: PLC0415  imports torch
+    settings = load_settings(flags)
+    console = Console(quiet=quiet, as_json=as_json, kept="" if refresh else options.KEPT)
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    console = Console(quiet=quiet, as_json=as_json)
-    results = [r for r in console.run(workflows.build_cache(documents, chosen)) if isinstance(r, Condensed)]
+    find_documents(documents)  # what is missing is said before a model is fetched
+    with console:
+        model = load_model(settings, console)
+        results = model.condense(
+            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            room=model.room_for(max_new_tokens=settings.max_new_tokens, passages=settings.passages),
+            progress=console.draw,
+        )  # fmt: skip
     if as_json:
         console.print_json([_built(result) for result in results])
 
@@ -76,17 +94,20 @@ def list_caches(
     if not summaries:
         console.note(EMPTY)
         return
-    columns = ["key", "document", "pages", "tokens", "ratio", "bits", "model", "size", "last used", "state"]
-    console.print_table(columns, [_row(summary) for summary in summaries])
+    console.print_table(COLUMNS, _table(summaries))
 
 
 @app.command("show")
 def show(which: Which, as_json: options.Json = False) -> None:
-    """Show one condensed document."""
-    console = Console()
-    for summary in find(Store.default(), which):
-        entry = _entry(summary)
-        console.print_record(entry if as_json else entry | {"size": format_size(summary.size)}, as_json=as_json)
+    """Show a condensed document; with --json, a list of them if there are several (at other ratios, of other pages)."""
+    console, found = Console(), find(Store.default(), which)
+    if as_json:
+        entries = [_entry(summary) for summary in found]
+        console.print_json(entries[0] if len(entries) == 1 else entries)
+        return
+    for summary in found:
+        known = {name: value for name, value in _entry(summary).items() if value is not None}
+        console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
 
 
 @app.command("rm")
@@ -128,40 +149,59 @@ def _built(result: Condensed) -> dict[str, Any]:
 
 
 def _entry(summary: Summary) -> dict[str, Any]:
+    """A cache for machines; of one that cannot be read, only where it is and why."""
+    manifest = summary.manifest
     used = datetime.fromtimestamp(summary.last_used).astimezone().isoformat(timespec="seconds")
     known: dict[str, Any] = {
         "key": summary.entry.key,
         "path": str(summary.entry.folder),
         "size": summary.size,
         "last_used": used,
+        "state": "unusable" if summary.problem else "complete" if manifest and manifest.complete else "unfinished",
+        "problem": summary.problem,
     }
-    manifest = summary.manifest
     if manifest is None:
-        return known | {"state": "unusable", "problem": summary.problem}
-    subject = manifest.subject
+        return known
+    document, identity = manifest.subject.document, manifest.subject.identity
+    models, compute = manifest.subject.models, manifest.subject.compute
     return known | {
-        "state": "complete" if manifest.complete else "unfinished",
-        "document": subject.document.name,
-        "document_path": subject.document.path,
-        "title": subject.document.title,
-        "pages": subject.document.page_count,
-        "selection": subject.document.selection,
+        "document": document.name,
+        "document_path": document.path,
+        "document_kind": document.kind,
+        "document_size": document.size,
+        "document_sha256": document.sha256,
+        "title": document.title,
+        "pages": document.page_count,
+        "selection": document.selection,
         "tokens": manifest.tokens if manifest.complete else manifest.condensed_tokens,
-        "rows": sum(shard.rows for shard in manifest.shards) + manifest.sink_rows + len(manifest.tail),
-        "ratio": subject.identity.ratio,
-        "bits": subject.identity.bits,
-        "window": subject.identity.window,
-        "model": subject.models.base,
-        "beacon": subject.models.beacon,
-        "computed": f"{subject.compute.device}, {subject.compute.dtype}",
+        "rows": manifest.rows + manifest.sink_rows + len(manifest.tail),
+        "intervals": len(manifest.intervals),
+        "ratio": identity.ratio,
+        "bits": identity.bits,
+        "window": identity.window,
+        "model": models.base,
+        "model_fingerprint": identity.base,
+        "beacon": models.beacon,
+        "beacon_fingerprint": identity.beacon,
+        "computed": f"{compute.device}, {compute.dtype}",
         "warnings": list(manifest.warnings),
         "created": manifest.created,
         "tool_version": manifest.tool_version,
     }
 
 
-def _row(summary: Summary) -> list[str]:
-    entry = _entry(summary)
+def _table(summaries: Sequence[Summary]) -> list[list[str]]:
+    """A row for each cache; beacons of one name are told apart by their fingerprints."""
+    known = [each.manifest.subject for each in summaries if each.manifest]
+    beacons = {(_beacon_name(subject.models.beacon), subject.identity.beacon) for subject in known}
+    ambiguous = {name for name, count in Counter(name for name, _ in beacons).items() if count > 1}
+    return [_row(_entry(summary), ambiguous) for summary in summaries]
+
+
+def _row(entry: dict[str, Any], ambiguous: Collection[str]) -> list[str]:
+    beacon = _beacon_name(entry["beacon"]) if "beacon" in entry else "?"
+    if beacon in ambiguous:
+        beacon += f" {entry['beacon_fingerprint'][:8]}"
     return [
         entry["key"][:12],
         str(entry.get("document", "?")),
@@ -170,7 +210,17 @@ def _row(summary: Summary) -> list[str]:
         str(entry.get("ratio", "?")),
         str(entry.get("bits", "?")),
         str(entry.get("model", "?")),
+        beacon,
         format_size(entry["size"]),
         entry["last_used"][:16].replace("T", " "),
         entry["state"],
     ]
+
+
+def _beacon_name(path: str) -> str:
+    """What a person calls the beacon in a folder: the folder's name, or the hub's for it."""
+    parts = PurePath(path).parts
+    for part in parts:
+        if part.startswith("models--"):  # a folder of the hub's cache
+            return part.removeprefix("models--").replace("--", "/")
+    return "/".join(parts[-2:]) if parts[-1:] == ("beacon",) else "".join(parts[-1:])

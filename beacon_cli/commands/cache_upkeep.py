@@ -12,26 +12,38 @@ from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.errors import CacheError
 from beacon_cli.quantities import counted, format_size, parse_age, parse_size
-from beacon_cli.settings import load_settings
+from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from beacon_cli.cache.matching import Matcher
     from beacon_cli.condensing.recondensing import Report
 
 Which = Annotated[
     str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
 ]
 Several = Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`; all if none.")]
+UNMATCHED = "no model on this disk can use it"
 EMPTY = "nothing is condensed yet; `beacon cache build` or a first question does it"
+# What `verify` says of each state of a report.
+STATES = {
+    "whole": "whole",
+    "unfinished": "unfinished, and whole as far as it goes",
+    "gone": "removed meanwhile",
+    "repaired": "repaired",
+    "rebuilt": "condensed anew from the damage on",
+    "damaged": "damaged",
+    "unverified": "could not be checked",
+}
 Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
 
 
+@options.flags(Settings, "model", "beacon", "device")
 def verify(
     which: Several = None,
+    *,
     deep: Annotated[bool, typer.Option("--deep", help="Condense again, and compare with what is stored.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Condense what is damaged again and put it back.")] = False,
-    model: options.Model = None,
-    beacon: options.Beacon = None,
-    device: options.DeviceFlag = None,
+    flags: options.Flags,
     password: options.Password = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -41,16 +53,15 @@ def verify(
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
     if not chosen:
         console.note(EMPTY)
-    where = load_settings({"device": device}).device
-    # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  imports torch
+    where = load_settings(flags).device
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
 
-    matcher = Matcher(store.path, model, beacon)
-    verifier = Verifier(matcher, where, deep=deep, repair=repair, password=password)  # type: ignore[arg-type]  # checked
+    verifier = Verifier(_matcher(store, flags), where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
-        report = console.drawn(verifier.verify(summary))
+        with console:
+            report = verifier.verify(summary, console.draw)
         reports.append(report)
         if not as_json:
             console.print_line(_line(report))
@@ -58,7 +69,7 @@ def verify(
         console.print_json([asdict(report) for report in reports])
     bad = [report for report in reports if report.state in ("damaged", "unverified")]
     if bad:
-        of = f"{len(bad)} of {counted(len(reports), 'cache')}"
+        of = f"{len(bad)} of {counted(len(reports), 'condensed document')}"
         raise CacheError(f"{of} cannot be relied on; {bad[0].name}: {bad[0].advice}")
 
 
@@ -83,9 +94,10 @@ def prune(
     limit = None if max_size is None else parse_size(max_size)
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
     summaries = store.entries()
-    keys = _unusable(store, summaries) if unusable else set()
-    removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=keys)
-    gone = console.drawn(housekeeping.prune(store, removals, dry_run=dry_run))
+    reasons = _unusable(store, summaries) if unusable else {}
+    removals = housekeeping.select(summaries, older_than=age, max_size=limit, unusable=reasons)
+    with console:
+        gone = housekeeping.prune(store, removals, console.draw, dry_run=dry_run)
     if as_json:
         console.print_json(
             [
@@ -100,8 +112,8 @@ def prune(
             f"{removal.reason}"
         )
     total = format_size(sum(removal.summary.size for removal in gone))
-    of = f"{len(gone)} of {counted(len(summaries), 'cache')}"
-    console.note(f"{'would remove' if dry_run else 'removed'} {of}, {total}")
+    of = f"{len(gone)} of {counted(len(summaries), 'condensed document')}"
+    console.note(f"{'would remove' if dry_run else 'removed'} {of} ({total})")
 
 
 def export(
@@ -118,9 +130,12 @@ def export(
 
     console = Console(quiet=quiet)
     found = [each for each in find(Store.default(), which) if each.manifest is not None]
-    if len(found) != 1:
-        keys = ", ".join(each.entry.key[:12] for each in found) or "nothing that can be read"
-        raise CacheError(f"{which} is not one condensed document but {len(found)} ({keys}); give a key")
+    if not found:
+        raise CacheError(f"what the cache has of {which} cannot be read; `beacon cache verify {which}` says why")
+    if len(found) > 1:
+        raise CacheError(
+            f"{which} is condensed {len(found)} times; say which by its key: {', '.join(map(_told, found))}"
+        )
     stem = re.sub(r"[^\w.-]+", "_", Path(name(found[0])).stem).strip("._") or found[0].entry.key
     target = output or Path(f"{stem}{SUFFIX}")
     if target.is_dir():
@@ -129,26 +144,29 @@ def export(
         raise CacheError(f"{target} exists; give another name with -o, or replace it with --force")
     size = write(found[0].entry, target)
     console.print_line(str(target))
-    console.note(f"{format_size(size)}, with the text of the document; `beacon cache import` reads it")
+    console.note(
+        f"{format_size(size)}, the text of the document included; on any machine with the same model, "
+        "`beacon cache import` takes it in"
+    )
 
 
+@options.flags(Settings, "model", "beacon")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `beacon cache export` wrote.")],
-    model: options.Model = None,
-    beacon: options.Beacon = None,
+    *,
+    flags: options.Flags,
     force: Force = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Put an exported document into the cache, so that questions about it are answered at once."""
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
-    from beacon_cli.cache.sharing import import_cache  # noqa: PLC0415  imports torch
+    from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  as above
 
-    entry, usable = import_cache(store, file, Matcher(store.path, model, beacon), force=force)
+    entry, usable = import_archive(store, file, _matcher(store, flags), force=force)
     console.print_line(entry.key)
     if not usable:
-        console.note("no model on this disk can use it yet; `beacon cache prune --unusable` would remove it")
+        console.note(f"{UNMATCHED} yet; until then `beacon cache prune --unusable` would remove it")
 
 
 def find(store: Store, which: str) -> list[Summary]:
@@ -168,20 +186,41 @@ def name(summary: Summary) -> str:
     return summary.manifest.subject.document.name if summary.manifest else "unusable"
 
 
-def _unusable(store: Store, summaries: list[Summary]) -> set[str]:
-    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  imports torch
+def _told(summary: Summary) -> str:
+    """A key, and what sets its cache apart from others of the same document."""
+    key = summary.entry.key[:12]
+    if summary.manifest is None:
+        return key
+    identity, document = summary.manifest.subject.identity, summary.manifest.subject.document
+    return f"{key} (ratio {identity.ratio}, {identity.bits} bits, pages {document.selection})"
 
-    matcher = Matcher(store.path)
-    broken = {each.entry.key for each in summaries if each.problem is not None}
-    strange = {each.entry.key for each in summaries if each.manifest and not matcher.find(each.manifest.subject)}
+
+def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
+    """Why caches cannot be used, by key."""
+    matcher = _matcher(store, {})
+    broken = {each.entry.key: "it cannot be read" for each in summaries if each.problem is not None}
+    strange = {
+        each.entry.key: UNMATCHED for each in summaries if each.manifest and not matcher.find(each.manifest.subject)
+    }
     return broken | strange
 
 
+def _matcher(store: Store, flags: options.Flags) -> "Matcher":
+    """What finds the models of caches: those that the flags name, or else the configured and the built-in one too."""
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
+
+    settings = load_settings({})
+    return Matcher(store.path, flags.get("model"), flags.get("beacon"), default=(settings.model, settings.beacon))
+
+
 def _line(report: "Report") -> str:
-    parts = [f"{report.key[:12]} {report.name}: {report.state}"]
+    parts = [f"{report.key[:12]} {report.name}: {STATES[report.state]}"]
     if report.condensed:
         parts.append(f"{counted(report.condensed, 'interval')} condensed again")
-    if report.deviation is not None:
-        parts.append("equal to the bit" if not report.deviation else f"equal within {report.deviation:.1g}")
+    if report.deviation == 0:
+        parts.append("equal to the bit")
+    elif report.deviation is not None and report.state != "damaged":
+        parts.append(f"equal but for rounding, {report.deviation:.1g} of a number's size")
     was = "was damaged: " if report.state in ("repaired", "rebuilt") else ""
     return "; ".join([*parts, *(f"{was}{what}" for what in report.damage)])

@@ -8,13 +8,15 @@ import typer
 from beacon_cli.cache import default_root
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
-from beacon_cli.settings import load_settings
+from beacon_cli.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A hub id (owner/name), see `models list`.")]
+_FETCHED = "what is downloaded is kept, and the same command goes on from there"
 RemoveDownload = Annotated[
     bool,
     typer.Option("--remove-download", help="Then delete the download; the converted model does without it."),
@@ -24,22 +26,24 @@ RemoveDownload = Annotated[
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
     """List the models that are known and those on this disk."""
-    from beacon_cli.checkpoints.inventory import models  # noqa: PLC0415 (takes time that `--help` can do without)
+    from beacon_cli.checkpoints.inventory import known_models  # noqa: PLC0415 (takes time that `--help` can do without)
 
-    console, found = Console(), models()
+    console, found = Console(), known_models()
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    columns = ["id", "base", "window", "ratios", "licence", "on disk", "state"]
+    spare = {"licence": 5, "ratios": 4, "window": 3, "base": 2, "on disk": 1}
+    titles = ("id", "base", "window", "ratios", "licence", "on disk", "state")
+    columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
 
 @app.command("show")
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
-    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
 
-    entry = _entry(find(name))
+    entry = _entry(known_model(name))
     if not as_json:
         sizes = ("size", "download", "to_fetch")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
@@ -47,9 +51,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 
 @app.command("pull")
+@options.flags(Settings, "beacon_bits")
 def pull(
     name: Name,
-    beacon_bits: options.BeaconBits = None,
+    *,
+    flags: options.Flags,
     no_convert: Annotated[bool, typer.Option("--no-convert", help="Only download.")] = False,
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
@@ -58,35 +64,42 @@ def pull(
 
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
-    from beacon_cli.checkpoints.hub.repository import local_folder, resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.hub.repository import resolve_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
 
-    if local_folder(name):
-        raise ModelError(f"{name} is a folder on this disk; `beacon models convert {name}` converts it")
+    if local_model(name):
+        raise ModelError(f"{name} is on this disk; `beacon models convert {name}` converts it")
     if no_convert:
-        if remove_download or beacon_bits:
+        if remove_download or flags:
             flag = "--remove-download" if remove_download else "--beacon-bits"
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
         from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
 
-        console = Console(quiet=quiet)
-        console.print_line(str(console.drawn(resolve_model(name, kind="model", check=check_if_merged))))
+        with Console(quiet=quiet, kept=_FETCHED) as console:
+            folder = resolve_model(name, kind="model", check=check_if_merged, progress=console.draw)
+        console.print_line(str(folder))
         return
-    _convert(Console(quiet=quiet), name, None, beacon_bits, remove_download)
+    _convert(Console(quiet=quiet, kept=_FETCHED), name, None, flags, remove_download)
 
 
 @app.command("convert")
+@options.flags(Settings, "beacon_bits")
 def convert(
-    source: Annotated[str, typer.Argument(metavar="DIR|ID", help="A checkpoint with base and beacon in one.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DIR|ID|FILE.gguf", help="A checkpoint, base and beacon in one, or a GGUF file."),
+    ],
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The folder to make.")] = None,
-    beacon_bits: options.BeaconBits = None,
+    *,
+    flags: options.Flags,
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Convert a published checkpoint to a 4-bit model with a beacon; its folder is printed.
+    """Convert a published checkpoint to a 4-bit model with a beacon, or a GGUF file to a model in 16 bits.
 
-    Later starts read the 4-bit weights only. The checkpoint itself is not changed.
+    The folder that is made is printed, and is all that later starts read. The checkpoint itself is not changed.
     """
-    _convert(Console(quiet=quiet), source, to, beacon_bits, remove_download)
+    _convert(Console(quiet=quiet), source, to, flags, remove_download)
 
 
 @app.command("rm")
@@ -96,11 +109,11 @@ def remove(
     quiet: options.Quiet = False,
 ) -> None:
     """Remove a converted model from this disk. Documents that it condensed stay in the cache."""
-    from beacon_cli.checkpoints.converted import remove, remove_download  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.hub.repository import repository_of  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.inventory import find  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.converted import remove  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.hub_cache import remove_download, repository_of  # noqa: PLC0415 (as above)
 
-    console, model = Console(quiet=quiet), find(name)
+    console, model = Console(quiet=quiet), known_model(name)
     if model.state == "embedded":
         raise ModelError(f"{name} is a part of this tool and cannot be removed")
     if not model.folder and not (download and model.download):
@@ -114,18 +127,20 @@ def remove(
         console.note(f"removed the download of {repository_of(model.id)} ({format_size(model.download)})")
 
 
-def _convert(console: Console, source: str, to: Path | None, beacon_bits: str | None, remove_download: bool) -> None:
-    from beacon_cli.checkpoints import converted  # noqa: PLC0415 (as above)
-    from beacon_cli.checkpoints.hub.repository import local_folder  # noqa: PLC0415 (as above)
+def _convert(console: Console, source: str, to: Path | None, flags: options.Flags, remove_download: bool) -> None:
+    from beacon_cli.checkpoints.local import hub_cache  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415 (as above)
 
-    settings = load_settings({"beacon_bits": beacon_bits})
-    bits = settings.beacon_bit_count
+    settings = load_settings(flags)
+    bits = settings.beacon_bits
     target = None if to is None else to.expanduser().absolute()
-    folder = console.drawn(converted.obtain(source, beacon_bits=bits, cache=default_root(), target=target))
-    if remove_download and local_folder(source):
+    with console:
+        folder = obtain(source, beacon_bits=bits, cache=default_root(), target=target, progress=console.draw)
+    if remove_download and local_model(source):
         console.note(f"{source} was not downloaded by this tool and stays where it is")
     elif remove_download:
-        converted.remove_download(source)
+        hub_cache.remove_download(source)
     console.print_line(str(folder))
 
 

@@ -1,13 +1,84 @@
-"""Flags that several commands share, and what they add up to. Imports nothing heavy: `--help` needs this."""
+"""Flags that several commands share. Imports nothing heavy: `--help` needs this."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.settings import Settings, load_settings
+from beacon_cli.settings import Setting, declared
 
-if TYPE_CHECKING:
-    from beacon_cli.workflows import Options
+# The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
+LOADING = ("model", "beacon", "beacon_bits", "device")
+CONDENSING = (*LOADING, "ratio", "cache_bits")
+ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "cache_bits")
+# What `flags` hands to a command: the text of each flag that was given, by the setting's name. See `load_settings`.
+Flags = Mapping[str, Any]
+# What Ctrl-C leaves of a document that goes into the cache.
+KEPT = "what is condensed is kept, and the same command goes on from there"
+
+
+def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """In place of a command's parameter `flags`, the command line gets the flags of these settings.
+
+    Args:
+        owner: the dataclass that declares them, see `settings.setting`.
+        names: which of them.
+        into: the parameter's name.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name == into:
+                parameters.extend(_parameter(declared(owner)[name]) for name in names)
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in names}
+            command(**given, **{into: {name: value for name, value in chosen.items() if value not in (None, [])}})
+
+        # What typer reads in place of the command's own.
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # functions have one
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def option(setting: Setting) -> Any:
+    """How typer is told of a setting's flag."""
+    pair = setting.kind is bool and setting.flag is None
+    return typer.Option(
+        f"{setting.option}/--no-{setting.option[2:]}" if pair else setting.option,
+        metavar=setting.metavar or None,
+        help=setting.help,
+        show_default=_shown(setting) or False,
+        rich_help_panel=setting.panel,
+    )
+
+
+def _shown(setting: Setting) -> str:
+    default = setting.default
+    if setting.shown is not None or default is None:
+        return setting.shown or ""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    # A value is handed on as its text: so what is wrong with it is said alike wherever it was written.
+    kind: Any = bool | None if setting.kind is bool else list[str] | None if setting.repeated else str | None
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option(setting)]
+    )
+
 
 Documents = Annotated[
     list[str],
@@ -15,32 +86,6 @@ Documents = Annotated[
         metavar="DOC",
         help="Files, folders (all documents in them), patterns, or - for standard input.",
         show_default=False,
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR|HUB-ID", help="Base model.", show_default="beacon-pocket, built in"),
-]
-Beacon = Annotated[
-    str | None,
-    typer.Option("--beacon", metavar="DIR|HUB-ID", help="Its beacon.", show_default="the folder beacon in the model's"),
-]
-BeaconBits = Annotated[
-    str | None,
-    typer.Option(
-        "--beacon-bits",
-        metavar="16|4",
-        help="Bits of the beacon's own weights; 4 takes a quarter of the memory.",
-        show_default="as they are stored; 16 when a model is converted",
-    ),
-]
-DeviceFlag = Annotated[
-    str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.", show_default="auto")
-]
-Ratio = Annotated[
-    str | None,
-    typer.Option(
-        "--ratio", metavar="N|auto", help="Condensing ratio; auto takes the smallest that fits.", show_default="auto"
     ),
 ]
 Pages = Annotated[str | None, typer.Option("--pages", metavar="1-50,60-", help="Read only these pages.")]
@@ -52,66 +97,24 @@ Refresh = Annotated[bool, typer.Option("--refresh", help="Condense anew, whateve
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Keep the condensed document in memory only; write none of it.")
 ]
-MaxNewTokens = Annotated[
-    int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest answer.", show_default="256")
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option("--temperature", metavar="T", help="0 always takes the likeliest token.", show_default="0"),
-]
-Passages = Annotated[
-    int | None,
-    typer.Option(
-        "--passages",
-        metavar="N",
-        help="Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
-        show_default="2",
-    ),
-]
-CacheBits = Annotated[
-    int | None,
-    typer.Option(
-        "--cache-bits",
-        metavar="16|8|4",
-        help="Bits of a stored activation; 16 keeps them as they were computed, 8 and 4 take less disk and blur them.",
-        show_default="16",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
 
-def gather(
-    flags: dict[str, Any],
-    *,
-    pages: str | None,
-    password: str | None,
-    no_cache: bool = False,
-    refresh: bool = False,
-) -> "Options":
-    """Options for a workflow from flags, environment and configuration file.
+@dataclass(frozen=True)
+class HowToRead:
+    """What `Model.read` is told beside the documents.
 
-    Raises:
-        SettingsError: for values that cannot be used.
+    Attributes:
+        pages, password, cache, refresh: see there.
     """
-    settings: Settings = load_settings(flags)
-    # Imported here because it imports torch, which `--help` and usage errors can do without.
-    from beacon_cli.documents import PageSelection  # noqa: PLC0415  imports torch
-    from beacon_cli.workflows import Options  # noqa: PLC0415  imports torch
 
-    return Options(
-        model=settings.model,
-        beacon=settings.beacon,
-        beacon_bits=settings.beacon_bit_count,
-        device=settings.device,  # type: ignore[arg-type]  # checked by Settings
-        ratio=settings.condensing_ratio,
-        pages=None if pages is None else PageSelection.parse(pages),
-        password=password,
-        use_cache=not no_cache,
-        refresh=refresh,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        passages=settings.passages,
-        cache_bits=settings.cache_bits,
-        cache_limit=settings.cache_bytes,
-    )
+    pages: str | None
+    password: str | None
+    cache: bool = True
+    refresh: bool = False
+
+    @property
+    def kept(self) -> str:
+        """What Ctrl-C leaves, see `Console`."""
+        return KEPT if self.cache and not self.refresh else ""

@@ -1,1 +1,1 @@
-"""From documents to a memory: found, measured, condensed into the cache or out of it, placed together."""
+"""From documents to one memory: measured, condensed interval by interval or loaded from the cache, placed together."""

@@ -1,42 +1,27 @@
 """Condensing whole intervals, and keeping what they became."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from activation_beacon.reader import Reader
-from beacon_cli.cache import Builder
-from beacon_cli.cache.shards import Rows
-from beacon_cli.events import IntervalDone
-
-
-def condense_interval(reader: Reader, ids: Sequence[int]) -> Iterator[tuple[Rows, Rows | None]]:
-    """Read the tokens of one whole interval; yields, at its end, its rows and, if it is the first, the sink's.
-
-    They are not rounded, as `Builder.add` wants them.
-    """
-    for step in reader.feed(ids):
-        if step.condensed is None:
-            continue
-        sink, rows = len(step.plan.sink), step.condensed
-        front = Rows(rows.keys[:, :, :sink], rows.values[:, :, :sink]) if sink else None
-        yield Rows(rows.keys[:, :, sink:], rows.values[:, :, sink:]), front
+from beacon_cli.cache.builder import Builder
+from beacon_cli.events import IntervalDone, Progress, silent
 
 
 def condense_intervals(
-    reader: Reader, ids: Sequence[int], window: int, ratio: int, builder: Builder | None
-) -> Iterator[IntervalDone]:
-    """Condense every interval that `ids`, all tokens of the stream so far, hold in full.
+    reader: Reader, ids: Sequence[int], ratio: int, builder: Builder | None, progress: Progress = silent
+) -> None:
+    """Condense every interval that `ids`, all tokens of the document so far, hold in full.
 
     Args:
-        window: tokens in an interval.
         builder: what keeps their rows; None keeps them in the reader's memory alone.
 
     Raises:
         CacheError: if they cannot be written.
     """
+    window = reader.planner.config.window
     while len(ids) - reader.planner.consumed >= window:
         interval = ids[reader.planner.consumed : reader.planner.consumed + window]
-        for rows, sink in condense_interval(reader, interval):
-            if builder is not None:
-                front = None if sink is None else (sink.keys, sink.values)
-                builder.add(interval, ratio, rows.keys, rows.values, front)
-        yield IntervalDone(reader.planner.consumed, reader.memory.size)
+        for step in reader.feed(interval):
+            if builder is not None and step.interval is not None:
+                builder.add(interval, ratio, step.interval, step.sink)
+        progress(IntervalDone(reader.planner.consumed, reader.memory.size))

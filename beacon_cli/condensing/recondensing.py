@@ -1,15 +1,15 @@
 """Condensing the intervals of a cache again: to put them back where they are damaged, or to compare."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import Entry, Manifest
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.cache.loading import read_shard
+from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.repair import Repair
 from beacon_cli.cache.shards import (
-    Rows,
     Tensors,
     checksum,
     copied,
@@ -20,10 +20,10 @@ from beacon_cli.cache.shards import (
     interval_tensors,
 )
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.intervals import condense_interval, condense_intervals
-from beacon_cli.condensing.streams import Stream
+from beacon_cli.condensing.intervals import condense_intervals
+from beacon_cli.condensing.text import TokenStream
 from beacon_cli.errors import CacheError
-from beacon_cli.events import Event, IntervalDone, Reading
+from beacon_cli.events import Event, IntervalDone, Progress, Reading, silent
 
 # How far rows that were condensed again may be from the stored ones (root mean square, relative): another device,
 # thread count or library version rounds otherwise. Half of all 4-bit codes being off by one would be more.
@@ -54,42 +54,68 @@ class Report:
 
 
 class Walk:
-    """Goes through a cache shard by shard, always on top of what is stored, condensing again what it has to."""
+    """Goes through a cache shard by shard, always on top of what is stored, condensing again what it has to.
 
-    def __init__(self, engine: Engine, repair: Repair, stream: Stream, write: bool, deep: bool, report: Report) -> None:
+    Args:
+        engine: the model that the cache was built with.
+        repair: the right to mend it, and its damage.
+        stream: all tokens and pages of its document.
+        write: put back what is damaged.
+        deep: condense again what is whole, too, and compare.
+        report: is filled in on the way.
+        progress: is told of every interval.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        repair: Repair,
+        stream: TokenStream,
+        write: bool,
+        deep: bool,
+        report: Report,
+        progress: Progress = silent,
+    ) -> None:
         self._engine, self._repair, self._stream = engine, repair, stream
-        self._write, self._deep, self._report = write, deep, report
+        self._write, self._deep, self._report, self._progress = write, deep, report, progress
         self._manifest = repair.manifest
         identity = self._manifest.subject.identity
         self._bits = identity.bits
         self._reader = new_reader(engine, identity.ratio, self._bits)
 
-    def run(self) -> Generator[Event, None, int | None]:
-        """Returns the first shard that cannot be what it was; None if there is none."""
+    def run(self) -> int | None:
+        """The first shard that cannot be what it was; None if there is none.
+
+        Raises:
+            CacheError: if the tokens are not those of the cache, or something cannot be read or written.
+        """
         self._check_stream()
         manifest, damaged = self._manifest, {damage.shard for damage in self._repair.damage}
         pages, tokens = len(self._stream.pages), len(self._stream.ids)
-        yield Reading(self._report.name, pages, pages, tokens)
+        self._progress(Reading(self._report.name, pages, pages, tokens))
         if None in damaged and self._write and not self._repair.put_pages(self._stream.pages):
             return 0
         last = max((shard for shard in damaged if shard is not None), default=-1)
         for index in range(len(manifest.shards) if self._deep else last + 1):
             if index in damaged or self._deep:
-                whole = yield from self._condense(index, index in damaged)
-                if not whole:
+                if not self._condense(index, index in damaged):
                     return index
             else:
-                intervals = manifest.intervals_of(index)
-                size = self._reader.memory.size
-                sink = self._load(read_shard(self._repair.entry.folder, manifest, index))
-                self._reader.restore(
-                    tokens=intervals[-1].end - intervals[0].start,
-                    sink=sink,
-                    beacons=self._reader.memory.size - size - sink,
-                    intervals=len(intervals),
-                    ratio=self._manifest.subject.identity.ratio,
-                )
+                self._restore(index)
         return None
+
+    def _restore(self, index: int) -> None:
+        """Read a shard that is whole, as if it had just been condensed."""
+        intervals = self._manifest.intervals_of(index)
+        size = self._reader.memory.size
+        sink = self._load(read_shard(self._repair.entry.folder, self._manifest, index))
+        self._reader.restore(
+            tokens=intervals[-1].end - intervals[0].start,
+            sink=sink,
+            beacons=self._reader.memory.size - size - sink,
+            intervals=len(intervals),
+            ratio=self._manifest.subject.identity.ratio,
+        )
 
     def _check_stream(self) -> None:
         manifest, ids = self._manifest, self._stream.ids
@@ -100,19 +126,20 @@ class Walk:
                 f"extraction or the tokenizer; remove it (`beacon cache rm {self._repair.entry.key}`)"
             )
 
-    def _condense(self, index: int, damaged: bool) -> Generator[Event, None, bool]:
+    def _condense(self, index: int, damaged: bool) -> bool:
         """Condense a shard again; whether it is, or now is, what it was."""
         reader, ids = self._reader, self._stream.ids
         size = reader.memory.size
         intervals = self._manifest.intervals_of(index)
-        rows: list[Rows] = []
-        sink: Rows | None = None
+        rows: list[Activations] = []
+        sink: Activations | None = None
         for interval in intervals:
-            for condensed, front in condense_interval(reader, ids[interval.start : interval.end]):
-                rows.append(condensed)
-                sink = front or sink
+            for step in reader.feed(ids[interval.start : interval.end]):
+                if step.interval is not None:
+                    rows.append(step.interval)
+                    sink = step.sink or sink
             self._report.condensed += 1
-            yield IntervalDone(reader.planner.consumed, reader.memory.size)
+            self._progress(IntervalDone(reader.planner.consumed, reader.memory.size))
         if damaged:
             tokens = ids[intervals[0].start : intervals[-1].end]
             return not self._write or self._repair.put_shard(index, rows, tokens, sink)
@@ -129,14 +156,14 @@ class Walk:
             )
         return deviation <= TOLERANCE
 
-    def _deviation(self, index: int, rows: Sequence[Rows], sink: Rows | None, tensors: Tensors) -> float:
+    def _deviation(self, index: int, rows: Sequence[Activations], sink: Activations | None, tensors: Tensors) -> float:
         """The largest relative difference of an interval's rows from the stored ones; 0 if all bits are equal."""
         worst = 0.0
         stored = interval_tensors(self._manifest, index, tensors)
         for number, (interval, condensed) in enumerate(zip(self._manifest.intervals_of(index), rows, strict=True)):
             # Stored numbers were copied to the CPU before they were rounded.
-            here = copied(condensed.keys, condensed.values)
-            front = copied(sink.keys, sink.values) if sink is not None and not number else None
+            here = copied(condensed)
+            front = copied(sink) if sink is not None and not number else None
             again = encode(here, self._bits)
             if checksum(again | encode_sink(front)) != interval.sha256:
                 # A difference of nothing but the bits (the sign of a zero) is one.
@@ -144,31 +171,38 @@ class Walk:
         return worst
 
     def _load(self, tensors: Tensors) -> int:
-        """Place a shard behind the memory; how many rows of it are the sink."""
+        """Place a shard after the memory; how many rows of it are the sink."""
         device, dtype = self._engine.device, self._engine.dtype
         sink = decode_sink(tensors)
         for rows in (sink, decode(tensors, self._bits)):
             if rows is not None:
                 self._reader.load(Activations(rows.keys.to(device, dtype), rows.values.to(device, dtype)))
-        return 0 if sink is None else sink.count
+        return 0 if sink is None else sink.size
 
 
-def _difference(rows: Rows, stored: Rows) -> float:
+def _difference(rows: Activations, stored: Activations) -> float:
     """Root mean square of the difference, relative to that of what is stored; the larger of keys and values."""
     pairs = ((rows.keys, stored.keys), (rows.values, stored.values))
     return max(float((a.float() - b.float()).norm() / b.float().norm().clamp(min=1e-30)) for a, b in pairs)
 
 
 def rebuild(
-    engine: Engine, entry: Entry, manifest: Manifest, stream: Stream, report: Report
-) -> Generator[Event, None, None]:
-    """Go on with a cache that was cut, to its end."""
+    engine: Engine, entry: Entry, manifest: Manifest, stream: TokenStream, report: Report, progress: Progress = silent
+) -> None:
+    """Go on with a cache that was cut, to its end.
+
+    Raises:
+        CacheError: if somebody else has built it meanwhile, or it cannot be written.
+    """
     with entry.builder(manifest.subject) as builder:
         if builder.manifest.complete or not builder.check_token_prefix(stream.ids):
             raise CacheError(f"another process has built cache {entry.key} meanwhile; verify it again")
         identity = manifest.subject.identity
-        reader = restored(engine, identity.ratio, builder.memory(engine.device))
-        for event in condense_intervals(reader, stream.ids, identity.window, identity.ratio, builder):
+        reader = restored(engine, builder.memory(engine.device))
+
+        def count(event: Event) -> None:
             report.condensed += 1
-            yield event
+            progress(event)
+
+        condense_intervals(reader, stream.ids, identity.ratio, builder, count)
         builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)

@@ -1,19 +1,18 @@
 """Verifying caches: reading them through, condensing them again to compare, and putting back what is damaged."""
 
-from collections.abc import Generator
 from contextlib import suppress
 
-from beacon_cli.cache import Entry, Manifest, Summary
-from beacon_cli.cache.checking import examine
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.matching import Matcher
-from beacon_cli.cache.repair import Repair
+from beacon_cli.cache.repair import Repair, examine, repairing
+from beacon_cli.cache.store import Summary
 from beacon_cli.checkpoints.engine import Device, Engine, load_engine
-from beacon_cli.checkpoints.tokenizer.frame import Frame
 from beacon_cli.condensing.recondensing import Report, Walk, rebuild
-from beacon_cli.condensing.streams import Stream, document_stream, stored_stream
+from beacon_cli.condensing.text import TokenStream, document_stream, stored_stream
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.errors import BeaconError, CacheError, DocumentError
-from beacon_cli.events import Event, Note, Stage
+from beacon_cli.events import Note, Progress, Stage, silent
 
 
 class Verifier:
@@ -32,11 +31,11 @@ class Verifier:
         self._deep, self._repair, self._password = deep, repair, password
         self._engines: dict[tuple[str, str], Engine] = {}
 
-    def verify(self, summary: Summary) -> Generator[Event, None, Report]:
+    def verify(self, summary: Summary, progress: Progress = silent) -> Report:
         """Verify one cache. What cannot be verified or repaired is reported, not raised."""
         entry = summary.entry
         report = Report(entry.key, summary.manifest.subject.document.name if summary.manifest else "?")
-        yield Stage(f"verifying {report.name} ({entry.key[:12]})")
+        progress(Stage(f"verifying {report.name} ({entry.key[:12]})"))
         try:
             with entry.in_use():
                 manifest = entry.manifest()
@@ -55,13 +54,13 @@ class Verifier:
         if manifest is None or not (self._deep or (report.damage and self._repair)):
             return report
         try:
-            yield from self._look_again(entry, report)
+            self._look_again(entry, report, progress)
         except BeaconError as error:
             report.state, report.advice = ("damaged" if report.damage else "unverified"), str(error)
         return report
 
-    def _look_again(self, entry: Entry, report: Report) -> Generator[Event, None, None]:
-        with Repair(entry) as repair:
+    def _look_again(self, entry: Entry, report: Report, progress: Progress) -> None:
+        with repairing(entry) as repair:
             if not repair.manifest.complete and repair.damage:
                 if not self._repair:
                     return
@@ -69,10 +68,9 @@ class Verifier:
                 repair.cut(first)
                 report.state, report.advice = "repaired", "the next question or build condenses it to its end"
                 return
-            engine, frame = yield from self._engine(repair.manifest)
-            stream = self._stream(engine, frame, repair)
-            walk = Walk(engine, repair, stream, self._repair, self._deep, report)
-            broken = yield from walk.run()
+            engine = self._engine(repair.manifest, progress)
+            stream = self._stream(engine, repair)
+            broken = Walk(engine, repair, stream, self._repair, self._deep, report, progress).run()
             if broken is None:
                 if self._repair or not repair.damage:
                     report.state = (
@@ -85,38 +83,46 @@ class Verifier:
             if not self._repair:
                 return
             repair.cut(broken)
-        yield Note(f"{report.name}: what this machine condenses differs from what was stored; condensing the rest anew")
-        yield from rebuild(engine, entry, repair.manifest, stream, report)
+        progress(
+            Note(f"{report.name}: what this machine condenses differs from what was stored; condensing the rest anew")
+        )
+        rebuild(engine, entry, repair.manifest, stream, report, progress)
         report.state, report.advice = "rebuilt", None
 
-    def _engine(self, manifest: Manifest) -> Generator[Event, None, tuple[Engine, Frame]]:
-        source, frame = self._matcher.get(manifest.subject)
+    def _engine(self, manifest: Manifest, progress: Progress) -> Engine:
+        source = self._matcher.get(manifest.subject)
         key = source.base_fingerprint, source.beacon_fingerprint
         if key not in self._engines:
-            yield Stage(f"loading {source.name}")
+            progress(Stage(f"loading {source.name}"))
             self._engines[key] = load_engine(source, self._device)
-        return self._engines[key], frame
+        return self._engines[key]
 
-    def _stream(self, engine: Engine, frame: Frame, repair: Repair) -> Stream:
+    def _stream(self, engine: Engine, repair: Repair) -> TokenStream:
         """All tokens and pages: from the stored pages, or the stored tokens, or the document itself."""
         manifest, entry = repair.manifest, repair.entry
         if not manifest.complete:
-            return Stream(entry.open().tokens())
+            return _known(engine, entry)
         if all(damage.shard is not None for damage in repair.damage):
-            return _read(stored_stream(engine.source, frame, entry))
+            return _read(stored_stream(engine.source, entry))
         document = manifest.subject.document
         with suppress(DocumentError):
             selection = PageSelection.parse(document.selection)
             with open_document(document.path, password=self._password, pages=selection) as opened:
                 if opened.source.sha256 == document.sha256:
-                    return _read(document_stream(engine.source, frame, opened))
+                    return _read(document_stream(engine.source, opened))
         raise CacheError(
             f"its page texts are damaged, and {document.path} is not the document (or not readable) any more; put it "
             f"back there, or remove the cache (`beacon cache rm {entry.key}`)"
         )
 
 
-def _read(stream: Stream) -> Stream:
-    for _ in stream.rest:
-        pass
+def _read(stream: TokenStream) -> TokenStream:
+    stream.read_all()
+    return stream
+
+
+def _known(engine: Engine, entry: Entry) -> TokenStream:
+    """What an unfinished cache knows of its document: token ids."""
+    stream = TokenStream(engine.source, (), [])
+    stream.ids = entry.open().tokens()
     return stream

@@ -22,10 +22,12 @@ class Place:
     Attributes:
         path: of a file, or `-` for standard input.
         folder: the folder that was named, if the file was only found in it; then it may be left out.
+        text: the document itself, if it is no file; then `path` is its name.
     """
 
     path: str
     folder: str | None = None
+    text: str | None = None
 
 
 def find_documents(arguments: Sequence[str]) -> list[Place]:
@@ -55,16 +57,16 @@ def find_documents(arguments: Sequence[str]) -> list[Place]:
     return places
 
 
-def places_of(argument: str) -> list[Place]:
+def places_of(argument: str, suffixes: Collection[str] = SUFFIXES) -> list[Place]:
     """What one argument names: itself, there or not; none for a pattern that nothing matches.
 
-    A folder stands for all documents in it and in its folders, which may be none.
+    A folder stands for all files in it and in its folders, which may be none, that end in one of `suffixes`.
     """
     is_pattern = glob.has_magic(argument) and not os.path.lexists(argument)
     places = []
     for path in sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]:
         if os.path.isdir(path):
-            places += [Place(found, path) for found in files_in(path, SUFFIXES)]
+            places += [Place(found, path) for found in files_in(path, suffixes)]
         else:
             places.append(Place(path))
     return places

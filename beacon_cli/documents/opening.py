@@ -7,7 +7,7 @@ from pathlib import Path
 from beacon_cli.documents.content import Kind
 from beacon_cli.documents.document import Document
 from beacon_cli.documents.magic import OLE, looks_like
-from beacon_cli.documents.raw import RawFile, open_raw
+from beacon_cli.documents.raw import RawFile, in_memory, open_raw
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
 
@@ -35,21 +35,26 @@ _PDF_HEADER_WITHIN = 1024
 
 
 def open_document(
-    path: str, *, password: str | None = None, pages: PageSelection | None = None, limits: Limits | None = None
+    path: str,
+    *,
+    password: str | None = None,
+    pages: PageSelection | None = None,
+    limits: Limits | None = None,
+    text: str | None = None,
 ) -> Document:
     """Open the document at `path`, or standard input for `-`: a PDF, text, Markdown, HTML, EPUB or Word file.
 
     What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
     one (like standard input) is plain text. `pages` selects pages (default: all). It is read by another process
-    within `limits`.
+    within `limits`. With a `text`, that is the document, and `path` is only what it is called.
 
     Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
     kind that cannot be read, encrypted (no or a wrong `password`), damaged, beyond the limits, without text, without
     the pages asked for. `Document` says more about each.
     """
-    raw = open_raw(path)
+    raw = open_raw(path) if text is None else in_memory(path, text.encode("utf-8", "replace"))
     try:
-        kind = _kind(raw)
+        kind = _kind(raw) if text is None else "text"
         return Document(raw, pages or PageSelection.all(), kind, password=password, limits=limits or Limits())
     except OSError as error:
         raw.file.close()

@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from beacon_cli.errors import DocumentError
+from beacon_cli.settings import nearest
 
 _HEAD_BYTES = 4096
 
@@ -79,7 +80,7 @@ def printable(text: str) -> str:
 def _stdin() -> RawFile:
     if sys.stdin is None:
         raise DocumentError("stdin: is closed: name a file, or pipe one in")
-    return _in_memory("stdin", sys.stdin.buffer.read())
+    return in_memory("stdin", sys.stdin.buffer.read())
 
 
 def _open_path(path: str) -> RawFile:
@@ -89,7 +90,7 @@ def _open_path(path: str) -> RawFile:
     try:
         file = open(path, "rb")  # noqa: SIM115 - the RawFile holds it
     except FileNotFoundError as error:
-        raise DocumentError(f"{name}: no such file: check the path") from error
+        raise DocumentError(f"{name}: no such file{_similar(path) or ': check the path'}") from error
     except PermissionError as error:
         raise DocumentError(f"{name}: may not be read: check the permissions (chmod u+r)") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -101,11 +102,21 @@ def _open_path(path: str) -> RawFile:
         return RawFile(name, printable(absolute), file, absolute, _stamp(status))
     with file:
         if stat.S_ISFIFO(status.st_mode):
-            return _in_memory(name, file.read())
+            return in_memory(name, file.read())
         raise DocumentError(f"{name}: is neither a file nor a pipe: name a document")
 
 
-def _in_memory(name: str, data: bytes) -> RawFile:
+def _similar(path: str) -> str:
+    """A hint at the file of that folder whose name is nearly that of `path`; empty if there is none."""
+    folder, name = os.path.split(path)
+    try:
+        return printable(nearest(name, os.listdir(folder or ".")))
+    except OSError:
+        return ""
+
+
+def in_memory(name: str, data: bytes) -> RawFile:
+    """`data` as a file that lies nowhere."""
     return RawFile(name, None, BytesIO(data))
 
 

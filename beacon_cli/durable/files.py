@@ -102,17 +102,14 @@ def share_durably(source: Path, target: Path) -> None:
     """Let `target` be the same file as `source`, or a copy where the file system cannot.
 
     Raises:
-        CacheError: if `source` cannot be read, or `target` not be written.
+        OSError: if `source` cannot be read.
+        CacheError: if `target` cannot be written.
     """
     try:
         os.link(source, target)
         sync_path(target.parent)
     except OSError:
-        try:
-            data = source.read_bytes()
-        except OSError as error:
-            raise DamageError(source.parent, f"{source.name} cannot be read ({error.strerror})") from error
-        write_durably(target, data)
+        write_durably(target, source.read_bytes())
 
 
 def what_is_wrong(path: Path, size: int, sha256: str) -> str | None:
@@ -140,19 +137,3 @@ def write_error(path: Path, error: OSError) -> CacheError:
     else:
         advice = "check that disk and run the same command again"
     return CacheError(f"cannot write {path}: {error.strerror}; what was finished before is kept: {advice}")
-
-
-class DamageError(CacheError):
-    """A cache of one document that cannot be used.
-
-    Attributes:
-        what: what is wrong with it; the message also says what to do.
-    """
-
-    def __init__(self, folder: Path, what: str) -> None:
-        super().__init__(
-            f"the cache in {folder} cannot be used: {what}; "
-            f"repair it with `beacon cache verify --repair {folder.name}`, rebuild it with --refresh, "
-            f"or remove it with `beacon cache rm {folder.name}`"
-        )
-        self.what = what

@@ -1,8 +1,8 @@
-"""Who is at a cache: one builder, or any number of readers, or one process that removes it.
+"""Who is at a folder: one writer, or any number of readers, or one process that removes it.
 
-Builders exclude each other by a `filelock.FileLock` on `locks/KEY`. Readers share `locks/KEY.use`; whoever deletes
-files of a finished cache takes that one alone. Both are locks of the kernel, which go with the process that holds them,
-however it ends; the empty files stay, so that no two processes can ever lock two files of one name.
+Writers exclude each other by a `filelock.FileLock`. Readers share the lock of another file; whoever deletes what they
+may be reading takes that one alone. Both are locks of the kernel, which go with the process that holds them, however it
+ends; the empty files stay, so that no two processes can ever lock two files of one name.
 
 On local disks (ext4, xfs, btrfs, zfs, tmpfs, APFS) all this is guaranteed. On network file systems it is what the
 server makes of `flock`: NFS 4 with a Linux client and SMB lock between machines; NFS mounted with `nolock` or
@@ -12,7 +12,6 @@ for whole: names carry checksums, nothing is written in place, and every byte is
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +20,30 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from beacon_cli.durable.files import write_error
+from beacon_cli.errors import CacheError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
 
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def check_platform() -> None:
+    """Refuse a system on which nothing here can be guaranteed: importing this module works there, using it does not.
+
+    Raises:
+        CacheError: on Windows.
+    """
+    if not HAS_LOCKS:
+        raise CacheError(
+            "beacon keeps models and condensed documents only where files can be locked as on Linux and macOS; "
+            "on Windows, run it in WSL (Windows Subsystem for Linux)"
+        )
 
 
 def builders(path: Path) -> FileLock:
@@ -35,8 +55,9 @@ def acquire(lock: FileLock, *, wait: bool) -> bool:
     """Take `lock`, unless it is ours already; False if somebody else has it and we do not wait.
 
     Raises:
-        CacheError: if its file cannot be opened.
+        CacheError: if its file cannot be opened, or on Windows.
     """
+    check_platform()
     if lock.is_locked:
         return True
     try:
@@ -49,15 +70,18 @@ def acquire(lock: FileLock, *, wait: bool) -> bool:
 
 
 @contextmanager
-def no_builder(path: Path) -> Iterator[None]:
+def no_builder(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep builders away meanwhile.
 
+    Args:
+        wait: for one that is there.
+
     Raises:
-        BlockingIOError: if there is one.
+        BlockingIOError: if there is one, and we do not wait.
         CacheError: if `path` cannot be opened.
     """
     lock = builders(path)
-    if not acquire(lock, wait=False):
+    if not acquire(lock, wait=wait):
         raise BlockingIOError
     try:
         yield
@@ -73,7 +97,7 @@ def shared(path: Path) -> Iterator[None]:
         OSError: if `path` cannot be opened.
     """
     with _opened(path) as descriptor:
-        flock(descriptor, fcntl.LOCK_SH)
+        flock(descriptor, alone=False)
         yield
 
 
@@ -86,19 +110,23 @@ def alone(path: Path) -> Iterator[None]:
         OSError: if `path` cannot be opened.
     """
     with _opened(path) as descriptor:
-        flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(descriptor, alone=True)
         yield
 
 
-def flock(descriptor: int, kind: int) -> None:
-    """Lock an open file; where the file system has no locks, go on without.
+def flock(descriptor: int, *, alone: bool) -> None:
+    """Lock an open file, alone if nobody else has a lock, or with others as soon as nobody has it alone.
+
+    Where the file system has no locks, go on without.
 
     Raises:
-        BlockingIOError: if somebody else has a lock, and `kind` says not to wait.
+        BlockingIOError: if somebody else has a lock, and we want it alone.
+        CacheError: on Windows.
         OSError: for any other reason.
     """
+    check_platform()
     try:
-        fcntl.flock(descriptor, kind)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -106,6 +134,7 @@ def flock(descriptor: int, kind: int) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
+    check_platform()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)

@@ -3,7 +3,7 @@
 import lzma
 import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,80 +12,68 @@ from typing import Any
 import torch
 import transformers
 
-from beacon_cli import __version__
-from beacon_cli.cache import default_root
-from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.checkpoints.tokenizer.frame import chat_frame
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
-from beacon_cli.evaluation.needle import DEPTHS, Needle, needle
+from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.perplexity import Text
+from beacon_cli.evaluation.plan import Plan
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, cannot_write
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
-from beacon_cli.events import Evaluated, Event, Note, Stage
-from beacon_cli.workflows import Options
+from beacon_cli.events import Note, Progress, silent
+from beacon_cli.library import load
+from beacon_cli.settings import Settings
+from beacon_cli.version import __version__
 
-LENGTHS = (4096, 8192, 16384, 32768)
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
+# Counts up when the same plan would give other figures: results of before are not gone on with.
+MEASURING = 2
 
 
 @dataclass(frozen=True)
-class Plan:
-    """An evaluation.
+class Evaluated:
+    """What came of an evaluation.
 
     Attributes:
-        task: "passkey", "needle", "topic", "perplexity" or "qa".
-        methods: names, see `make_methods`.
-        command: that asked for it, as the results tell it.
-        files: a haystack, texts or questions, as the task has it; the embedded book if there are none.
-        ratios: of the beacon; None takes those of `RATIOS` that it was trained for.
-        lengths: of texts, in tokens.
-        depths: of needles, 0 to 1.
-        samples: questions of each kind; None takes the task's own number, or all.
-        needle: to hide instead of the tool's own.
-        stream: rows that streaming keeps; None takes the model's context.
-        out: folder of the results; None keeps them nowhere.
+        columns, rows: its table.
+        results: everything, for machines.
+        paths: of the files that were written.
     """
 
-    task: str
-    methods: tuple[str, ...]
-    command: str
-    files: tuple[Path, ...] = ()
-    ratios: tuple[int, ...] | None = None
-    lengths: tuple[int, ...] = LENGTHS
-    depths: tuple[float, ...] = DEPTHS
-    samples: int | None = None
-    seed: int = 0
-    needle: Needle | None = None
-    stream: int | None = None
-    out: Path | None = None
+    columns: list[str]
+    rows: list[list[str]]
+    results: dict[str, Any]
+    paths: tuple[str, ...]
 
 
-def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
-    """Measure what `plan.out` does not hold yet; an `Evaluated` event ends it.
+def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evaluated:
+    """Measure what `plan.out` does not hold yet.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    source = yield from locate_model(options.model, options.beacon, default_root(), options.beacon_bits)
+    model = load(
+        chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, device=chosen.device, progress=progress
+    )  # fmt: skip
+    source = model.source
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
         raise SettingsError(
             f"--stream {plan.stream:,} is more than the model's {source.context:,} positions: give less"
         )
     task, texts = _prepared(plan, source.tokenizer)
-    settings = {"files": [text.sha256 for text in texts]} if task is None else task.settings
     identity = {
+        "measuring": MEASURING,
         "task": plan.task,
         "model": source.name,
         "base_fingerprint": source.base_fingerprint,
@@ -95,26 +83,22 @@ def evaluate(plan: Plan, options: Options) -> Iterator[Event]:
         "depths": list(plan.depths),
         "samples": plan.samples,
         "seed": plan.seed,
-        "passages": options.passages,
+        "passages": chosen.passages,
         "stream": plan.stream,
-        "settings": settings,
+        "settings": {"files": [text.sha256 for text in texts]} if task is None else task.settings,
     }
     journal = Journal(plan.out, identity)
-    yield Stage(f"loading {source.name}")
-    engine = load_engine(source, options.device)
-    if engine.note:
-        yield Note(engine.note)
+    engine = model.engine
     began = time.perf_counter()
-    methods = make_methods(plan.methods, engine, chat_frame(source.tokenizer), ratios, options.passages, plan.stream)
+    methods = make_methods(plan.methods, model, ratios, chosen.passages, plan.stream)
     if task is None:
-        yield from predict_texts(methods, texts, plan.lengths, journal)
+        predict_texts(methods, texts, plan.lengths, journal, progress)
     else:
-        yield from answer_questions(methods, task, journal)
+        answer_questions(methods, task, journal, progress)
     header = {**identity, "command": plan.command, **_circumstances(engine), "seconds": time.perf_counter() - began}
-    records = [record for method in methods for record in journal.records if record.method == method.name]
+    measured = [each for method in methods for each in journal.records if each.method == method.name]
     axis, metrics = ("length", ["loss"]) if task is None else (task.axis, list(task.metrics))
-    found = report.results(header, axis, records, metrics)
-    yield from _kept(plan.out, found)
+    return _kept(plan.out, report.results(header, axis, measured, metrics), progress)
 
 
 def _own_ratios(source: ModelSource) -> tuple[int, ...]:
@@ -135,7 +119,8 @@ def _prepared(plan: Plan, tokenizer: Tokenizer) -> tuple[QuestionTask | None, li
     named = [(path.name, _text(path)) for path in plan.files] or [(EMBEDDED, embedded_text())]
     if plan.task == "needle":
         hay = "\n\n".join(text for _, text in named)
-        return needle(tokenizer, hay, plan.needle, plan.lengths, plan.depths, samples, plan.seed), []
+        own = Needle(str(plan.needle), str(plan.question), str(plan.answer)) if plan.needle else None
+        return needle(tokenizer, hay, own, plan.lengths, plan.depths, samples, plan.seed), []
     texts = [Text(name, tokenizer.encode(text)) for name, text in named]
     longest = max(len(text.ids) for text in texts)
     if min(plan.lengths) > longest:
@@ -173,7 +158,7 @@ def _circumstances(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _kept(out: Path | None, found: dict[str, Any]) -> Generator[Event, None, None]:
+def _kept(out: Path | None, found: dict[str, Any], progress: Progress) -> Evaluated:
     columns, rows = report.table(report.rows_of(found), found["axis"])
     paths: Sequence[Path] = ()
     if out is not None:
@@ -181,7 +166,7 @@ def _kept(out: Path | None, found: dict[str, Any]) -> Generator[Event, None, Non
         try:
             paths = [*paths, *plots.draw(out, found)]
         except ImportError:
-            yield Note("no pictures: matplotlib is not installed; pip install 'beacon-cli[plots]' brings it")
+            progress(Note("no pictures: matplotlib is not installed; pip install 'beacon-cli[plots]' brings it"))
         except OSError as error:
             raise cannot_write(out, error) from error
-    yield Evaluated(columns, rows, found, tuple(map(str, paths)))
+    return Evaluated(columns, rows, found, tuple(map(str, paths)))

@@ -1,34 +1,28 @@
-"""What every method of reading a long text has to say: whether a prompt fits, and how it is read."""
+"""What every way of reading a long text has in common: it answers questions about it, and predicts it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.checkpoints.tokenizer.frame import Frame
-from beacon_cli.evaluation.samples import Sample
-from beacon_cli.evaluation.sequences import Reading, losses
-
-
-class DoesNotFitError(Exception):
-    """A text is too long for a method; its text says by how much."""
+from beacon_cli.evaluation.samples import EvalSample
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A question about a text, as one method reads it.
+class Reply:
+    """A method's answer.
 
     Attributes:
-        document: token ids of the text, the chat template's opening first.
-        request: those of what follows it.
-        ratio: at which the document is condensed; 0 if it is not.
+        rows: of key/value memory that the document took.
+        ratio: at which it was condensed; 0 if it was not.
     """
 
-    document: list[int]
-    request: list[int]
+    text: str
+    rows: int
     ratio: int = 0
 
 
@@ -37,58 +31,47 @@ class Method(ABC):
 
     Args:
         name: as the tables have it.
-        frame: of the chat template.
-
-    Attributes:
-        reads: "plain", "streaming" or "condensed": two methods that read alike, at the same ratio, can share a reading.
     """
 
-    reads = "plain"
-
-    def __init__(self, name: str, engine: Engine, frame: Frame) -> None:
-        self.name, self.engine, self.frame = name, engine, frame
-
-    @abstractmethod
-    def start(self, ratio: int) -> Reading:
-        """A reading of nothing yet."""
-
-    def ratio(self, sample: Sample, room: int) -> int:
-        """At which it condenses a sample's document, see `prompt`; 0 if it does not.
-
-        Raises:
-            DoesNotFitError: if it is too long at any.
-        """
-        return 0
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name, self.engine = name, engine
+        # The document read last, and what holds it: questions about one document follow one another.
+        self._latest: tuple[Any, Any] | None = None
 
     @abstractmethod
-    def prompt(self, sample: Sample, room: int) -> Prompt:
-        """A sample's prompt, with `room` positions left for the answer.
+    def ask(self, sample: EvalSample, max_new_tokens: int) -> Reply:
+        """Read a sample's document, unless it was just read, and answer the question.
 
         Raises:
-            DoesNotFitError: if it is too long.
+            TooLongError: if it is too long.
         """
 
     @abstractmethod
     def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
         """Losses (tokens), in nats, of a plain text's tokens from the second on, in order, as far as they fit."""
 
-    def request_follows(self, reading: Reading) -> None:  # noqa: B027  # most methods read a request like a text
-        """The document has been read, and the request comes next."""
-
-    def _document(self, sample: Sample) -> list[int]:
-        return [*self.frame.opening, *sample.ids]
-
-    def _request(self, sample: Sample, passages: Sequence[str] = ()) -> list[int]:
-        encode = self.engine.source.tokenizer.encode
-        return [*encode(question_text(sample.question, passages)), *self.frame.closing]
+    def forget(self) -> None:
+        """Let go of the document read last."""
+        self._latest = None
 
 
-def running_losses(engine: Engine, reading: Reading, ids: Sequence[int], behind: Sequence[int]) -> Iterator[Tensor]:
-    """Losses (tokens) of the tokens of `ids` from the second on, pass by pass, read behind the ids `behind`."""
-    whole = [*behind, *ids]
+def running_losses(
+    engine: Engine, feed: Callable[[Sequence[int]], Iterator[Tensor]], ids: Sequence[int]
+) -> Iterator[Tensor]:
+    """Losses (tokens), pass by pass, of the tokens of `ids` from the second on, read after the prompt's opening.
+
+    Args:
+        feed: reads tokens, pass by pass, and yields their last hidden states (tokens, hidden).
+    """
+    opening = engine.source.frame.opening
+    whole = [*opening, *ids]
     done = 0
-    for hidden in reading.feed(whole[:-1]):  # nothing follows the last
-        first, end = max(done, len(behind)), done + len(hidden)
+    for hidden in feed(whole[:-1]):  # nothing follows the last
+        first, end = max(done, len(opening)), done + len(hidden)
         if end > first:
-            yield losses(engine, hidden[first - done :], whole[first + 1 : end + 1])
+            with torch.inference_mode():
+                expected = torch.tensor(whole[first + 1 : end + 1], device=hidden.device)
+                scores = engine.attached.logits(hidden[first - done :])
+                scored = torch.nn.functional.cross_entropy(scores, expected, reduction="none")
+            yield scored
         done = end

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation.metrics import found
-from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
-
-DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+from beacon_cli.evaluation.samples import EvalSample, Haystack, QuestionTask, hidden_sample
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def needle(
         raise SettingsError("--needle says no {value}, which the question or the answer has: write it in there, too")
     haystack = Haystack(tokenizer, text)
 
-    def generate() -> Iterator[Sample]:
+    def generate() -> Iterator[EvalSample]:
         for length in lengths:
             for depth in sorted(depths):
                 for number in range(samples):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.evaluation.metrics import found
-from beacon_cli.evaluation.samples import Haystack, QuestionTask, Sample, hidden_sample
+from beacon_cli.evaluation.samples import EvalSample, Haystack, QuestionTask, hidden_sample
 
 FILLER = (
     "The river runs past the mill. The sky is grey above the fields. The road goes up the hill and comes down again. "
@@ -17,7 +17,7 @@ QUESTION = "What is the pass key?"
 def passkey(tokenizer: Tokenizer, lengths: Sequence[int], samples: int, seed: int) -> QuestionTask:
     """`samples` texts of each length, the key at random depths."""
 
-    def generate() -> Iterator[Sample]:
+    def generate() -> Iterator[EvalSample]:
         haystack = Haystack(tokenizer, FILLER)
         for length in lengths:
             rng = random.Random(f"passkey {seed} {length}")

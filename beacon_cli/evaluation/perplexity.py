@@ -2,10 +2,12 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beacon_cli.evaluation.methods import Method
+from beacon_cli.evaluation.records import Measurement
 
 BLOCK = 1024
 
@@ -22,37 +24,25 @@ class Text:
         return hashlib.sha256(" ".join(map(str, self.ids)).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Block:
-    """The mean loss, in nats, of some tokens in a row.
+def predict(method: Method, text: Text, lengths: Sequence[int]) -> list[Measurement]:
+    """Mean losses, in nats, of one text's tokens, `BLOCK` by `BLOCK`, each weighing as many as its tokens are.
 
-    Attributes:
-        first, end: the bucket of positions that they are counted under.
-        tokens: how many they are.
+    They are counted under the buckets of positions that end at `lengths`, as far as the text fills them. A bucket that
+    the method does not read to its end is too long for it.
     """
-
-    first: int
-    end: int
-    tokens: int
-    loss: float
-
-
-def edges(lengths: Sequence[int], longest: int) -> list[int]:
-    """Where buckets of positions end: at `lengths`, as far as a text of `longest` tokens fills them."""
-    return [0, *(length for length in sorted(set(lengths)) if length <= longest)]
-
-
-def blocks(method: Method, text: Text, lengths: Sequence[int]) -> Iterator[Block]:
-    """The losses of one text's tokens, `BLOCK` by `BLOCK`; only of buckets that the method reads to their end."""
-    ends = edges(lengths, len(text.ids))
-    scored = itertools.chain.from_iterable(part.tolist() for part in method.losses(text.ids[: ends[-1]]))
+    began = time.perf_counter()
+    ends = [0, *(length for length in sorted(set(lengths)) if length <= len(text.ids))]
+    # Nothing predicts a text's first token: the loss of token n stands at n - 1.
+    losses = [loss for part in method.losses(text.ids[: ends[-1]]) for loss in part.tolist()]
+    details = {"seconds": round(time.perf_counter() - began, 3), "text_sha256": text.sha256}
+    measured: list[Measurement] = []
     for first, end in itertools.pairwise(ends):
-        found = list[Block]()
+        if len(losses) < end - 1:
+            problem = "does not fit the context"
+            measured.append(Measurement(method.name, text.name, {"length": end}, {}, problem, 1.0, {}))
+            continue
         for start in range(first, end, BLOCK):
-            # Nothing predicts a text's first token.
-            wanted = min(start + BLOCK, end) - max(start, 1)
-            losses = list(itertools.islice(scored, wanted))
-            if len(losses) < wanted:
-                return
-            found.append(Block(first, end, wanted, sum(losses) / wanted))
-        yield from found
+            block = losses[max(start - 1, 0) : min(start + BLOCK, end) - 1]
+            group, scores = {"length": end, "from": first}, {"loss": sum(block) / len(block)}
+            measured.append(Measurement(method.name, text.name, group, scores, None, len(block), details))
+    return measured

@@ -1,6 +1,7 @@
 """Questions about documents, from JSON lines."""
 
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
-from beacon_cli.documents.text.slicing import slices
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 from beacon_cli.evaluation.metrics import exact_match, f1
-from beacon_cli.evaluation.samples import QuestionTask, Sample
+from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     """All questions, or a random choice of `samples` of each file.
 
     Raises:
-        SettingsError: if a file cannot be read, naming the line.
+        EvaluationError: if a file cannot be read, naming the line.
         DocumentError: if a document cannot be read.
     """
     rows: list[_Row] = []
@@ -47,13 +47,14 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     order = {document: number for number, document in enumerate(dict.fromkeys((row.text, row.path) for row in rows))}
     rows.sort(key=lambda row: order[row.text, row.path])
 
-    def generate() -> Iterator[Sample]:
-        document, pages, ids = None, list[str](), list[int]()
-        for row in rows:
-            if document != (row.text, row.path):
-                document, pages = (row.text, row.path), _pages(row)
-                ids = [token for page in pages for token in tokenizer.encode(page + PAGE_END)]
-            yield Sample(row.key, {"set": row.set_name}, ids, pages, row.question, row.answers)
+    def generate() -> Iterator[EvalSample]:
+        for (text, path), asked in itertools.groupby(rows, lambda row: (row.text, row.path)):
+            with open_document(path or "text", text=text) as document:
+                pages = [page.text + PAGE_END for page in document.pages()]
+            whole, ids = text or "".join(pages), [token for page in pages for token in tokenizer.encode(page)]
+            for row in asked:
+                group = {"set": row.set_name}
+                yield EvalSample(row.key, group, whole, ids, row.question, row.answers, path=path)
 
     digests = {path.name: _sha256(str(path)) for path in paths}
     named = " ".join(_sha256(path) for path in dict.fromkeys(row.path for row in rows) if path is not None)
@@ -68,22 +69,15 @@ def _sha256(path: str) -> str:
         return raw.sha256
 
 
-def _pages(row: _Row) -> list[str]:
-    if row.path is None:
-        return [page.strip("\n") for page in slices(row.text or "")]
-    with open_document(row.path) as document:
-        return [page.text for page in document.pages()]
-
-
 def _rows(path: Path) -> Iterator[_Row]:
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
+        raise EvaluationError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} cannot be read (it is no UTF-8): give a file of JSON lines") from error
+        raise EvaluationError(f"{path} cannot be read (it is no UTF-8): give a file of JSON lines") from error
     if not any(map(str.strip, lines)):
-        raise SettingsError(f"{path} holds no questions; write one JSON object a line: document, question, answers")
+        raise EvaluationError(f"{path} holds no questions; write one JSON object a line: document, question, answers")
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _row(path, number, line)
@@ -93,14 +87,14 @@ def _row(path: Path, number: int, line: str) -> _Row:
     try:
         value: Any = json.loads(line)
     except ValueError:
-        raise SettingsError(f"{path}, line {number} is no JSON; write one object a line") from None
+        raise EvaluationError(f"{path}, line {number} is no JSON; write one object a line") from None
     row = value if isinstance(value, dict) else {}
     text, where, question = (row.get(name) for name in ("document", "path", "question"))
     answers = row.get("answers")
     named = _says(where) != _says(text)
     texts = isinstance(answers, list) and bool(answers) and all(isinstance(each, str) for each in answers)
     if not (named and texts and _says(question)):
-        raise SettingsError(
+        raise EvaluationError(
             f"{path}, line {number}: it needs a question, a list of answers that are texts, and either document "
             "(the text itself) or path (of a file, from the folder of this one)"
         )

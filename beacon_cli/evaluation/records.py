@@ -1,4 +1,7 @@
-"""What is known of every sample, kept as lines of JSON so that an interrupted evaluation goes on."""
+"""What is known of every sample, kept as lines of JSON so that an interrupted evaluation goes on.
+
+The first line says which evaluation it is; each other one is the list of all records of one sample by one method.
+"""
 
 import json
 from collections.abc import Iterator
@@ -7,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 
 FILE = "samples.jsonl"
 
 
 @dataclass(frozen=True)
-class Record:
+class Measurement:
     """One sample by one method.
 
     Attributes:
@@ -41,11 +44,11 @@ class Journal:
         identity: what the evaluation is; records of another one are refused.
 
     Raises:
-        SettingsError: if the folder holds another evaluation, or cannot be written.
+        EvaluationError: if the folder holds another evaluation, or cannot be written.
     """
 
     def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
-        self.records: list[Record] = []
+        self.records: list[Measurement] = []
         self._path = None if folder is None else folder / FILE
         if folder is None or self._path is None:
             return
@@ -54,25 +57,27 @@ class Journal:
             lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise cannot_write(folder, error) from error
+        kept: list[Any] = []
         if any(lines):
             # A line that an interruption cut short is measured again; the first one never is.
             first, *others = map(_parsed, lines)
             if first != identity:
-                raise SettingsError(f"{folder} holds the results of another evaluation: choose another --out")
-            self.records = [Record(**value) for value in others if value is not None]
-        write_whole(self._path, "".join(map(_line, (identity, *map(asdict, self.records)))))
+                raise EvaluationError(f"{folder} holds the results of another evaluation: choose another --out")
+            kept = [line for line in others if line is not None]
+            self.records = [Measurement(**value) for line in kept for value in line]
+        write_whole(self._path, "".join(map(_line, (identity, *kept))))
 
-    def add(self, records: list[Record]) -> None:
-        """Keep the records of one sample.
+    def add(self, records: list[Measurement]) -> None:
+        """Keep all the records of one sample by one method; interrupted, it keeps none of them.
 
         Raises:
-            SettingsError: if they cannot be written.
+            EvaluationError: if they cannot be written.
         """
         self.records += records
         if self._path is not None:
             try:
                 with self._path.open("a", encoding="utf-8") as file:
-                    file.writelines(_line(asdict(record)) for record in records)
+                    file.write(_line([asdict(record) for record in records]))
             except OSError as error:
                 raise cannot_write(self._path.parent, error) from error
 
@@ -85,7 +90,7 @@ def write_whole(path: Path, text: str) -> None:
     """Put a file in place at once: whatever interrupts it, what was there stays whole.
 
     Raises:
-        SettingsError: if it cannot be written.
+        EvaluationError: if it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -97,19 +102,19 @@ def write_whole(path: Path, text: str) -> None:
         raise cannot_write(path.parent, error) from error
 
 
-def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> SettingsError:
+def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> EvaluationError:
     """What a user is told."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return SettingsError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
+    return EvaluationError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
 
 
-def _line(value: dict[str, Any]) -> str:
+def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: str) -> Any:
+    """What a line holds; None if it was cut short, which JSON that begins with a bracket shows."""
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None

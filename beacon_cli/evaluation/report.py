@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.evaluation.metrics import bootstrap, perplexity, wilson
-from beacon_cli.evaluation.records import Record, write_whole
+from beacon_cli.evaluation.records import Measurement, write_whole
 
 FORMAT = 1
 RESULTS, TABLE = "results.json", "table.md"
@@ -19,7 +19,7 @@ class Row:
 
     Attributes:
         metric: "found", "exact", "f1" (shares), or "perplexity".
-        count: samples (of perplexity: tokens) behind the value.
+        count: samples (of perplexity: tokens) that the value comes from.
         unread: samples too long for the method.
         value, low, high: the average and its 95 % confidence interval; None without samples.
     """
@@ -34,14 +34,14 @@ class Row:
     high: float | None
 
 
-def aggregate(records: Sequence[Record], by: Sequence[str], metrics: Sequence[str] = ()) -> list[Row]:
+def aggregate(records: Sequence[Measurement], by: Sequence[str], metrics: Sequence[str] = ()) -> list[Row]:
     """A row for every method, group (told apart by the names in `by`) and metric, in the order of the records.
 
     Args:
         metrics: names of scores; without any, those that the records have.
     """
     metrics = metrics or list(dict.fromkeys(name for record in records for name in record.scores))
-    cells: dict[tuple[str, tuple[Any, ...]], list[Record]] = {}
+    cells: dict[tuple[str, tuple[Any, ...]], list[Measurement]] = {}
     for record in records:
         cells.setdefault((record.method, tuple(record.group.get(name) for name in by)), []).append(record)
     return [
@@ -51,7 +51,7 @@ def aggregate(records: Sequence[Record], by: Sequence[str], metrics: Sequence[st
     ]
 
 
-def _row(method: str, group: dict[str, Any], metric: str, records: Sequence[Record]) -> Row:
+def _row(method: str, group: dict[str, Any], metric: str, records: Sequence[Measurement]) -> Row:
     scored = [record for record in records if record.problem is None]
     unread = len(records) - len(scored)
     name = "perplexity" if metric == "loss" else metric
@@ -124,7 +124,9 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def results(header: dict[str, Any], axis: str, records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+def results(
+    header: dict[str, Any], axis: str, records: Sequence[Measurement], metrics: Sequence[str]
+) -> dict[str, Any]:
     """All that is known, for machines; `metrics` are the names of the scores."""
     by = [axis, *(name for name in ("depth",) if any(name in record.group for record in records))]
     rows = aggregate(records, [axis], metrics)
@@ -148,7 +150,7 @@ def write(folder: Path, found: dict[str, Any]) -> list[Path]:
     """`results.json` and `table.md` in `folder`; their paths.
 
     Raises:
-        SettingsError: if they cannot be written.
+        EvaluationError: if they cannot be written.
     """
     paths = [folder / RESULTS, folder / TABLE]
     write_whole(paths[0], json.dumps(found, ensure_ascii=False, indent=1) + "\n")

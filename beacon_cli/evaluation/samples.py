@@ -8,29 +8,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.documents.text.slicing import slices
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import EvaluationError
 
 
 @dataclass(frozen=True)
-class Sample:
+class EvalSample:
     """A question about a text.
 
     Attributes:
         key: its name within the task, the same in every run.
         group: what it is counted under, for example {"length": 4096, "depth": 0.5}.
-        ids: tokens of the text.
-        pages: the text itself, page by page.
+        text: the document.
+        path: of the file that it stands in, if it does.
+        ids: its tokens.
         place: the token at which the answer stands; None if unknown.
     """
 
     key: str
     group: dict[str, Any]
+    text: str
     ids: list[int]
-    pages: Sequence[str]
     question: str
     answers: tuple[str, ...]
     place: int | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class QuestionTask:
     metrics: Mapping[str, Callable[[str, Sequence[str]], float]]
     max_new_tokens: int
     count: int
-    samples: Callable[[], Iterator[Sample]]
+    samples: Callable[[], Iterator[EvalSample]]
     settings: dict[str, Any]
 
 
@@ -68,7 +69,7 @@ class Haystack:
         self.tokens = sum(map(len, self._paragraphs))
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         if not self.tokens:
-            raise SettingsError("the haystack holds no text; give a file with some pages of it")
+            raise EvaluationError("the haystack holds no text; give a file with some pages of it")
 
     def hide(self, needle: str, length: int, depth: float) -> tuple[list[int], int]:
         """A text of `length` tokens, and the token at which the needle stands in it.
@@ -78,12 +79,12 @@ class Haystack:
             depth: 0 puts it at the beginning, 1 at the end.
 
         Raises:
-            SettingsError: if the needle is longer than the text.
+            EvaluationError: if the needle is longer than the text.
         """
         inside = self._tokenizer.encode(f"{needle}\n\n")
         room = length - len(inside)
         if room < 0:
-            raise SettingsError(
+            raise EvaluationError(
                 f"a text of {length} tokens is too short for a needle of {len(inside)}; use longer ones"
             )
         hay, ends = list[int](), [0]
@@ -100,7 +101,7 @@ class Haystack:
 
 def hidden_sample(
     tokenizer: Tokenizer, key: str, group: dict[str, Any], text: tuple[list[int], int], question: str, answer: str
-) -> Sample:
+) -> EvalSample:
     """The sample of a needle in a haystack; `text` is what `Haystack.hide` returned."""
     ids, place = text
-    return Sample(key, group, ids, list(slices(tokenizer.decode(ids))), question, (answer,), place)
+    return EvalSample(key, group, tokenizer.decode(ids), ids, question, (answer,), place)

@@ -5,9 +5,8 @@ import random
 from collections.abc import Iterator, Sequence
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.documents.text.slicing import slices
 from beacon_cli.evaluation.metrics import found
-from beacon_cli.evaluation.samples import QuestionTask, Sample
+from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 
 QUESTION = "What was the first topic that the visitor wanted to talk about?"
 _SIDES = ("the history of", "the future of", "the cost of", "the dangers of", "the beauty of", "the science of")
@@ -33,7 +32,7 @@ _TALK = (
 def topic(tokenizer: Tokenizer, lengths: Sequence[int], samples: int, seed: int) -> QuestionTask:
     """`samples` conversations of each length."""
 
-    def generate() -> Iterator[Sample]:
+    def generate() -> Iterator[EvalSample]:
         for length in lengths:
             for number in range(samples):
                 rng = random.Random(f"topic {seed} {length} {number}")
@@ -45,8 +44,9 @@ def topic(tokenizer: Tokenizer, lengths: Sequence[int], samples: int, seed: int)
                     if len(ids) >= length:
                         break
                     ids += tokenizer.encode(_talk(subject, rng))
-                pages = list(slices(tokenizer.decode(ids[:length])))
-                yield Sample(f"{length}-{number}", {"length": length}, ids[:length], pages, QUESTION, (topics[0],), 0)
+                del ids[length:]
+                key, group = f"{length}-{number}", {"length": length}
+                yield EvalSample(key, group, tokenizer.decode(ids), ids, QUESTION, (topics[0],), 0)
 
     return QuestionTask("topic", "length", {"found": found}, 24, len(lengths) * samples, generate, {})
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 
 from activation_beacon.config import BeaconConfig
 from beacon_cli.documents import open_document
-from beacon_cli.documents.finding import files_in
+from beacon_cli.documents.finding import STDIN, Place, places_of
 from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.errors import BeaconError, DocumentError, TrainingError
-from beacon_cli.training.layouts import Layouts, Sample, text_pages
+from beacon_cli.training.layouts import Example, Layouts, text_pages
 
 LINES = (".jsonl", ".ndjson")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -22,7 +23,7 @@ KINDS = '{"text": …}, {"document": …, "question": …, "answer": …} or {"m
 
 
 @dataclass(frozen=True)
-class Limits:
+class Lengths:
     """What fits.
 
     Attributes:
@@ -39,15 +40,15 @@ class Limits:
         return self.window + 2
 
     @classmethod
-    def of(cls, config: BeaconConfig, max_tokens: int) -> "Limits":
+    def of(cls, config: BeaconConfig, max_tokens: int) -> "Lengths":
         """Raises TrainingError if no text could be of use."""
-        limits = cls(config.window, max_tokens)
-        if max_tokens < limits.shortest:
+        lengths = cls(config.window, max_tokens)
+        if max_tokens < lengths.shortest:
             raise TrainingError(
-                f"max_tokens is {max_tokens}, and nothing is condensed of texts of less than {limits.shortest} tokens "
+                f"max_tokens is {max_tokens}, and nothing is condensed of texts of less than {lengths.shortest} tokens "
                 f"at a window of {config.window}: raise --max-tokens or lower --window"
             )
-        return limits
+        return lengths
 
 
 @dataclass
@@ -55,37 +56,37 @@ class TrainingData:
     """What was read.
 
     Attributes:
-        samples: in the order of files and lines.
+        examples: in the order of files and lines.
         bad: what cannot be learned from, each with its place and the reason.
-        dropped: tokens at the end of texts that are too few for a sample.
+        dropped: tokens at the end of texts that are too few for an example.
     """
 
-    samples: list[Sample]
+    examples: list[Example]
     bad: list[str]
     dropped: int = 0
 
     @property
     def tokens(self) -> int:
-        return sum(len(sample.ids) for sample in self.samples)
+        return sum(len(example.ids) for example in self.examples)
 
     @property
     def checksum(self) -> str:
         """SHA-256 (hexadecimal) over what is learned from what."""
         digest = hashlib.sha256()
-        for sample in self.samples:
-            digest.update(len(sample.ids).to_bytes(8, "little"))
-            digest.update(sample.ids.tobytes())
-            digest.update(np.packbits(sample.learned).tobytes())
+        for example in self.examples:
+            digest.update(len(example.ids).to_bytes(8, "little"))
+            digest.update(example.ids.tobytes())
+            digest.update(np.packbits(example.learned).tobytes())
         return digest.hexdigest()
 
 
 def read_data(
-    paths: Sequence[str], layouts: Layouts, limits: Limits, *, pack: bool = False, skip_bad: bool = False
+    paths: Sequence[str], layouts: Layouts, lengths: Lengths, *, pack: bool = False, skip_bad: bool = False
 ) -> TrainingData:
     """Read files, and folders of them.
 
     Args:
-        pack: join texts, with an end token between them, into samples of the full length.
+        pack: join texts, with an end token between them, into examples of the full length.
         skip_bad: pass over what cannot be learned from, and list it.
 
     Raises:
@@ -97,31 +98,31 @@ def read_data(
         try:
             content = _content(item, layouts)
             if isinstance(content, _Answer):
-                data.samples.append(_answer_sample(content, item.where, limits))
+                data.examples.append(_answer_example(content, item.where, lengths))
             elif pack:
                 packed += content
             else:
-                data.dropped += _cut(content, item.where, limits, data.samples)
+                data.dropped += _cut(content, item.where, lengths, data.examples)
         except BeaconError as error:
             # What concerns a document begins with its name already.
             bad = f"{item.where}: {str(error).removeprefix(f'{item.where}: ')}"
             if not skip_bad:
                 raise TrainingError(f"{bad} (--skip-bad passes over such texts)") from error
             data.bad.append(bad)
-    if len(packed) < limits.shortest:
+    if len(packed) < lengths.shortest:
         data.dropped += len(packed)
     else:
-        data.dropped += _cut(packed, "packed texts", limits, data.samples)
-    if not data.samples:
-        raise TrainingError(f"{', '.join(paths)}: nothing to learn from{_why_nothing(data, limits)}")
+        data.dropped += _cut(packed, "packed texts", lengths, data.examples)
+    if not data.examples:
+        raise TrainingError(f"{', '.join(paths)}: nothing to learn from{_why_nothing(data, lengths)}")
     return data
 
 
-def _why_nothing(data: TrainingData, limits: Limits) -> str:
+def _why_nothing(data: TrainingData, lengths: Lengths) -> str:
     if data.bad:
         return f"; the first of {len(data.bad)} that were skipped is {data.bad[0]}"
     if data.dropped:
-        return f"; all texts together are {data.dropped} tokens, and a window of {limits.window} takes more"
+        return f"; all texts together are {data.dropped} tokens, and a window of {lengths.window} takes more"
     return ": every file is empty, so name others"
 
 
@@ -158,18 +159,15 @@ def _items(paths: Sequence[str]) -> Iterator[_Item]:
 
 
 def _files(paths: Sequence[str]) -> Iterator[Path]:
+    known = SUFFIXES.union(LINES)
     for name in paths:
-        path = Path(name)
-        if not name or (name != "-" and not path.exists()):
-            raise TrainingError(f"{name!r} is not there: check the path of the training data")
-        if not path.is_dir():
-            yield path
-            continue
-        known = SUFFIXES.union(LINES)
-        found = files_in(name, known)
-        if not found:
-            raise TrainingError(f"{path} holds no training data: it takes {', '.join(sorted(known))}")
-        yield from map(Path, found)
+        places = places_of(name, known)
+        if not places and os.path.isdir(name):
+            raise TrainingError(f"{name} holds no training data: it takes {', '.join(sorted(known))}")
+        for place in places or [Place(name)]:
+            if place.path != STDIN and not os.path.exists(place.path):
+                raise TrainingError(f"{place.path!r} is not there: check the path of the training data")
+            yield Path(place.path)
 
 
 def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:
@@ -225,28 +223,28 @@ def _messages(value: Any) -> list[dict[str, str]]:
     return [{"role": message["role"], "content": message["content"]} for message in value]
 
 
-def _answer_sample(answer: _Answer, where: str, limits: Limits) -> Sample:
+def _answer_example(answer: _Answer, where: str, lengths: Lengths) -> Example:
     length = len(answer.ids)
-    if answer.start < limits.window or length < limits.shortest:
+    if answer.start < lengths.window or length < lengths.shortest:
         raise TrainingError(
-            f"{answer.start} tokens before the answer are less than one window of {limits.window}, so nothing would be "
-            "condensed: give longer documents, or lower --window"
+            f"{answer.start} tokens before the answer are less than one window of {lengths.window}, so nothing would "
+            "be condensed: give longer documents, or lower --window"
         )
-    if length > limits.max_tokens:
-        raise TrainingError(f"{length} tokens are more than --max-tokens {limits.max_tokens}: raise that")
-    return Sample(np.asarray(answer.ids, np.int32), np.asarray(answer.learned, bool), where)
+    if length > lengths.max_tokens:
+        raise TrainingError(f"{length} tokens are more than --max-tokens {lengths.max_tokens}: raise that")
+    return Example(np.asarray(answer.ids, np.int32), np.asarray(answer.learned, bool), where)
 
 
-def _cut(ids: list[int], where: str, limits: Limits, samples: list[Sample]) -> int:
-    """Append the samples of a text; returns how many tokens at its end are too few for one."""
-    if len(ids) < limits.shortest:
+def _cut(ids: list[int], where: str, lengths: Lengths, examples: list[Example]) -> int:
+    """Append the examples of a text; returns how many tokens at its end are too few for one."""
+    if len(ids) < lengths.shortest:
         raise TrainingError(
-            f"{len(ids)} tokens are less than one window of {limits.window} and two more, so nothing would be "
+            f"{len(ids)} tokens are less than one window of {lengths.window} and two more, so nothing would be "
             "condensed: give longer texts, join them with --pack, or lower --window"
         )
-    for start in range(0, len(ids), limits.max_tokens):
-        piece = np.asarray(ids[start : start + limits.max_tokens], np.int32)
-        if len(piece) < limits.shortest:
+    for start in range(0, len(ids), lengths.max_tokens):
+        piece = np.asarray(ids[start : start + lengths.max_tokens], np.int32)
+        if len(piece) < lengths.shortest:
             return len(piece)
-        samples.append(Sample(piece, np.ones(len(piece), bool), f"{where}, tokens {start}-{start + len(piece) - 1}"))
+        examples.append(Example(piece, np.ones(len(piece), bool), f"{where}, tokens {start}-{start + len(piece) - 1}"))
     return 0

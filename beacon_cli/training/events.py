@@ -1,7 +1,10 @@
 """What training says while it works; `console` draws it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from beacon_cli.events import Event
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,6 @@ class Trained:
     seconds: float
 
 
-TrainingEvent = TrainingBegun | TrainStep | Validated | Saved | Trained
+TrainingEvent = TrainingBegun | TrainStep | Validated | Saved
+# What training reports to.
+TrainingProgress = Callable[[Event | TrainingEvent], object]

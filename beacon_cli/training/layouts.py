@@ -8,7 +8,7 @@ import numpy as np
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Messages, Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents.text import text as plain_text
 from beacon_cli.errors import DocumentError, TrainingError
 
@@ -16,7 +16,7 @@ _ANSWER = "ANSWER0"
 
 
 @dataclass(frozen=True)
-class Sample:
+class Example:
     """One text to train on.
 
     Attributes:
@@ -45,7 +45,7 @@ class Layouts:
         return [*self._tokenizer.text_opening, *self._pages(pages), *self.text_end]
 
     def question(self, document: str, question: str, answer: str) -> tuple[list[int], list[bool], int]:
-        """As `beacon ask --passages 0` reads `document`, with the answer that it should give behind.
+        """As `beacon ask --passages 0` reads `document`, followed by the answer that it should give.
 
         Returns:
             Ids, which are learned, and the index of the answer.
@@ -92,10 +92,10 @@ class Layouts:
         return [i for page in pages for i in self._tokenizer.encode(page + PAGE_END)]
 
     def _end_of_answers(self) -> list[int]:
-        """What the template puts behind an answer, up to the token that ends it."""
+        """What the template puts after an answer, up to the token that ends it."""
         answered: Messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER}]
-        behind = self._tokenizer.render(answered, add_generation_prompt=False).rpartition(_ANSWER)[2]
-        ids = self._tokenizer.encode_prompt(behind)
+        after = self._tokenizer.render(answered, add_generation_prompt=False).rpartition(_ANSWER)[2]
+        ids = self._tokenizer.encode_prompt(after)
         ends = [index for index, token in enumerate(ids) if token in self._tokenizer.eos_ids]
         return ids[: ends[0] + 1] if ends else sorted(self._tokenizer.eos_ids)[:1]
 

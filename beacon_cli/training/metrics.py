@@ -22,14 +22,8 @@ class Metrics:
     def go_on_from(self, step: int, *, write: bool = True) -> None:
         """Keep what was recorded up to and with `step`, and nothing that came after; at step 0, nothing."""
         self.records = [record for record in _read(self._path) if record["step"] <= step] if step else []
-        if not write:
-            return
-        temporary = self._path.with_suffix(".tmp")
-        try:
-            temporary.write_text("".join(map(_line, self.records)), encoding="utf-8")
-            temporary.replace(self._path)
-        except OSError as error:
-            raise _cannot_write(self._path, error) from error
+        if write:
+            rewrite(self._path, "".join(map(_line, self.records)))
 
     def add(self, record: dict[str, Any]) -> None:
         """Record one more; `step` must be in it."""
@@ -38,7 +32,7 @@ class Metrics:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            raise cannot_write(self._path, error) from error
 
     def validated(self, step: int) -> bool:
         """Whether a validation after `step` is recorded."""
@@ -68,7 +62,7 @@ class Metrics:
         try:
             figure.savefig(self._folder / PLOT_FILE, dpi=120)
         except OSError as error:
-            raise _cannot_write(self._folder / PLOT_FILE, error) from error
+            raise cannot_write(self._folder / PLOT_FILE, error) from error
         return True
 
 
@@ -90,5 +84,21 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
             yield record
 
 
-def _cannot_write(path: Path, error: OSError) -> TrainingError:
-    return TrainingError(f"cannot write {path} ({error.strerror}): make room, then run the same command again")
+def rewrite(path: Path, text: str) -> None:
+    """Put `text` in the place of a file, or of none.
+
+    Raises:
+        TrainingError: if the disk does not take it.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> TrainingError:
+    """What to say of it."""
+    reason = (isinstance(error, OSError) and error.strerror) or error
+    return TrainingError(f"cannot write {path} ({reason}): make room or check permissions, then run the command again")

@@ -1,26 +1,27 @@
 """What training needs before its first step: everything that can be refused early, then what is heavy to load."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from activation_beacon import Attached, attach
 from activation_beacon.checkpoint import BeaconInfo, load_beacon, read_info
 from activation_beacon.config import BeaconConfig
-from activation_beacon.plugin import Beacon, install
+from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
-from activation_beacon.training import Trainee, training_passes
+from activation_beacon.training import training_passes
 from beacon_cli.cache import default_root
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.convert.four_bit import matrix
-from beacon_cli.checkpoints.engine import load_base, place_rotary
+from beacon_cli.checkpoints.engine import load_base
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base
 from beacon_cli.errors import TrainingError
-from beacon_cli.events import Event, Note, Stage
-from beacon_cli.training.data import Limits, TrainingData, read_data
+from beacon_cli.events import Note, Progress, Stage, silent
+from beacon_cli.training.data import Lengths, TrainingData, read_data
 from beacon_cli.training.layouts import Layouts
 from beacon_cli.training.settings import COPY, TrainSettings, resolved
 
@@ -61,20 +62,20 @@ class Prepared:
 class Loaded:
     """What is trained, where, and whether in bfloat16 (the beacon itself always is in float32)."""
 
-    trainee: Trainee
+    attached: Attached
     device: torch.device
     bfloat16: bool
     note: str
 
 
-def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
+def prepare(settings: TrainSettings, progress: Progress = silent) -> Prepared:
     """Find the model and read the data.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    base = yield from locate_base(settings.model, default_root())
-    start, known = yield from _starting_point(settings, base)
+    base = locate_base(settings.model, default_root(), progress=progress)
+    start, known = _starting_point(settings, base, progress)
     config = settings.beacon_config(None if known is None else known.config)
     if start is not None and known is not None and set(known.config.param) != set(config.param):
         raise TrainingError(
@@ -82,35 +83,39 @@ def prepare(settings: TrainSettings) -> Generator[Event, None, Prepared]:
             "leave --train out, or start with --init copy"
         )
     max_tokens = settings.max_tokens or min(WINDOWS * config.window, base.context)
-    limits = Limits.of(config, max_tokens)
-    _check_context(config, limits, base, teacher=settings.objectives().keys() != {"ar"})
+    lengths = Lengths.of(config, max_tokens)
+    _check_context(config, lengths, base, teacher=settings.objectives().keys() != {"ar"})
     if unused := sorted(set(config.ratios) - set(config.usable_ratios)):
-        yield Note(f"ratios that do not divide the stride {config.stride} are left out: {', '.join(map(str, unused))}")
+        progress(
+            Note(f"ratios that do not divide the stride {config.stride} are left out: {', '.join(map(str, unused))}")
+        )
     if config.stride != config.window:
-        yield Note("no command takes a beacon whose stride is not its window yet: this one is for comparisons only")
-    yield Stage("reading the training data")
+        progress(Note("no command takes a beacon whose stride is not its window yet: this one is for comparisons only"))
+    progress(Stage("reading the training data"))
     layouts = Layouts(base.tokenizer)
-    data = read_data(settings.data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
-    yield from _remarks(data)
-    validation = None
-    if settings.eval_data:
-        validation = read_data(settings.eval_data, layouts, limits, pack=settings.pack, skip_bad=settings.skip_bad)
-        yield from _remarks(validation)
-    steps = settings.steps or math.ceil(settings.epochs * len(data.samples) / settings.batch)
+
+    def read(paths: Sequence[str]) -> TrainingData:
+        data = read_data(paths, layouts, lengths, pack=settings.pack, skip_bad=settings.skip_bad)
+        _remark(data, progress)
+        return data
+
+    data = read(settings.data)
+    validation = read(settings.eval_data) if settings.eval_data else None
+    steps = settings.steps or math.ceil(settings.epochs * len(data.examples) / settings.batch)
     warmup = math.ceil(WARMUP * steps) if settings.warmup is None else settings.warmup
     settings = resolved(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
     info = BeaconInfo(config, base.name, base.fingerprint, None if known is None else known.rope_scaling)
     return Prepared(settings, base, start, info, data, validation, steps, warmup)
 
 
-def load_trainee(prepared: Prepared) -> Loaded:
+def load(prepared: Prepared) -> Loaded:
     """Load the base model, and install the beacon as it is at the first step.
 
     Raises:
         BeaconError: if that cannot be.
     """
     settings = prepared.settings
-    base = load_base(prepared.base, settings.device, bits=settings.bits)  # type: ignore[arg-type]  # checked
+    base = load_base(prepared.base, settings.device, bits=settings.bits)
     config = prepared.info.config
     if prepared.start is None:
         beacon = Beacon.like(config, base.model)
@@ -120,19 +125,18 @@ def load_trainee(prepared: Prepared) -> Loaded:
     else:
         beacon = load_beacon(prepared.start, base.model, dtype=torch.float32, device=base.device)
         beacon.config = config
-    rotary = place_rotary(base, prepared.info.rope_scaling)
-    trainee = Trainee(base.model, beacon.requires_grad_(True), install(base.model, beacon), rotary)
+    attached = attach(base.model, beacon.requires_grad_(True), rope_scaling=prepared.info.rope_scaling)
     bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and _fast_bfloat16(base.device))
-    return Loaded(trainee, base.device, bfloat16, base.note)
+    return Loaded(attached, base.device, bfloat16, base.note)
 
 
 def _starting_point(
-    settings: TrainSettings, base: BaseSource
-) -> Generator[Event, None, tuple[Path | None, BeaconInfo | None]]:
+    settings: TrainSettings, base: BaseSource, progress: Progress
+) -> tuple[Path | None, BeaconInfo | None]:
     """The beacon to start from, and the one that gives the settings that the user leaves open."""
     if settings.init == COPY:
         return None, None if base.beacon_folder is None else read_info(base.beacon_folder)
-    folder = yield from resolve_model(settings.init, kind="beacon")
+    folder = resolve_model(settings.init, kind="beacon", progress=progress)
     info = read_info(folder)
     if info.base_fingerprint != base.fingerprint:
         raise TrainingError(
@@ -144,26 +148,26 @@ def _starting_point(
     return folder, info
 
 
-def _check_context(config: BeaconConfig, limits: Limits, base: BaseSource, *, teacher: bool) -> None:
+def _check_context(config: BeaconConfig, lengths: Lengths, base: BaseSource, *, teacher: bool) -> None:
     """Whether the longest text fits the model's positions even where it is condensed least."""
-    passes = training_passes(limits.max_tokens, config, Fixed(min(config.usable_ratios)))
+    passes = training_passes(lengths.max_tokens, config, Fixed(min(config.usable_ratios)))
     needed = 1 + max(entry.position for plan in passes for entry in plan.entries)
     if teacher:
-        needed = max(needed, limits.max_tokens)
+        needed = max(needed, lengths.max_tokens)
     if needed > base.context:
         raise TrainingError(
-            f"texts of {limits.max_tokens:,} tokens can take {needed:,} positions, and {base.name} has "
+            f"texts of {lengths.max_tokens:,} tokens can take {needed:,} positions, and {base.name} has "
             f"{base.context:,}: lower --max-tokens"
         )
 
 
-def _remarks(data: TrainingData) -> Generator[Event, None, None]:
+def _remark(data: TrainingData, progress: Progress) -> None:
     for bad in data.bad[:SHOWN]:
-        yield Note(f"skipped: {bad}")
+        progress(Note(f"skipped: {bad}"))
     if len(data.bad) > SHOWN:
-        yield Note(f"skipped: {len(data.bad) - SHOWN:,} more, {len(data.bad):,} texts in all")
+        progress(Note(f"skipped: {len(data.bad) - SHOWN:,} more, {len(data.bad):,} texts in all"))
     if data.dropped:
-        yield Note(f"{data.dropped:,} tokens at the end of texts are too few to learn from")
+        progress(Note(f"{data.dropped:,} tokens at the end of texts are too few to learn from"))
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

@@ -5,7 +5,6 @@ whole. Nothing is pickled.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, 
 from activation_beacon.plugin import Beacon
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import TrainingError
-from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE
+from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE, cannot_write, rewrite
 from beacon_cli.training.settings import TrainSettings, differences
 
 SETTINGS_FILE = "train.toml"
@@ -32,8 +31,8 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is.
+class Reached:
+    """How far a run has come.
 
     Attributes:
         step: how many are done.
@@ -75,7 +74,7 @@ class RunFolder:
         except Timeout:
             raise TrainingError(f"another process is training in {self.folder}; wait, or give another --out") from None
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
         try:
             yield
         finally:
@@ -98,7 +97,7 @@ class RunFolder:
             raise TrainingError(f"{self.folder} holds a beacon without a run that made it; give another --out")
         if latest is not None:
             self._check(latest)
-        _write(self.folder / SETTINGS_FILE, self.settings.to_toml())
+        rewrite(self.folder / SETTINGS_FILE, self.settings.to_toml())
 
     def _forget(self) -> None:
         if (self.folder / SETTINGS_FILE).exists():
@@ -116,7 +115,16 @@ class RunFolder:
         found = [path for path in self._checkpoints.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
-    def load(self, beacon: Beacon, optimizer: torch.optim.Optimizer) -> Progress:
+    def reached(self) -> Reached:
+        """How far the newest checkpoint is.
+
+        Raises:
+            TrainingError: if it is damaged.
+        """
+        latest = self.latest()
+        return Reached() if latest is None else Reached(**self._state(latest)["progress"])
+
+    def load(self, beacon: Beacon, optimizer: torch.optim.Optimizer) -> None:
         """Set both to the newest checkpoint, if there is one.
 
         Raises:
@@ -124,29 +132,27 @@ class RunFolder:
         """
         latest = self.latest()
         if latest is None:
-            return Progress()
-        progress = Progress(**self._state(latest)["progress"])
+            return
         try:
             beacon.load_state_dict(load_file(latest / WEIGHTS_FILE))
             moments = load_file(latest / OPTIMIZER_FILE)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(latest, error) from error
         optimizer.load_state_dict(_unpacked(moments, beacon, optimizer))
-        return progress
 
-    def save(self, beacon: Beacon, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    def save(self, beacon: Beacon, optimizer: torch.optim.Optimizer, reached: Reached) -> Path:
         """Write a checkpoint and the beacon itself (in bfloat16); returns the checkpoint's folder.
 
         Raises:
             TrainingError: if the disk does not take it; all older checkpoints are as they were.
         """
-        target = self._checkpoints / f"step-{progress.step:06d}"
+        target = self._checkpoints / f"step-{reached.step:06d}"
         temporary = self._checkpoints / ".tmp"
         state = {
             "format_version": FORMAT_VERSION,
             "settings": asdict(self.settings),
             "subject": self.subject,
-            "progress": asdict(progress),
+            "progress": asdict(reached),
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in beacon.state_dict().items()}
         try:
@@ -157,14 +163,14 @@ class RunFolder:
             save_file(_packed(beacon, optimizer), temporary / OPTIMIZER_FILE)
             (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
             for path in temporary.iterdir():
-                _sync(path)
+                sync_path(path)
             sync_path(temporary)
             # First, so that it is there whenever the last checkpoint is.
             self._publish({name: tensor.bfloat16() for name, tensor in weights.items()})
             temporary.rename(target)
             sync_path(self._checkpoints)
         except (OSError, SafetensorError) as error:
-            raise _cannot_write(target, error) from error
+            raise cannot_write(target, error) from error
         self._prune()
         return target
 
@@ -174,7 +180,7 @@ class RunFolder:
         save_info(temporary, self.info)
         save_file(weights, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         for name in (WEIGHTS_FILE, CONFIG_FILE):
-            _sync(temporary / name)
+            sync_path(temporary / name)
             (temporary / name).replace(self.folder / name)
         temporary.rmdir()
 
@@ -218,25 +224,6 @@ def _unpacked(moments: Mapping[str, torch.Tensor], beacon: Beacon, optimizer: to
         parameter, _, part = name.rpartition("/")
         state.setdefault(numbers[parameter], {})[part] = value
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: Exception) -> TrainingError:
-    reason = (isinstance(error, OSError) and error.strerror) or error
-    return TrainingError(f"cannot write {path} ({reason}): make room or check permissions, then run the command again")
 
 
 def _damaged(checkpoint: Path, error: Exception) -> TrainingError:

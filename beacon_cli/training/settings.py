@@ -2,22 +2,29 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal
 
 from activation_beacon.config import BeaconConfig
-from beacon_cli.checkpoints.catalogue import POCKET
-from beacon_cli.errors import TrainingError
+from activation_beacon.errors import ConfigError
+from beacon_cli.errors import SettingsError
+from beacon_cli.settings import (
+    DEFAULTS,
+    Checked,
+    Device,
+    Settings,
+    declared,
+    read_flags,
+    read_settings,
+    setting,
+)
 
 COPY = "copy"
 OBJECTIVES = ("ar", "distill", "hidden")
-# Weights in float32 can be multiplied by it.
-LARGEST = 1e30
-PRECISIONS = ("auto", "bfloat16", "float32")
+# Weights in float32 can be multiplied by both.
+TINY, LARGEST = 1e-30, 1e30
 # What the paper trains with, where neither the user nor another beacon says otherwise.
 PAPER = {"window": 2048, "ratios": (2, 4, 8, 16, 32)}
 SCHEME = (
@@ -39,80 +46,109 @@ FREE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """See the flags of the same names; None leaves the choice to what stands behind the bar.
+# Headings of `beacon train --help`.
+_SCHEME, _LESSON, _PACE = "What beacons are", "What is learned", "How"
+_SHARED = declared(Settings)
 
-    Attributes:
-        window … param: see `BeaconConfig` | as the beacon to start from, or the model's own, has them; else `PAPER`.
-        objective: objectives with their weights: "ar", "ar+distill", "ar+3*hidden".
-        max_tokens: longest text | eight windows, if the model's context holds them.
-        pass_tokens: texts up to here are read in one pass, longer ones a few intervals at a time.
-        steps: in all | what `epochs` come to.
-        warmup: steps | a twentieth of all.
+
+@dataclass(frozen=True)
+class TrainSettings(Checked):
+    """What a beacon is trained with. Of the scheme (window to param), None takes what the beacon to start from, or the
+    model's own, has; else what `PAPER` says.
 
     Raises:
-        TrainingError: for unusable values.
+        SettingsError: for unusable values.
     """
 
-    data: tuple[str, ...]
-    eval_data: tuple[str, ...] = ()
-    model: str = POCKET
-    init: str = COPY
-    device: str = "auto"
-    bits: int = 4
-    precision: str = "auto"
-    window: int | None = None
-    stride: int | None = None
-    ratios: tuple[int, ...] | None = None
-    ratio_mix: str | None = None
-    pos: str | None = None
-    attn: str | None = None
-    attend_prev: bool | None = None
-    attend_memory: bool | None = None
-    sink_size: int | None = None
-    param: tuple[str, ...] | None = None
-    objective: str = "ar"
-    max_tokens: int | None = None
-    pass_tokens: int = 8192
-    checkpoint_layers: bool = True
-    pack: bool = False
-    skip_bad: bool = False
-    lr: float = 5e-5
-    warmup: int | None = None
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    batch: int = 8
-    epochs: float = 1.0
-    steps: int | None = None
-    seed: int = 0
-    eval_every: int = 100
-    save_every: int = 100
-    keep: int = 2
+    data: tuple[str, ...] = setting((), "DATA", "Texts or .jsonl files to train on, or folders of them.", flag="")
+    model: str = setting(DEFAULTS.model, "DIR|HUB-ID", "Base model.", shown=_SHARED["model"].shown)
+    init: str = setting(COPY, "copy|DIR", "Start from the base's projections or from a beacon.")
+    device: Device = setting("auto", _SHARED["device"].metavar, _SHARED["device"].help)
+    bits: int = setting(4, "4|16", "Of the frozen base model's weights.", choices=(4, 16))
+    precision: Literal["auto", "bfloat16", "float32"] = setting(
+        "auto", "auto|bfloat16|float32", "Of matrix products; auto: what is fast here."
+    )
+    window: int | None = setting(None, "N", "Tokens in an interval.", panel=_SCHEME)
+    stride: int | None = setting(None, "N", "How many of them are condensed.", panel=_SCHEME)
+    ratios: tuple[int, ...] | None = setting(None, "2,4,8", "Condensing ratios.", panel=_SCHEME)
+    ratio_mix: str | None = setting(
+        None, "MIX", "How ratios are drawn: step-random, instance-random, sequence, adapt-N.", panel=_SCHEME
+    )
+    pos: str | None = setting(None, "interleave|append", "Where beacons stand.", panel=_SCHEME)
+    attn: str | None = setting(
+        None, "full-coverage|step-expansion|segmentation", "What a beacon sees of its interval.", panel=_SCHEME
+    )
+    attend_prev: bool | None = setting(None, "", "Beacons see those before them.", panel=_SCHEME)
+    attend_memory: bool | None = setting(None, "", "Beacons see the memory.", panel=_SCHEME, flag="")
+    sink_size: int | None = setting(None, "N", "First entries that stay uncondensed.", panel=_SCHEME)
+    param: tuple[str, ...] | None = setting(
+        None, "q,k,v[,o]", "Projections that beacons have of their own.", panel=_SCHEME, flag="--train"
+    )
+    objective: str = setting(
+        "ar",
+        "ar+distill",
+        "ar (the text), distill (the uncondensed model's predictions), hidden (its hidden states), or a sum "
+        'such as "ar+3*hidden".',
+        panel=_LESSON,
+    )
+    max_tokens: int | None = setting(
+        None, "N", "Longest text; longer ones are cut.", panel=_LESSON, shown="8 windows", least=2
+    )
+    pack: bool = setting(
+        False,
+        "",
+        "Join texts up to --max-tokens, an end token between them; each has those before it in memory.",
+        panel=_LESSON,
+    )
+    skip_bad: bool = setting(
+        False,
+        "",
+        "Pass over what cannot be learned from, and name it.",
+        panel=_LESSON,
+        shown="",
+        flag="--skip-bad",
+    )
+    eval_data: tuple[str, ...] = setting((), "DATA", "To validate on.", panel=_LESSON, shown="")
+    eval_every: int = setting(100, "STEPS", "Between validations.", panel=_LESSON, least=1)
+    lr: float = setting(5e-5, "RATE", "Highest learning rate.", panel=_PACE, least=TINY, most=LARGEST)
+    warmup: int | None = setting(
+        None,
+        "STEPS",
+        "In which the rate rises; then it falls as a cosine does, to a twentieth.",
+        panel=_PACE,
+        shown="a twentieth of all",
+        least=0,
+    )
+    weight_decay: float = setting(0.0, "X", "AdamW's.", panel=_PACE, least=0, most=1)
+    clip: float = setting(1.0, "NORM", "Longest gradient.", panel=_PACE, least=TINY, most=LARGEST)
+    batch: int = setting(8, "N", "Texts of a step, read one by one and shared among processes.", panel=_PACE, least=1)
+    epochs: float = setting(1.0, "X", "Rounds through the data.", panel=_PACE, least=TINY, most=LARGEST)
+    steps: int | None = setting(None, "N", "Instead of --epochs.", panel=_PACE, least=1)
+    seed: int = setting(0, "N", "Of the order and the ratios.", panel=_PACE, least=0)
+    pass_tokens: int = setting(
+        8192,
+        "N",
+        "Longer texts are read this many tokens at a time, and again in the backward pass.",
+        panel=_PACE,
+        least=1,
+    )
+    checkpoint_layers: bool = setting(
+        True, "", "Compute layers again in the backward pass: a third slower, in much less memory.", panel=_PACE
+    )
+    save_every: int = setting(100, "STEPS", "Between checkpoints.", panel=_PACE, least=1)
+    keep: int = setting(2, "N", "Checkpoints that are kept.", panel=_PACE, least=1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.data:
-            raise TrainingError("there is nothing to train on: name text or JSONL files, or folders of them")
-        for name, known in (("device", ("auto", "cpu", "cuda")), ("bits", (4, 16)), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(map(str, known))}")
-        least = {"pass_tokens": 1, "batch": 1, "steps": 1, "warmup": 0, "seed": 0, "eval_every": 1, "save_every": 1}
-        for name, smallest in (least | {"keep": 1, "max_tokens": 2}).items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise TrainingError(f"{name} is {value}; it must be at least {smallest}")
-        for name in ("lr", "clip", "epochs"):
-            if not 0 < getattr(self, name) <= LARGEST:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it must be a positive number up to {LARGEST:g}")
-        if not 0 <= self.weight_decay < 1:
-            raise TrainingError(f"weight_decay is {self.weight_decay}; it must be at least 0 and less than 1")
+            raise SettingsError("there is nothing to train on: name text or JSONL files, or folders of them")
         self.objectives()
 
     def objectives(self) -> dict[str, float]:
         """The weights in `objective`.
 
         Raises:
-            TrainingError: if it cannot be read.
+            SettingsError: if it cannot be read.
         """
         weights: dict[str, float] = {}
         for term in self.objective.split("+"):
@@ -122,7 +158,7 @@ class TrainSettings:
             except ValueError:
                 value = math.nan
             if name not in OBJECTIVES or name in weights or not 0 < value < math.inf:
-                raise TrainingError(
+                raise SettingsError(
                     f"the objective {self.objective!r} cannot be read: join {', '.join(OBJECTIVES)} with +, each with "
                     'a weight if you like, such as "ar+3*hidden"'
                 )
@@ -133,7 +169,7 @@ class TrainSettings:
         """The scheme to train, `start` giving what is not set.
 
         Raises:
-            ConfigError: if it is none.
+            SettingsError: if it is none.
         """
         given = {name: value for name in SCHEME if (value := getattr(self, name)) is not None}
         known = PAPER if start is None else {name: getattr(start, name) for name in SCHEME}
@@ -142,7 +178,10 @@ class TrainSettings:
         if {"pos", "attn"} & given.keys():
             hidden = (given.get("pos", known.get("pos", "interleave")), given.get("attn", known.get("attn")))
             known = {**known, "attend_prev": hidden != ("interleave", "step-expansion")}
-        return BeaconConfig(**(known | given))
+        try:
+            return BeaconConfig(**(known | given))
+        except ConfigError as error:
+            raise SettingsError(str(error)) from None
 
     def to_toml(self) -> str:
         """What `load_train_settings` reads back."""
@@ -151,40 +190,20 @@ class TrainSettings:
         return "".join(f"{name} = {json.dumps(value)}\n".replace("\x7f", "\\u007f") for name, value in set_.items())
 
 
-def load_train_settings(path: Path | None, flags: Mapping[str, Any]) -> TrainSettings:
-    """Settings from a TOML file and flags, which count more; flags that are None or empty were not given.
+def load_train_settings(path: Path | None, flags: Mapping[str, Any], data: tuple[str, ...] = ()) -> TrainSettings:
+    """Settings from a TOML file and flags, which count more.
+
+    Args:
+        data: counts more than the file's, unless it is empty.
 
     Raises:
-        TrainingError: for unknown keys and unusable values.
+        SettingsError: for unknown keys and unusable values.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path} cannot be read ({error}); correct it, or leave --config out") from None
-    kinds = get_type_hints(TrainSettings)
-    for name, value in values.items():
-        if name not in kinds:
-            raise TrainingError(f"{path}: unknown setting {name!r}; known: {', '.join(kinds)}")
-        values[name] = _converted(name, value, kinds[name], path)
-    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    values = {} if path is None else read_settings(path, TrainSettings)
+    given = read_flags(flags, TrainSettings) | ({"data": data} if data else {})
     if "epochs" in given:
         values.pop("steps", None)  # which a finished run has in its file, instead of epochs
     return TrainSettings(**({"data": ()} | values | given))
-
-
-def _converted(name: str, value: Any, kind: Any, path: Path | None) -> Any:
-    if isinstance(kind, UnionType):
-        kind = get_args(kind)[0]
-    item = get_args(kind)[0] if get_args(kind) else None
-    if kind is float and type(value) is int:
-        return float(value)
-    if item is not None and isinstance(value, list) and all(type(each) is item for each in value):
-        return tuple(value)
-    if item is None and type(value) is kind:
-        return value
-    raise TrainingError(f"{path}: {name} is {value!r}; beacon train --help says what it takes")
 
 
 def differences(before: Mapping[str, Any], now: TrainSettings) -> list[str]:

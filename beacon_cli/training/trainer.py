@@ -1,281 +1,194 @@
-"""`train`: from settings to a beacon, as a generator of events."""
+"""`train`: from settings to a beacon."""
 
-import math
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from activation_beacon.objectives import Objectives, read_uncondensed, token_losses
-from activation_beacon.planner import Pass
-from activation_beacon.ratios import Fixed
-from activation_beacon.training import (
-    IGNORED,
-    TextLoss,
-    text_loss,
-    training_chooser,
-    training_labels,
-    training_passes,
-)
 from beacon_cli.errors import TrainingError
-from beacon_cli.events import Event, Note, Stage
+from beacon_cli.events import Event, Note, Stage, silent
 from beacon_cli.training.data import TrainingData
-from beacon_cli.training.events import Saved, Trained, TrainingBegun, TrainingEvent, TrainStep, Validated
-from beacon_cli.training.layouts import Sample
+from beacon_cli.training.events import (
+    Saved,
+    Trained,
+    TrainingBegun,
+    TrainingEvent,
+    TrainingProgress,
+    TrainStep,
+    Validated,
+)
+from beacon_cli.training.learner import DivergedError, Learner, StepOutcome
 from beacon_cli.training.metrics import Metrics
-from beacon_cli.training.preparation import Prepared, load_trainee, prepare
-from beacon_cli.training.run_folder import Progress, RunFolder
-from beacon_cli.training.schedule import learning_rate, ratio_generator, texts_of_step
+from beacon_cli.training.preparation import Prepared, load, prepare
+from beacon_cli.training.run_folder import Reached, RunFolder
+from beacon_cli.training.schedule import learning_rate
 from beacon_cli.training.settings import TrainSettings
 from beacon_cli.training.workers import Workers
 
 BETAS = (0.9, 0.95)
-PARTS = ("ar", "distill", "hidden")
 
 
-def train(settings: TrainSettings, out: Path, *, fresh: bool = False) -> Generator[Event | TrainingEvent, None, None]:
-    """Train a beacon in the folder `out`; goes on where an earlier run of the same settings was; ends with `Trained`.
+def train(settings: TrainSettings, out: Path, *, fresh: bool = False, progress: TrainingProgress = silent) -> Trained:
+    """Train a beacon in the folder `out`; goes on where an earlier run of the same settings was.
 
-    Interrupted or closed, it saves its last step. Of several workers, only the first yields.
+    Interrupted, or left by an error of `progress`, it saves its last step.
 
     Args:
         fresh: start over.
+        progress: hears how it goes; of several workers, only the first one's.
 
     Raises:
         BeaconError: for whatever the user can act on.
     """
     workers = Workers.join()
     try:
-        for event in _train(settings, out, fresh, workers):
-            if workers.rank == 0:
-                yield event
+        heard = silent if workers.rank else progress
+        prepared = prepare(settings, heard)
+        folder = RunFolder(out, prepared.settings, prepared.subject, prepared.info)
+        with nullcontext() if workers.rank else folder.locked():
+            if not workers.rank:
+                folder.prepare(fresh=fresh)
+            workers.wait()
+            return _Run(prepared, folder, workers, heard).go()
     finally:
         workers.leave()
-
-
-def _train(
-    settings: TrainSettings, out: Path, fresh: bool, workers: Workers
-) -> Generator[Event | TrainingEvent, None, None]:
-    prepared = yield from prepare(settings)
-    folder = RunFolder(out, prepared.settings, prepared.subject, prepared.info)
-    if workers.rank:
-        workers.wait()
-        yield from _Run(prepared, folder, workers).go()
-        return
-    with folder.locked():
-        folder.prepare(fresh=fresh)
-        workers.wait()
-        yield from _Run(prepared, folder, workers).go()
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """Of one step, the same for all workers: means over its texts."""
-
-    loss: float
-    parts: dict[str, float]
-    tokens: int
-    norm: float
 
 
 class _Run:
     """One run in progress."""
 
-    def __init__(self, prepared: Prepared, folder: RunFolder, workers: Workers) -> None:
-        self.prepared, self.folder, self.workers = prepared, folder, workers
-        self.settings, self.config = prepared.settings, prepared.info.config
+    def __init__(self, prepared: Prepared, folder: RunFolder, workers: Workers, progress: TrainingProgress) -> None:
+        self.prepared, self.settings, self.folder, self.workers = prepared, prepared.settings, folder, workers
         self.metrics = Metrics(folder.folder)
-        self.objectives = Objectives(**dict.fromkeys(PARTS, 0.0) | self.settings.objectives())
+        self.done = folder.reached()
+        self.saved = self.done.step
+        self._progress, self._unheard = progress, False
 
-    def go(self) -> Generator[Event | TrainingEvent, None, None]:
-        settings, steps = self.settings, self.prepared.steps
-        yield Stage(f"loading {self.prepared.base.name}")
-        loaded = load_trainee(self.prepared)
-        self.trainee, self.device, self.bfloat16 = loaded.trainee, loaded.device, loaded.bfloat16
-        if loaded.note:
-            yield Note(loaded.note)
-        beacon = self.trainee.beacon
-        self.optimizer = torch.optim.AdamW(
-            beacon.parameters(), lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay,
-            fused=self.device.type == "cuda",
-        )  # fmt: skip
-        self.progress = self.folder.load(beacon, self.optimizer)
-        self.saved = self.progress.step
-        data = self.prepared.data
-        count = sum(parameter.numel() for parameter in beacon.parameters())
-        yield TrainingBegun(self.prepared.base.name, count, len(data.samples), data.tokens, self.progress.step, steps)
-        self.metrics.go_on_from(self.progress.step, write=self.workers.rank == 0)
+    def go(self) -> Trained:
+        self.metrics.go_on_from(self.done.step, write=self.workers.rank == 0)
+        if self._is_complete():
+            self._tell(
+                Note(
+                    f"all {self.done.step:,} steps are done; to train its beacon further, give --init "
+                    f"{self.folder.folder} and another --out; to train it anew, --fresh"
+                )
+            )
+            return self._trained()
+        self._load()
         try:
-            yield from self._steps(steps)
-        except (KeyboardInterrupt, GeneratorExit):
-            if self.workers.rank == 0 and self.progress.step > self.saved:
-                self._check_weights()
-                with uninterrupted():
-                    self._save()
+            self._steps()
+        except DivergedError as error:
+            raise self._diverged(*error.args) from None
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or self._unheard:
+                self._keep_last_step()
             raise
         if self.workers.rank == 0 and not self.metrics.plot():
-            yield Note("loss.png is not drawn without matplotlib: pip install 'beacon-cli[plots]'")
-        done = self.progress
-        yield Trained(self.folder.folder, done.step, done.loss, done.tokens, done.seconds)
+            self._tell(Note("loss.png is not drawn without matplotlib: pip install 'beacon-cli[plots]'"))
+        return self._trained()
 
-    def _steps(self, steps: int) -> Generator[Event | TrainingEvent, None, None]:
-        settings, first, spent = self.settings, self.progress, 0.0
+    def _is_complete(self) -> bool:
+        return self.done.step >= self.prepared.steps and not self._due()
+
+    def _load(self) -> None:
+        self._tell(Stage(f"loading {self.prepared.base.name}"))
+        loaded = load(self.prepared)
+        if loaded.note:
+            self._tell(Note(loaded.note))
+        self.learner = Learner(self.prepared, loaded, self.workers)
+        parameters = self.learner.parameters
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=self.settings.lr, betas=BETAS, weight_decay=self.settings.weight_decay,
+            fused=loaded.device.type == "cuda",
+        )  # fmt: skip
+        self.folder.load(loaded.attached.beacon, self.optimizer)
+        data, count = self.prepared.data, sum(parameter.numel() for parameter in parameters)
+        self._tell(
+            TrainingBegun(
+                self.prepared.base.name, count, len(data.examples), data.tokens, self.done.step, self.prepared.steps
+            )
+        )
+
+    def _steps(self) -> None:
+        steps, first = self.prepared.steps, self.done
         # An interrupt may have come between a step and its validation.
-        if (data := self._due(first.step, steps)) and not self.metrics.validated(first.step):
-            yield self._validate(data)
+        if data := self._due():
+            self._validate(data)
         for step in range(first.step, steps):
-            rate = learning_rate(step, steps, self.prepared.warmup, settings.lr)
+            rate = learning_rate(step, steps, self.prepared.warmup, self.settings.lr)
             began = time.monotonic()
-            outcome = self._gradients(step)
+            outcome = self.learner.gradients(step)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             with uninterrupted():  # what is saved when Ctrl-C comes must be one step's weights and figures
                 self.optimizer.step()
-                spent += time.monotonic() - began
-                tokens = self.progress.tokens + outcome.tokens
-                speed = (tokens - first.tokens) / spent
-                self.progress = Progress(step + 1, tokens, first.seconds + spent, outcome.loss)
-                self._record(
-                    loss=outcome.loss, **outcome.parts, rate=rate, norm=outcome.norm, tokens=tokens,
-                    tokens_per_second=round(speed, 1),
-                )  # fmt: skip
-            left = (steps - step - 1) * spent / (step + 1 - first.step)
-            yield TrainStep(step + 1, steps, outcome.loss, outcome.parts, rate, speed, left)
-            if data := self._due(step + 1, steps):
-                yield self._validate(data)
-            if (step + 1) % settings.save_every == 0 or step + 1 == steps:
-                self._check_weights()
-                if self.workers.rank == 0:
-                    with uninterrupted():
-                        saved = self._save()
-                    yield saved
-
-    def _due(self, step: int, steps: int) -> TrainingData | None:
-        """What is validated on after so many of the steps."""
-        return self.prepared.validation if step % self.settings.eval_every == 0 or step == steps else None
-
-    def _gradients(self, step: int) -> _Outcome:
-        """Read the `batch` texts of a step, of which this worker takes its share, and leave the gradients of all."""
-        settings, samples = self.settings, self.prepared.data.samples
-        parameters = list(self.trainee.beacon.parameters())
-        self.optimizer.zero_grad(set_to_none=True)
-        # Total loss, its parts, tokens; float64, so that one worker's sum is that of several.
-        sums = torch.zeros(2 + len(PARTS), dtype=torch.float64, device=self.device)
-        wrong: list[str] = []
-        drawn = texts_of_step(step, settings.batch, len(samples), settings.seed)
-        for number, index in drawn[self.workers.rank :: self.workers.size]:
-            sample = samples[index]
-            loss = self._loss(sample, number)
-            if loss.total.isfinite():
-                (loss.total / settings.batch).backward()  # type: ignore[no-untyped-call]  # untyped in torch
-            else:
-                wrong.append(sample.where)
-            zero = torch.zeros((), device=self.device)
-            parts = [loss.parts.get(name, zero) for name in PARTS]
-            sums += torch.stack((*(p.double() for p in (loss.total.detach(), *parts)), zero.double() + len(sample.ids)))
-        self.workers.sum(sums)
-        total, *means, tokens = sums.tolist()
-        # All workers stop together, the one that read the text and those that wait for it.
-        if not math.isfinite(total):
-            raise self._diverged(f"the loss is {total} in step {step + 1}", ", ".join(wrong) or "another worker's text")
-        for parameter in parameters:
-            if parameter.grad is None:  # one that no text of this worker's share has used
-                parameter.grad = torch.zeros_like(parameter)
-            self.workers.sum(parameter.grad)
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
-        if not math.isfinite(norm):
-            read = ", ".join(samples[index].where for _, index in drawn)
-            raise self._diverged(f"the gradient is {norm} in step {step + 1}", read)
-        shown = {
-            name: mean / settings.batch for name, mean in zip(PARTS, means, strict=True) if self.objectives.has(name)
-        }
-        return _Outcome(total / settings.batch, shown, int(tokens), norm)
-
-    def _loss(self, sample: Sample, number: int) -> TextLoss:
-        chooser = training_chooser(
-            self.config,
-            len(sample.ids),
-            positions=self.prepared.base.context,
-            rng=ratio_generator(self.settings.seed, number),
-        )
-        return self._read(sample, training_passes(len(sample.ids), self.config, chooser), self.objectives)
-
-    def _read(self, sample: Sample, plans: list[Pass], objectives: Objectives) -> TextLoss:
-        settings = self.settings
-        ids, labels = self._tensors(sample)
-        lots = None if len(ids) <= settings.pass_tokens else max(1, settings.pass_tokens // self.config.stride)
-        with self._autocast():
-            return text_loss(
-                self.trainee, ids, labels, plans, objectives,
-                intervals=lots, checkpoint_layers=settings.checkpoint_layers,
+                self._step_done(outcome, rate, time.monotonic() - began, first)
+            spent = self.done.seconds - first.seconds
+            self._tell(
+                TrainStep(
+                    step + 1, steps, outcome.loss, outcome.parts, rate, (self.done.tokens - first.tokens) / spent,
+                    (steps - step - 1) * spent / (step + 1 - first.step),
+                )
             )  # fmt: skip
+            if data := self._due():
+                self._validate(data)
+            if (step + 1) % self.settings.save_every == 0 or step + 1 == steps:
+                self.learner.check_weights(step + 1)
+                if self.workers.rank == 0:
+                    self._tell(Saved(step + 1, self._save()))
 
-    def _tensors(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        ids = torch.from_numpy(sample.ids).to(self.device, torch.int64)
-        learned = torch.from_numpy(sample.learned).to(self.device)
-        return ids, training_labels(ids.masked_fill(~learned, IGNORED), self.config)
+    def _step_done(self, outcome: StepOutcome, rate: float, seconds: float, first: Reached) -> None:
+        done = self.done
+        self.done = Reached(done.step + 1, done.tokens + outcome.tokens, done.seconds + seconds, outcome.loss)
+        speed = (self.done.tokens - first.tokens) / (self.done.seconds - first.seconds)
+        self._record(
+            loss=outcome.loss, **outcome.parts, rate=rate, norm=outcome.norm, tokens=self.done.tokens,
+            tokens_per_second=round(speed, 1),
+        )  # fmt: skip
 
-    def _autocast(self) -> Any:
-        # Without its cache of cast weights: what is computed again in the backward pass would not find them.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False)
+    def _due(self) -> TrainingData | None:
+        """What is validated on after the last step, and has not been yet."""
+        step = self.done.step
+        due = step % self.settings.eval_every == 0 or step == self.prepared.steps
+        return self.prepared.validation if due and not self.metrics.validated(step) else None
 
-    @torch.no_grad()
-    def _validate(self, data: TrainingData) -> Validated:
-        """Cross-entropy a token at every ratio, and of the model reading everything uncondensed."""
-        ratios = sorted(set(self.config.usable_ratios))
-        sums = torch.zeros(len(ratios) + 2, dtype=torch.float64, device=self.device)
-        for sample in data.samples[self.workers.rank :: self.workers.size]:
-            ids, labels = self._tensors(sample)
-            learned = labels != IGNORED
-            with self._autocast():
-                last = read_uncondensed(self.trainee.model, ids, learned, layers=False).last
-                sums[-2] += token_losses(self.trainee.model, last, labels[learned])[0]
-            sums[-1] += learned.sum()
-            for index, ratio in enumerate(ratios):
-                passes = training_passes(len(ids), self.config, Fixed(ratio))
-                loss = self._read(sample, passes, Objectives())
-                sums[index] += loss.parts["ar"] * loss.learned
-        self.workers.sum(sums)
-        *means, _ = (sums / sums[-1]).tolist()
-        losses = dict(zip((*map(str, ratios), "full"), means, strict=True))
-        if wrong := [name for name, loss in losses.items() if not math.isfinite(loss)]:
-            what = f"the validation loss after step {self.progress.step} is {losses[wrong[0]]}"
-            raise self._diverged(what, f"ratio {wrong[0]}")
+    def _validate(self, data: TrainingData) -> None:
+        losses = self.learner.validate(data, self.done.step)
         self._record(validation=losses)
-        return Validated(self.progress.step, losses)
+        self._tell(Validated(self.done.step, losses))
 
     def _record(self, **figures: Any) -> None:
         if self.workers.rank == 0:
-            self.metrics.add({"step": self.progress.step, **figures})
+            self.metrics.add({"step": self.done.step, **figures})
 
-    def _save(self) -> Saved:
-        folder = self.folder.save(self.trainee.beacon, self.optimizer, self.progress)
-        self.saved = self.progress.step
-        self.metrics.plot()
-        return Saved(self.progress.step, folder)
+    def _save(self) -> Path:
+        with uninterrupted():
+            saved = self.folder.save(self.learner.attached.beacon, self.optimizer, self.done)
+            self.saved = self.done.step
+            self.metrics.plot()
+        return saved
 
-    def _check_weights(self) -> None:
-        """See whether one can go on from them, before they are saved as a good checkpoint.
+    def _keep_last_step(self) -> None:
+        if self.workers.rank == 0 and self.done.step > self.saved:
+            try:
+                self.learner.check_weights(self.done.step)
+            except DivergedError as error:
+                raise self._diverged(*error.args) from None
+            self._save()
 
-        Raises:
-            TrainingError: if one cannot.
-        """
-        done, samples = self.progress.step, self.prepared.data.samples
-        ((number, index),) = texts_of_step(done, 1, len(samples), self.settings.seed)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(samples[index], number).total
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        found = [loss, *(p.grad for p in self.trainee.beacon.parameters() if p.grad is not None)]
-        if not all(tensor.isfinite().all() for tensor in found):
-            what = f"with the weights after step {done} the loss or its gradient is no number"
-            raise self._diverged(what, samples[index].where)
+    def _tell(self, event: Event | TrainingEvent) -> None:
+        self._unheard = True
+        self._progress(event)
+        self._unheard = False
+
+    def _trained(self) -> Trained:
+        done = self.done
+        return Trained(self.folder.folder, done.step, done.loss, done.tokens, done.seconds)
 
     def _diverged(self, what: str, where: str) -> TrainingError:
         latest, lower = self.folder.latest(), f"a lower --lr ({self.settings.lr:g} now)"

@@ -1,16 +1,62 @@
 """Activation Beacon as a plug-in for stock transformers decoders.
 
-Paper: *Long Context Compression with Activation Beacon* (arXiv 2401.03462). In short::
+Paper: *Long Context Compression with Activation Beacon* (arXiv 2401.03462). Its rules: `docs/FORMAT.md`. In short::
 
-    beacon = load_beacon(folder, model, dtype=torch.float32, device=model.device)
-    rotary = model_rotary(model.model, model.config)
-    with installed(model, beacon) as rows:
-        reader = Reader(model, beacon, rows, rotary, Planner(beacon.config, Fixed(8)))
-        for step in reader.feed(token_ids):
-            ...
-        logits = reader.logits()
+    import torch
+    from transformers import AutoModelForCausalLM
 
-What will be condensed of a text, and to how much, can be known without a model::
+    from activation_beacon import attach, load_beacon, read_info
 
-    plan_intervals(9000, window=2048, ratio=8)  # [(0, 2048, 256), (2048, 2048, 256), …]: first token, tokens, rows
+    model = AutoModelForCausalLM.from_pretrained("model", dtype=torch.float32).eval()
+    beacon = load_beacon("model/beacon", model)
+    with attach(model, beacon, rope_scaling=read_info("model/beacon").rope_scaling) as attached:
+        reader = attached.reader(8)  # eight tokens become one
+        reader.read(document_ids)
+        document = reader.mark()
+        for question_ids in questions:
+            likeliest = int(reader.read(question_ids).argmax())
+            reader.rewind(document)  # a question does not use the memory up
+
+After the block the model is what it was. What is not named here is private.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from activation_beacon.attached import Attached, attach
+    from activation_beacon.checkpoint import load_beacon, read_info, save_beacon
+    from activation_beacon.config import BeaconConfig
+    from activation_beacon.errors import BeaconError
+    from activation_beacon.memory import Activations
+    from activation_beacon.planner import Planner
+    from activation_beacon.plugin import Beacon
+    from activation_beacon.reader import Reader
+    from activation_beacon.training import text_loss
+
+_HOMES = {
+    "attach": "attached", "Attached": "attached", "Reader": "reader", "Planner": "planner", "Activations": "memory",
+    "Beacon": "plugin", "BeaconConfig": "config", "load_beacon": "checkpoint", "read_info": "checkpoint",
+    "save_beacon": "checkpoint", "text_loss": "training", "BeaconError": "errors",
+}  # fmt: skip
+__all__ = [
+    "Activations",
+    "Attached",
+    "Beacon",
+    "BeaconConfig",
+    "BeaconError",
+    "Planner",
+    "Reader",
+    "attach",
+    "load_beacon",
+    "read_info",
+    "save_beacon",
+    "text_loss",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when they are asked for: `activation_beacon.errors` must not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -63,6 +63,9 @@ def _check_config(model: nn.Module) -> None:
     kinds = sorted({*(getattr(config, "layer_types", None) or ())} - {"full_attention"})
     if kinds:
         raise _cannot(model, f"some of its layers have {', '.join(kinds)} where the memory must be seen whole")
+    if getattr(config, "_attn_implementation", "sdpa") != "sdpa":
+        # Others take no boolean masks, some of them silently.
+        raise _cannot(model, "it must be loaded with attn_implementation='sdpa'")
     for name in ("logits_scaling", "logit_scale", "final_logit_softcapping"):
         if getattr(config, name, None) not in (None, 1, 1.0):
             raise _cannot(model, f"its logits depend on {name}, which is not supported")

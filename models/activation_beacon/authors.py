@@ -1,6 +1,6 @@
 """Reading the authors' checkpoints: their configuration keys and parameter names, of all three generations.
 
-The first release ("v1") is told by its own keys, the version between by having no `beacon_pos` (`FORMAT.md` 1 and 8).
+The first release ("v1") is told by its own keys, the version between by having no `beacon_pos` (`docs/FORMAT.md` 1, 8).
 """
 
 import re
@@ -82,7 +82,7 @@ def base_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The stock transformers configuration in an authors' `config.json`.
 
     Left out are the beacon's keys, the code that the repository brings, and a sliding window, which the reference
-    ignores (`FORMAT.md` 4.1).
+    ignores (`docs/FORMAT.md` 4.1).
 
     Raises:
         ConfigError: if transformers has no causal language model of that type.

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from activation_beacon.architecture import embeddings
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import CheckpointError, ConfigError
 from activation_beacon.plugin import Beacon
@@ -29,7 +30,7 @@ class BeaconInfo:
         base_name: the base model's name, for messages.
         base_fingerprint: the base model's fingerprint; the beacon belongs to no other.
         rope_scaling: what the beacon was trained with, where the base model's own configuration means something else to
-            transformers (the authors' yarn, `FORMAT.md` 7); for `rotary.scaled_rotary`.
+            transformers (the authors' yarn, `docs/FORMAT.md` 7); for `attach`.
     """
 
     config: BeaconConfig
@@ -66,12 +67,13 @@ def save_info(folder: Path, info: BeaconInfo) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def read_info(folder: Path) -> BeaconInfo:
+def read_info(folder: Path | str) -> BeaconInfo:
     """Read `beacon_config.json`.
 
     Raises:
         CheckpointError: if it is missing, malformed, of another format version, or has unknown or missing keys.
     """
+    folder = Path(folder)
     path = folder / CONFIG_FILE
     if not folder.is_dir():
         raise CheckpointError(f"no beacon folder {folder}: give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
@@ -99,12 +101,19 @@ def read_info(folder: Path) -> BeaconInfo:
     return BeaconInfo(config, str(document["base_name"]), str(document["base_fingerprint"]), scaling)
 
 
-def load_beacon(folder: Path, model: nn.Module, *, dtype: torch.dtype, device: torch.device) -> Beacon:
+def load_beacon(
+    folder: Path | str, model: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> Beacon:
     """The beacon of `folder`, fitted to `model` (names and shapes exactly), frozen.
+
+    Args:
+        dtype, device: those of the model's embeddings unless given.
 
     Raises:
         CheckpointError: if its weights are missing, damaged, not finite, or do not fit the model.
     """
+    folder, place = Path(folder), embeddings(model).weight
+    dtype, device = dtype or place.dtype, device or place.device
     info = read_info(folder)
     path = folder / WEIGHTS_FILE
     if not path.is_file():

@@ -11,17 +11,18 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from activation_beacon.architecture import layers_of
+from activation_beacon.installed import Installed
 from activation_beacon.linear import BeaconRows
 
 
 @contextmanager
-def checkpointed(decoder: nn.Module, rows: BeaconRows) -> Iterator[None]:
+def checkpointed(attached: Installed) -> Iterator[None]:
     """Within the block, what runs through the layers keeps their inputs only; the backward pass may come after it."""
-    layers: list[nn.Module] = layers_of(decoder)
+    layers: list[nn.Module] = layers_of(attached.decoder)
     # An instance may have a forward of its own already, where another library has hooked it.
     before = [layer.__dict__.get("forward") for layer in layers]
     for layer in layers:
-        layer.forward = _computed_again(layer.forward, rows)
+        layer.forward = _computed_again(layer.forward, attached.rows)
     try:
         yield
     finally:

@@ -16,17 +16,17 @@ ADAPT = re.compile(r"adapt-(\d+)")
 
 @dataclass(frozen=True)
 class BeaconConfig:
-    """The settings that a beacon was trained with (`FORMAT.md` 1 and 4; paper, section 3).
+    """The settings that a beacon was trained with (`docs/FORMAT.md` 1 and 4; paper, section 3).
 
     Attributes:
         window: ordinary tokens in an interval.
         stride: how many of them are condensed at its end; the others open the next interval.
         ratios: condensing ratios that may be used; 0 keeps an interval's raw activations.
-        ratio_mix: how one of several ratios is drawn (`FORMAT.md` 5).
-        pos: beacons stand after every `ratio`-th token, or all behind the interval.
-        attn: what a beacon sees of its interval (`FORMAT.md` 4.6).
+        ratio_mix: how one of several ratios is drawn (`docs/FORMAT.md` 5).
+        pos: beacons stand after every `ratio`-th token, or all after the interval.
+        attn: what a beacon sees of its interval (`docs/FORMAT.md` 4.6).
         attend_prev: whether a beacon sees the earlier beacons of its interval. Appended beacons with full coverage that
-            do not, all stand at one position behind the interval (`FORMAT.md` 8: the first release's full coverage).
+            do not, all stand at one position after the interval (so in the first release, `docs/FORMAT.md` 8).
         attend_memory: whether a beacon sees the memory of earlier intervals; ordinary tokens always do.
         sink_size: entries of the first interval that stay in memory uncondensed.
         param: projections of which beacons have their own: letters of "q", "k", "v", "o".
@@ -57,7 +57,7 @@ class BeaconConfig:
         for name in ("attend_prev", "attend_memory"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"beacon setting {name} is {getattr(self, name)!r}; it must be true or false")
-        if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(self.ratio_mix):
+        if self.ratio_mix not in RATIO_MIXES and not ADAPT.fullmatch(str(self.ratio_mix)):
             raise ConfigError(
                 f"beacon setting ratio_mix is {self.ratio_mix!r}; known: {', '.join(RATIO_MIXES)}, adapt-N"
             )
@@ -90,7 +90,7 @@ class BeaconConfig:
 
     @property
     def usable_ratios(self) -> tuple[int, ...]:
-        """The ratios that `check_ratio` lets pass (`FORMAT.md` 5: of a list, the others are dropped)."""
+        """The ratios that `check_ratio` lets pass (`docs/FORMAT.md` 5: of a list, the others are dropped)."""
         return tuple(r for r in self.ratios if not self._why_not(r))
 
     def check_ratio(self, ratio: int) -> None:

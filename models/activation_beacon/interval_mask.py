@@ -14,8 +14,8 @@ from activation_beacon.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Block:
-    """One interval.
+class IntervalRows:
+    """The rows of one interval, and what they attend to.
 
     Attributes:
         memory: rows of memory before it.
@@ -41,12 +41,12 @@ class IntervalMask(Tensor):
     rows of every interval in turn. As a tensor it is a mere stand-in of one element.
     """
 
-    blocks: Sequence[Block]
+    intervals: Sequence[IntervalRows]
 
     @staticmethod
-    def of(blocks: Sequence[Block]) -> "IntervalMask":
-        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=blocks[0].mask.device).as_subclass(IntervalMask)
-        mask.blocks = blocks
+    def of(intervals: Sequence[IntervalRows]) -> "IntervalMask":
+        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=intervals[0].mask.device).as_subclass(IntervalMask)
+        mask.intervals = intervals
         return mask
 
     @classmethod
@@ -68,15 +68,17 @@ class IntervalMask(Tensor):
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: IntervalMask, **how: Any) -> Tensor:
     """(batch, heads, rows, head_dim) -> the same."""
-    blocks = attn_mask.blocks
-    own = [block.own for block in blocks]
+    intervals = attn_mask.intervals
+    own = [interval.own for interval in intervals]
     sizes = [key.shape[2] - sum(own), *own]
     (past_keys, *own_keys), (past_values, *own_values) = (torch.split(each, sizes, 2) for each in (key, value))
     # transformers hands over a single row as several, one for each of the heads that share keys.
-    rows = [block.rows for block in blocks] if len(blocks) > 1 else [query.shape[2]]
+    rows = [interval.rows for interval in intervals] if len(intervals) > 1 else [query.shape[2]]
     done = []
-    for block, asking, keys, values in zip(blocks, torch.split(query, rows, 2), own_keys, own_values, strict=True):
-        seen = torch.cat((past_keys[:, :, : block.memory], keys), 2)
-        shown = torch.cat((past_values[:, :, : block.memory], values), 2)
-        done.append(scaled_dot_product_attention(asking, seen, shown, attn_mask=block.mask, **how))
+    for interval, asking, keys, values in zip(
+        intervals, torch.split(query, rows, 2), own_keys, own_values, strict=True
+    ):
+        seen = torch.cat((past_keys[:, :, : interval.memory], keys), 2)
+        shown = torch.cat((past_values[:, :, : interval.memory], values), 2)
+        done.append(scaled_dot_product_attention(asking, seen, shown, attn_mask=interval.mask, **how))
     return torch.cat(done, 2)

@@ -6,22 +6,13 @@ from torch import Tensor
 from activation_beacon.planner import Pass
 
 
-def pass_mask(plan: Pass, device: torch.device, *, always: bool = False) -> Tensor | None:
-    """(1, 1, new, memory + interval) mask of a pass, True where an entry may attend (`FORMAT.md` 4.6).
-
-    None where transformers' own causal mask is the same: a single entry, or a pass without anything before it.
-
-    Args:
-        always: never None; for models whose own mask has a sliding window, which the method ignores (`FORMAT.md` 4.1).
-    """
-    new, before = len(plan.entries), plan.memory + len(plan.cached)
-    if plan.causal and not always and (new == 1 or before == 0):
-        return None
-    return whole_mask(plan, device)
+def pass_mask(plan: Pass, device: torch.device) -> Tensor | None:
+    """`whole_mask` of a pass; None where each entry sees all before it and itself."""
+    return None if plan.causal else whole_mask(plan, device)
 
 
 def whole_mask(plan: Pass, device: torch.device) -> Tensor:
-    """`pass_mask`, never None."""
+    """(1, 1, new, memory + interval) mask of a pass, True where an entry may attend (`docs/FORMAT.md` 4.6)."""
     new, before = len(plan.entries), plan.memory + len(plan.cached)
     mask = torch.ones(new, before + new, dtype=torch.bool, device=device)
     if plan.causal:

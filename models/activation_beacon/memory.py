@@ -1,7 +1,7 @@
 """The memory of one sequence: `[sink | beacons | interval in progress]` in one buffer a layer.
 
 A transformers `Cache`: decoder layers hand it their new keys (already rotated) and attend to what it returns. Buffers
-grow by doubling; when an interval ends its condensed rows are moved behind the older memory, which stays as it is.
+grow by doubling; when an interval ends its condensed rows are moved after the older memory, which stays as it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,24 @@ class Activations:
     keys: Tensor
     values: Tensor
 
+    def part(self, first: int, end: int | None) -> "Activations":
+        """Rows `first` to `end`, as views."""
+        return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
+
     @property
-    def rows(self) -> int:
+    def counts(self) -> Tensor:
+        """(layers, kv_heads) how many rows each head has; all have the same today."""
+        return torch.full(self.keys.shape[:2], self.size)
+
+    @property
+    def size(self) -> int:
+        """Positions that they take when they are placed in a memory."""
         return self.keys.shape[2]
+
+
+def joined(parts: Sequence[Activations]) -> Activations:
+    """All of them, one after another."""
+    return Activations(torch.cat([part.keys for part in parts], 2), torch.cat([part.values for part in parts], 2))
 
 
 class _Layer(CacheLayerMixin):
@@ -63,7 +78,7 @@ class _Layer(CacheLayerMixin):
             setattr(self, name, grown)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write (batch, kv_heads, new, head_dim) behind the memory; return all rows that the pass may see."""
+        """Write (batch, kv_heads, new, head_dim) after the memory; return all rows that the pass may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         size = len(self._positions)
@@ -86,25 +101,58 @@ class _Layer(CacheLayerMixin):
     get_max_cache_shape = get_max_length
 
 
-class Memory(Cache):
-    """Activations of one sequence (batch 1), keys rotated at their present positions.
+@dataclass(frozen=True)
+class MemoryMark:
+    """Where a memory was, see `SequenceMemory.mark`.
 
     Attributes:
-        positions: the rotary position of each row that holds something; the running pass writes behind them.
+        finished: rows of finished intervals.
+        positions: of the rows of the interval in progress.
+        rows: for each layer, keys (rotated as they were) and values of those, (1, kv_heads, rows, head_dim).
+        length: of the sequence, in positions.
+    """
+
+    finished: int
+    positions: list[int]
+    rows: list[tuple[Tensor, Tensor]]
+    length: int
+
+
+class SequenceMemory(Cache):
+    """Activations of one sequence (batch 1), keys rotated at their present positions.
+
+    Several may share a rotary embedding whose frequencies grow: each remembers how long its own sequence is.
+
+    Attributes:
+        positions: the rotary position of each row that holds something; the running pass writes after them.
+        length: how many positions the sequence has taken at its longest, which is what frequencies grow with.
         rounding: what storing does to condensed keys (position-free) and values, (…, head_dim); None if nothing. The
             memory then goes on with what it makes of them, as one that was loaded from disk does.
     """
 
     def __init__(self, layers: int, rotary: Rotary) -> None:
         self.positions: list[int] = []
+        self.length = 0
         self.rounding: Callable[[Tensor], Tensor] | None = None
-        self.rotary = rotary
+        self._rotary = rotary
         super().__init__(layers=[_Layer(self.positions) for _ in range(layers)])
 
     @property
+    def rotary(self) -> Rotary:
+        """The rotary embedding, with the frequencies of this sequence."""
+        self._rotary.prepare(self.length)
+        return self._rotary
+
+    @property
     def size(self) -> int:
-        """Rows that hold something."""
+        """Rows that hold something; equally, the positions that they take."""
         return len(self.positions)
+
+    @property
+    def counts(self) -> Tensor:
+        """(layers, kv_heads) how many rows each head has, all the same today; (layers, 0) before anything is read."""
+        layer = self.layers[0]
+        return torch.full((len(self.layers), layer.keys.shape[1] if layer.is_initialized else 0), self.size)
 
     def commit(self, positions: Sequence[int]) -> None:
         """Keep the rows that a pass has just written, at `positions`."""
@@ -113,7 +161,7 @@ class Memory(Cache):
     def finish_interval(
         self, memory: int, sink: Sequence[int], condensed: Sequence[int], kept: Sequence[int]
     ) -> Activations:
-        """Drop the interval behind the first `memory` rows but for the named rows (counted from the interval's first).
+        """Drop the interval after the first `memory` rows but for the named rows (counted from the interval's first).
 
         Args:
             sink, condensed: rows that become memory, in this order.
@@ -122,6 +170,7 @@ class Memory(Cache):
         Returns:
             What became memory: sink rows, then condensed ones, before `rounding`.
         """
+        rotary = self.rotary
         rows = [memory + row for row in (*sink, *condensed, *kept)]
         old = position_tensor([self.positions[row] for row in rows], self._device)
         new = position_tensor(range(memory, memory + len(rows)), self._device)
@@ -131,35 +180,35 @@ class Memory(Cache):
         for layer in self.layers:
             # Going through the position-free keys, rounded as they are stored, makes a memory that was loaded from disk
             # equal to this one bit for bit.
-            free = self.rotary.unrotate(layer.keys[:, :, source], old)  # (1, kv_heads, rows, head_dim)
+            free = rotary.unrotate(layer.keys[:, :, source], old)  # (1, kv_heads, rows, head_dim)
             value = layer.values[:, :, source]
             free_keys.append(free[0, :, :remembered])
             values.append(value[0, :, :remembered])
             free = self._rounded(free, len(sink), remembered)
             self._keep_free(layer, free[:, :, :remembered])
-            layer.keys[:, :, memory : memory + len(rows)] = self.rotary.rotate(free, new)
+            layer.keys[:, :, memory : memory + len(rows)] = rotary.rotate(free, new)
             layer.values[:, :, memory : memory + len(rows)] = self._rounded(value, len(sink), remembered)
         self.positions[memory:] = range(memory, memory + len(rows))
         return Activations(torch.stack(free_keys), torch.stack(values))
 
     def append(self, activations: Activations) -> None:
-        """Place stored activations behind the present rows, at the positions that follow."""
-        end = self.size + activations.rows
-        positions = position_tensor(range(self.size, end), activations.keys.device)
+        """Place stored activations after the present rows, at the positions that follow."""
+        rotary, size, end = self.rotary, self.size, self.size + activations.size
+        positions = position_tensor(range(size, end), activations.keys.device)
         for index, layer in enumerate(self.layers):
             keys, values = activations.keys[index, None], activations.values[index, None]
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)
             layer.reserve(end)
             self._keep_free(layer, keys)
-            layer.keys[:, :, self.size : end] = self.rotary.rotate(keys, positions)
-            layer.values[:, :, self.size : end] = values
-        self.commit(range(self.size, end))
+            layer.keys[:, :, size:end] = rotary.rotate(keys, positions)
+            layer.values[:, :, size:end] = values
+        self.commit(range(size, end))
 
     def activations(self, first: int, end: int) -> Activations:
         """Rows `first` to `end`, position-free."""
-        positions = position_tensor(self.positions[first:end], self._device)
-        keys = [self.rotary.unrotate(layer.keys[0, :, first:end], positions) for layer in self.layers]
+        rotary, positions = self.rotary, position_tensor(self.positions[first:end], self._device)
+        keys = [rotary.unrotate(layer.keys[0, :, first:end], positions) for layer in self.layers]
         return Activations(torch.stack(keys), torch.stack([layer.values[0, :, first:end] for layer in self.layers]))
 
     def truncate(self, size: int) -> None:
@@ -169,18 +218,51 @@ class Memory(Cache):
             if layer.free is not None:
                 layer.free = layer.free[:, :, :size]
 
+    def mark(self, finished: int) -> MemoryMark:
+        """Remember the present state, for `rewind`; copies nothing but the interval in progress.
+
+        Args:
+            finished: rows of finished intervals. Those stay where they are, whatever is read.
+        """
+        rows = [
+            tuple(each[:, :, finished : self.size].clone() for each in (layer.keys, layer.values))
+            for layer in self.layers
+            if self.size > finished
+        ]
+        return MemoryMark(finished, self.positions[finished:], rows, self.length)
+
+    def rewind(self, mark: MemoryMark) -> None:
+        """Go back to where the memory was, to the bit, from anywhere after it."""
+        del self.positions[mark.finished :]
+        self.positions += mark.positions
+        self._rotary.prepare(self.length)
+        grew = self._rotary.prepare(mark.length)
+        self.length = mark.length
+        positions = position_tensor(range(mark.finished), self._device) if grew else None
+        for layer in self.layers:
+            if layer.free is not None:
+                layer.free = layer.free[:, :, : mark.finished]
+                if positions is not None:
+                    layer.keys[:, :, : mark.finished] = self._rotary.rotate(layer.free, positions)
+        for layer, (keys, values) in zip(self.layers, mark.rows, strict=False):
+            layer.keys[:, :, mark.finished : self.size] = keys
+            layer.values[:, :, mark.finished : self.size] = values
+
     def extend_positions(self, length: int) -> None:
-        """Let the rotary embedding grow to `length` positions, and bring all keys to its new frequencies."""
-        positions = position_tensor(self.positions, self._device) if self.size else None
-        before = self.rotary.inv_freq, self.rotary.scaling
-        if not self.rotary.extend(length) or positions is None:
+        """Prepare the rotary embedding for a sequence of `length` positions; keys follow where its frequencies grow."""
+        rotary = self.rotary
+        if length <= self.length:
             return
-        old = Rotary(*before)
+        self.length = length
+        old = Rotary(rotary.inv_freq, rotary.scaling) if rotary.grows else rotary
+        if not rotary.prepare(length) or not self.size:
+            return
+        positions = position_tensor(self.positions, self._device)
         for layer in self.layers:
             free = old.unrotate(layer.keys[:, :, : self.size], positions)
             if layer.free is not None:
                 free[:, :, : layer.free.shape[2]] = layer.free
-            layer.keys[:, :, : self.size] = self.rotary.rotate(free, positions)
+            layer.keys[:, :, : self.size] = rotary.rotate(free, positions)
 
     def _rounded(self, rows: Tensor, first: int, end: int) -> Tensor:
         if self.rounding is None:
@@ -188,9 +270,9 @@ class Memory(Cache):
         return torch.cat((rows[:, :, :first], self.rounding(rows[:, :, first:end]), rows[:, :, end:]), 2)
 
     def _keep_free(self, layer: _Layer, keys: Tensor) -> None:
-        if self.rotary.grows:
+        if self._rotary.grows:
             layer.free = keys if layer.free is None else torch.cat((layer.free, keys), 2)
 
     @property
     def _device(self) -> torch.device:
-        return self.rotary.inv_freq.device
+        return self._rotary.inv_freq.device

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from activation_beacon.architecture import decoder_of, layers_of
+from activation_beacon.architecture import layers_of
 from activation_beacon.errors import ConfigError
+from activation_beacon.installed import Installed
 
 # Logits that are held at a time: those of a long text and a large vocabulary would outweigh the model.
 LOGITS = 1 << 24
@@ -58,11 +59,11 @@ class Teacher:
 
 
 @torch.no_grad()
-def read_uncondensed(model: nn.Module, ids: Tensor, learned: Tensor, *, layers: bool) -> Teacher:
-    """Read `ids` (tokens) with plain attention; what comes of it at the indices `learned`. Installed beacons rest."""
-    decoder = decoder_of(model)
-    with layer_outputs(decoder, wanted=layers) as outputs:
-        last = decoder(input_ids=ids[None], use_cache=False).last_hidden_state[0, learned]
+def read_uncondensed(attached: Installed, ids: Tensor, learned: Tensor, *, layers: bool = False) -> Teacher:
+    """Read `ids` (tokens) with plain attention; what comes of it at the indices `learned`. Beacons rest."""
+    attached.rotary.prepare(len(ids))
+    with layer_outputs(attached.decoder, wanted=layers) as outputs:
+        last = attached.run(ids[None], torch.arange(len(ids), device=ids.device))[0, learned]
     return Teacher(last, [output[0, learned] for output in outputs])
 
 
@@ -83,7 +84,7 @@ def layer_outputs(decoder: nn.Module, *, wanted: bool = True) -> Iterator[list[T
             handle.remove()
 
 
-def token_losses(model: nn.Module, hidden: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Tensor:
+def token_losses(attached: Installed, hidden: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Tensor:
     """(2): cross-entropy and, with a teacher, KL divergence from it, each summed over the tokens.
 
     Args:
@@ -91,9 +92,8 @@ def token_losses(model: nn.Module, hidden: Tensor, labels: Tensor, teacher: Tens
         labels: (tokens), all of them learned.
         teacher: (tokens, hidden) last hidden states of the uncondensed model.
     """
-    head: nn.Linear = model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
-    of_slice = partial(_slice_losses, head)
-    size = max(1, LOGITS // head.weight.shape[0])
+    of_slice = partial(_slice_losses, attached.logits)
+    size = max(1, LOGITS // attached.head.weight.shape[0])
     total = torch.zeros(2, device=hidden.device)
     for start in range(0, len(labels), size):
         part = slice(start, start + size)
@@ -102,13 +102,13 @@ def token_losses(model: nn.Module, hidden: Tensor, labels: Tensor, teacher: Tens
     return total
 
 
-def _slice_losses(head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-    predicted = head(hidden).float().log_softmax(-1)
+def _slice_losses(logits: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+    predicted = logits(hidden).log_softmax(-1)
     entropy = nn.functional.nll_loss(predicted, labels, reduction="sum")
     if teacher is None:
         return torch.stack((entropy, torch.zeros_like(entropy)))
     with torch.no_grad():
-        target = head(teacher).float().log_softmax(-1)
+        target = logits(teacher).log_softmax(-1)
     divergence = nn.functional.kl_div(predicted, target, reduction="sum", log_target=True)
     return torch.stack((entropy, divergence))
 

@@ -3,7 +3,7 @@
 A layer's beacon keys depend on that layer's input alone, and no interval needs a later one. So the beacons' keys
 enter attention twice: at their window position, seen inside their own interval, and moved to their memory position,
 seen by the later intervals. With stride < window, so do the tokens that open the next interval. Frequencies that
-change with the length read (`dynamic`, a growing yarn) are taken as the rotary has them.
+grow with the length read (`dynamic`, the authors' yarn) are for all intervals those of the whole.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from activation_beacon.architecture import decoder_of, layers_of
-from activation_beacon.interval_mask import Block, IntervalMask
-from activation_beacon.linear import BeaconRows
+from activation_beacon.installed import Installed
+from activation_beacon.interval_mask import IntervalMask, IntervalRows
 from activation_beacon.masks import whole_mask
 from activation_beacon.memory import Activations
-from activation_beacon.planner import Entry, Pass
-from activation_beacon.plugin import Beacon, embed
+from activation_beacon.planner import Pass, Slot
 from activation_beacon.rotary import Rotary, position_tensor
 
 
@@ -36,7 +34,7 @@ class Layout:
         beacons: rows of the beacons.
         positions: of every source.
         moved: sources whose keys enter a second time, at another position: first all that become memory, in memory
-            order, then what an interval leaves to the next (stride < window). Behind those, what the last leaves.
+            order, then what an interval leaves to the next (stride < window). After those, what the last leaves.
         moved_to: where those that enter stand then.
         memorized: how many of them become memory.
         order: of all that entered and all sources, what attention takes: the memory, then the keys of each interval in
@@ -58,7 +56,7 @@ class Layout:
 def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
     """Combine consecutive passes of a text into one."""
     prefix, carried = plans[0].memory, len(plans[0].cached)
-    entries: list[Entry] = [*plans[0].cached]
+    entries: list[Slot] = [*plans[0].cached]
     # Sources: all that become memory; what is copied for the next interval; those of the running interval.
     memorized: list[int] = []
     copied: list[int] = []
@@ -94,7 +92,7 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
         moved_to=position_tensor([*range(prefix, prefix + len(memorized)), *copied_to], device),
         memorized=len(memorized),
         order=None if order == [*range(len(order))] else position_tensor(order, device),
-        mask=IntervalMask.of([Block(plan.memory, whole_mask(plan, device)) for plan in plans]),
+        mask=IntervalMask.of([IntervalRows(plan.memory, whole_mask(plan, device)) for plan in plans]),
     )
 
 
@@ -118,8 +116,8 @@ class _OnePassLayer(CacheLayerMixin):
         """(batch, kv_heads, rows, head_dim) -> what attention takes, the prefix first; see `Layout.order`."""
         layout, rotary = self._layout, self._rotary
         if self._carried is not None:
-            key_states = _behind(self._carried[0], key_states)
-            value_states = _behind(self._carried[1], value_states)
+            key_states = _after(self._carried[0], key_states)
+            value_states = _after(self._carried[1], value_states)
         free = rotary.unrotate(key_states[:, :, layout.moved], layout.positions[layout.moved])
         moved = value_states[:, :, layout.moved]
         entering = layout.moved_to.shape[0]
@@ -131,7 +129,7 @@ class _OnePassLayer(CacheLayerMixin):
         if layout.order is not None:
             keys, values = keys[:, :, layout.order], values[:, :, layout.order]
         if self._prefix is not None:
-            keys, values = _behind(self._prefix[0], keys), _behind(self._prefix[1], values)
+            keys, values = _after(self._prefix[0], keys), _after(self._prefix[1], values)
         return keys, values
 
     def get_seq_length(self) -> int:
@@ -146,7 +144,7 @@ class _OnePassLayer(CacheLayerMixin):
     get_max_cache_shape = get_max_length
 
 
-def _behind(first: Tensor, rows: Tensor) -> Tensor:
+def _after(first: Tensor, rows: Tensor) -> Tensor:
     """(1, kv_heads, n, head_dim) before each of (batch, kv_heads, rows, head_dim)."""
     return torch.cat((first.expand(rows.shape[0], -1, -1, -1), rows), 2)
 
@@ -155,7 +153,7 @@ class _OnePassMemory(Cache):
     def __init__(
         self, layers: int, layout: Layout, rotary: Rotary, prefix: Activations | None, carried: Activations | None
     ) -> None:
-        before = prefix.rows if prefix is not None else 0
+        before = prefix.size if prefix is not None else 0
         prefixes = _placed(prefix, rotary, torch.arange(before, device=layout.positions.device), layers)
         carries = _placed(carried, rotary, layout.positions[: layout.carried], layers)
         super().__init__(layers=[_OnePassLayer(layout, rotary, *each) for each in zip(prefixes, carries, strict=True)])
@@ -188,43 +186,37 @@ class OnePass:
 
 
 def read_in_one_pass(
-    model: nn.Module,
-    beacon: Beacon,
-    rows: BeaconRows,
-    rotary: Rotary,
+    attached: Installed,
     plans: Sequence[Pass],
     ids: Tensor,
     prefix: Activations | None = None,
     carried: Activations | None = None,
+    *,
+    length: int | None = None,
 ) -> OnePass:
     """Read whole texts at once; equals `Reader`, interval by interval, up to rounding.
 
     Args:
-        plans: a planner's passes over the text's length, from its beginning, or behind `prefix`.
+        plans: a planner's passes over the text's length, from its beginning, or after `prefix`.
         ids: (batch, tokens).
         prefix: memory before the text, the same for the whole batch.
         carried: what the pass before has left over, if the first of `plans` goes on with it.
+        length: of the sequence, in positions, for frequencies that grow with it; None takes that of `plans`.
     """
     layout = lay_out(plans, ids.device)
-    decoder = decoder_of(model)
-    positions = layout.positions[layout.carried :]
-    tokens = ids.new_zeros(ids.shape[0], positions.shape[0])
+    tokens = ids.new_zeros(ids.shape[0], layout.positions.shape[0] - layout.carried)
     tokens[:, layout.raw] = ids
-    beacons = layout.beacons if layout.beacons.numel() else None
-    memory = _OnePassMemory(len(layers_of(decoder)), layout, rotary, prefix, carried)
-    rows.rows = beacons
-    try:
-        output = decoder(
-            inputs_embeds=embed(model, beacon, tokens, beacons),
-            position_ids=positions[None],
-            attention_mask=layout.mask,
-            past_key_values=memory,
-            use_cache=True,
-        )
-    finally:
-        rows.rows = None
+    attached.rotary.prepare(length or max(plan.length for plan in plans))
+    memory = _OnePassMemory(attached.layers, layout, attached.rotary, prefix, carried)
+    hidden = attached.run(
+        tokens,
+        layout.positions[layout.carried :],
+        memory,
+        layout.mask,
+        layout.beacons if layout.beacons.numel() else None,
+    )
     return OnePass(
-        hidden=output.last_hidden_state[:, layout.raw],
+        hidden=hidden[:, layout.raw],
         keys=torch.stack([layer.keys for layer in memory.layers], 1),
         values=torch.stack([layer.values for layer in memory.layers], 1),
         left=(

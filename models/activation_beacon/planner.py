@@ -1,8 +1,9 @@
 """What goes into each forward pass, at which position and seeing what: integers only, no tensors.
 
-The one place that knows the schemes (`FORMAT.md` 4.2-4.8); everything that runs a pass follows its plan.
+The one place that knows the schemes (`docs/FORMAT.md` 4.2-4.8); everything that runs a pass follows its plan.
 """
 
+import copy
 from dataclasses import dataclass, field
 
 from activation_beacon.config import BeaconConfig
@@ -13,7 +14,7 @@ BEACON = -1
 
 
 @dataclass(frozen=True)
-class Entry:
+class Slot:
     """One key of the interval in progress.
 
     Attributes:
@@ -55,8 +56,8 @@ class Pass:
     """
 
     tokens: int
-    cached: tuple[Entry, ...]
-    entries: tuple[Entry, ...]
+    cached: tuple[Slot, ...]
+    entries: tuple[Slot, ...]
     memory: int
     causal: bool
     full: bool
@@ -64,6 +65,17 @@ class Pass:
     sink: tuple[int, ...] = ()
     condensed: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
+
+    @property
+    def raw_rows(self) -> list[int]:
+        """The new entries that are ordinary tokens."""
+        return [row for row, entry in enumerate(self.entries) if not entry.is_beacon]
+
+    @property
+    def length(self) -> int:
+        """Positions that the sequence takes, or keys if these are more (`docs/FORMAT.md` 7)."""
+        keys = self.memory + len(self.cached) + len(self.entries)
+        return max(keys, 1 + max(entry.position for entry in self.entries))
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Planner:
     sink: int = field(default=0, init=False)
     beacons: int = field(default=0, init=False)
     consumed: int = field(default=0, init=False)
-    window: list[Entry] = field(default_factory=list, init=False)
+    window: list[Slot] = field(default_factory=list, init=False)
     _raw: int = field(default=0, init=False)
     _start: int = field(default=0, init=False)
     _ratio: int | None = field(default=None, init=False)
@@ -116,8 +128,14 @@ class Planner:
         """Whether no token of a next interval has come yet."""
         return not self.window and not self._raw
 
+    def copy(self) -> "Planner":
+        """One that plans on from here by itself, its chooser too."""
+        twin = copy.copy(self)
+        twin.window, twin.chooser = [*self.window], copy.deepcopy(self.chooser)
+        return twin
+
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int) -> None:
-        """Continue behind `intervals` further finished intervals whose memory has been loaded."""
+        """Go on after `intervals` further finished intervals whose memory has been loaded."""
         self.consumed += tokens
         self.sink += sink
         self.beacons += beacons
@@ -126,7 +144,7 @@ class Planner:
         self._start = self.consumed
 
     def end_interval(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """End the interval in progress where it is: its beacons become memory, and the tokens behind the last of them.
+        """End the interval in progress where it is: its beacons become memory, and the tokens after the last of them.
 
         Returns:
             The rows of the interval that become the sink, and those that become memory.
@@ -142,7 +160,7 @@ class Planner:
         return tuple(sink), (*beacons, *rest)
 
     def take(self, available: int) -> Pass:
-        """Plan the next pass over at most `available` > 0 further tokens of the current call (`FORMAT.md` 4.3)."""
+        """Plan the next pass over at most `available` > 0 further tokens of the current call (`docs/FORMAT.md` 4.3)."""
         self._passes += 1
         if self.consumed < self.skip_first:
             return self._take_prefix(available)
@@ -190,8 +208,8 @@ class Planner:
             return Pass(tokens, cached, entries, memory, causal, False, ratio)
         return self._finish(Pass(tokens, cached, entries, memory, causal, True, ratio), window)
 
-    def _finish(self, done: Pass, window: tuple[Entry, ...]) -> Pass:
-        """Move a completed interval into the memory (`FORMAT.md` 4.7)."""
+    def _finish(self, done: Pass, window: tuple[Slot, ...]) -> Pass:
+        """Move a completed interval into the memory (`docs/FORMAT.md` 4.7)."""
         stride = self.config.stride
         raw_rows = [row for row, entry in enumerate(window) if not entry.is_beacon]
         if done.ratio:
@@ -215,24 +233,24 @@ class Planner:
             sink, condensed, kept,
         )  # fmt: skip
 
-    def _raw_entries(self, tokens: int, ratio: int) -> tuple[Entry, ...]:
-        """Ordinary tokens, with an interleaved beacon behind every `ratio`-th of the interval if `ratio`."""
+    def _raw_entries(self, tokens: int, ratio: int) -> tuple[Slot, ...]:
+        """Ordinary tokens, with an interleaved beacon after every `ratio`-th of the interval if `ratio`."""
         hidden = self.config.pos == "interleave" and self.config.attn == "step-expansion"
-        entries: list[Entry] = []
+        entries: list[Slot] = []
         beacons = sum(entry.is_beacon for entry in self.window)
         index = self.memory + len(self.window)
         for raw in range(self._raw, self._raw + tokens):
             position = self.memory + raw if hidden else index + len(entries)
-            entries.append(Entry(raw, BEACON, position, (0, raw + 1), (0, 0 if hidden else beacons)))
+            entries.append(Slot(raw, BEACON, position, (0, raw + 1), (0, 0 if hidden else beacons)))
             if ratio and (raw + 1) % ratio == 0:
                 position = self.memory + raw + 1 if hidden else index + len(entries)
                 seen = (beacons if hidden else 0, beacons + 1)
-                entries.append(Entry(BEACON, beacons, position, (0, raw + 1), seen))
+                entries.append(Slot(BEACON, beacons, position, (0, raw + 1), seen))
                 beacons += 1
         return tuple(entries)
 
-    def _appended_beacons(self, ratio: int, index: int) -> tuple[Entry, ...]:
-        """The beacons behind a completed interval of append mode (`FORMAT.md` 4.5, 4.6); `index`: rows before them."""
+    def _appended_beacons(self, ratio: int, index: int) -> tuple[Slot, ...]:
+        """The beacons after a completed interval of append mode (`docs/FORMAT.md` 4.5, 4.6); `index`: rows before."""
         config, memory = self.config, self.memory
         entries = []
         for number in range(1, config.stride // ratio + 1):
@@ -245,14 +263,5 @@ class Planner:
                 position, sees_raw = memory + number * ratio + step, (0, number * ratio)
             else:
                 position, sees_raw = memory + ratio + step, ((number - 1) * ratio, number * ratio)
-            entries.append(Entry(BEACON, number - 1, position, sees_raw, sees_beacons, config.attend_memory))
+            entries.append(Slot(BEACON, number - 1, position, sees_raw, sees_beacons, config.attend_memory))
         return tuple(entries)
-
-
-def plan_intervals(tokens: int, *, window: int, ratio: int) -> list[tuple[int, int, int]]:
-    """The finished intervals of a text: (first token, tokens, memory rows), for stride == window.
-
-    The tokens behind the last of them are the unfinished interval.
-    """
-    rows = window // ratio if ratio else window
-    return [(start, window, rows) for start in range(0, tokens - window + 1, window)]

@@ -1,7 +1,6 @@
-"""The beacon's own parameters, and putting them into a stock transformers decoder and out of it again."""
+"""The beacon's own parameters."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from activation_beacon.architecture import attention_modules, embeddings
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
-from activation_beacon.linear import BeaconLinear, BeaconRows
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,12 @@ class Beacon(nn.Module):
         """
         attentions = attention_modules(model)
         hidden = embeddings(model).weight.shape[1]
-        shapes = [{p: _shape(getattr(a, f"{p}_proj")) for p in config.param} for a in attentions]
+        shapes = [{p: shape_of(getattr(a, f"{p}_proj")) for p in config.param} for a in attentions]
         return cls(config, hidden, shapes)
 
     @torch.no_grad()
     def copy_base(self, model: nn.Module, *, token: int, matrix: Callable[[Any], Tensor] = _weight) -> None:
-        """Start from the model's own projections, and from the embedding of `token` (`FORMAT.md` 1).
+        """Start from the model's own projections, and from the embedding of `token` (`docs/FORMAT.md` 1).
 
         Args:
             matrix: the weight of a projection, (out, in); must dequantize those that are quantized.
@@ -80,59 +78,6 @@ class Beacon(nn.Module):
                     linear.bias.copy_(base.bias)
 
 
-def _shape(projection: Any) -> ProjectionShape:
+def shape_of(projection: Any) -> ProjectionShape:
+    """The shape of a projection of whatever kind."""
     return ProjectionShape(projection.in_features, projection.out_features, projection.bias is not None)
-
-
-def install(model: nn.Module, beacon: Beacon) -> BeaconRows:
-    """Wrap the projections that the beacon has weights for; `remove` undoes it exactly.
-
-    Returns:
-        Where each pass says which of its rows are beacons.
-
-    Raises:
-        ConfigError: if the beacon does not fit the model, or one is already installed.
-    """
-    attentions = attention_modules(model)
-    if len(attentions) != len(beacon.layers):
-        raise ConfigError(f"the beacon has {len(beacon.layers)} layers, the model {len(attentions)}")
-    for attention, layer in zip(attentions, beacon.layers, strict=True):
-        for p in beacon.config.param:
-            base, own = getattr(attention, f"{p}_proj"), layer[p]  # type: ignore[index]  # an nn.ModuleDict
-            if isinstance(base, BeaconLinear):
-                raise ConfigError("a beacon is already installed on this model")
-            if _shape(base) != _shape(own):
-                raise ConfigError(f"the beacon's {p}_proj is {_shape(own)}, the model's {_shape(base)}")
-    rows = BeaconRows()
-    for attention, layer in zip(attentions, beacon.layers, strict=True):
-        for p in beacon.config.param:
-            setattr(attention, f"{p}_proj", BeaconLinear(getattr(attention, f"{p}_proj"), layer[p], rows))  # type: ignore[index]  # an nn.ModuleDict
-    return rows
-
-
-def remove(model: nn.Module) -> None:
-    """Put every wrapped projection back."""
-    for attention in attention_modules(model):
-        for p in "qkvo":
-            wrapped = getattr(attention, f"{p}_proj")
-            if isinstance(wrapped, BeaconLinear):
-                setattr(attention, f"{p}_proj", wrapped.base_layer)
-
-
-@contextmanager
-def installed(model: nn.Module, beacon: Beacon) -> Iterator[BeaconRows]:
-    """`install` for the duration of a `with` block."""
-    rows = install(model, beacon)
-    try:
-        yield rows
-    finally:
-        remove(model)
-
-
-def embed(model: nn.Module, beacon: Beacon, ids: Tensor, rows: Tensor | None) -> Tensor:
-    """Input embeddings (batch, length, hidden) of `ids` (batch, length), the beacon's own at `rows`."""
-    embedded: Tensor = embeddings(model)(ids)
-    if rows is None:
-        return embedded
-    beacons = beacon.embedding.to(embedded.dtype).expand(ids.shape[0], rows.shape[0], -1)
-    return embedded.index_copy(1, rows, beacons)

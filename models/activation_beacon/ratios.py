@@ -1,4 +1,4 @@
-"""Choosing the condensing ratio of each interval (`FORMAT.md` 5; paper, section 3.3)."""
+"""Choosing the condensing ratio of each interval (`docs/FORMAT.md` 5; paper, section 3.3)."""
 
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class StepRandom:
         return int(self.rng.choice(self.ratios))
 
 
-class Sequence:
+class Cycle:
     """The list's ratios one after another, over and over."""
 
     def __init__(self, ratios: tuple[int, ...]) -> None:
@@ -52,7 +52,7 @@ class Sequence:
 
 
 class SequenceThenLast:
-    """The list's ratios by the number of the pass, then the last one (`FORMAT.md` 8: the first release)."""
+    """The list's ratios by the number of the pass, then the last one (`docs/FORMAT.md` 8: the first release)."""
 
     def __init__(self, ratios: tuple[int, ...]) -> None:
         self.ratios = ratios
@@ -106,7 +106,7 @@ def ratio_chooser(config: BeaconConfig, *, positions: int, rng: np.random.Genera
     if config.ratio_mix == "instance-random":
         return OncePerSequence(StepRandom(ratios, rng))
     if config.ratio_mix == "sequence":
-        return Sequence(ratios)
+        return Cycle(ratios)
     if config.ratio_mix == "sequence-last":
         return SequenceThenLast(ratios)
     adapt = ADAPT.fullmatch(config.ratio_mix)

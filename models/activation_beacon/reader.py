@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from activation_beacon.architecture import decoder_of, layers_of
-from activation_beacon.linear import BeaconRows
+from activation_beacon.installed import Installed
 from activation_beacon.masks import pass_mask
-from activation_beacon.memory import Activations, Memory
-from activation_beacon.planner import BEACON, Entry, Pass, Planner
-from activation_beacon.plugin import Beacon, embed
-from activation_beacon.rotary import Rotary, position_tensor
+from activation_beacon.memory import Activations, MemoryMark, SequenceMemory
+from activation_beacon.planner import Pass, Planner
+from activation_beacon.ratios import Fixed
+from activation_beacon.rotary import position_tensor
 
 
 @dataclass(frozen=True)
@@ -30,27 +28,42 @@ class Step:
     hidden: Tensor
     condensed: Activations | None
 
+    @property
+    def sink(self) -> Activations | None:
+        """The sink's part of what became memory: there is one only with the first interval."""
+        rows = len(self.plan.sink)
+        return self.condensed.part(0, rows) if self.condensed is not None and rows else None
+
+    @property
+    def interval(self) -> Activations | None:
+        """What became memory, without the sink."""
+        return self.condensed.part(len(self.plan.sink), None) if self.condensed is not None else None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a reader was; for `Reader.rewind`, as often as one likes."""
+
+    planner: Planner
+    memory: MemoryMark
+    last: Tensor | None
+
 
 class Reader:
-    """Reads one sequence with an installed beacon, in any pieces (paper, section 3.1; `FORMAT.md` 4).
+    """Reads one sequence with an installed beacon, in any pieces (paper, section 3.1; `docs/FORMAT.md` 4).
+
+    Several may read in turn. (Where frequencies grow, each has those of its own sequence; in the reference they go on
+    growing from sequence to sequence.)
 
     Args:
-        model: a transformers causal LM in eval mode, with `beacon` installed.
-        beacon: the beacon.
-        rows: what `install` returned.
-        rotary: the model's rotary embedding; must be the one that the decoder uses. It is reset: one whose frequencies
-            grow serves one sequence at a time. (In the reference it goes on growing from sequence to sequence.)
+        attached: the model with its beacon.
         planner: plans this sequence.
     """
 
-    def __init__(self, model: nn.Module, beacon: Beacon, rows: BeaconRows, rotary: Rotary, planner: Planner) -> None:
-        self.model, self.beacon, self.planner = model, beacon, planner
-        self._rows = rows
-        self._decoder = decoder_of(model)
-        config: Any = model.config
-        self._always_masked = getattr(config, "sliding_window", None) is not None
-        rotary.reset()
-        self.memory = Memory(len(layers_of(self._decoder)), rotary)
+    def __init__(self, attached: Installed, planner: Planner) -> None:
+        self.planner = planner
+        self.memory = SequenceMemory(attached.layers, attached.rotary)
+        self._attached = attached
         self._last: Tensor | None = None
 
     @torch.inference_mode()
@@ -71,21 +84,35 @@ class Reader:
 
     @torch.inference_mode()
     def logits(self) -> Tensor:
-        """Logits (vocabulary) behind the last token read, in float32."""
+        """Logits (vocabulary) after the last token read, in float32."""
         if self._last is None:
             raise ValueError("nothing has been read yet")
-        head = self.model.get_output_embeddings()  # type: ignore[operator]  # a PreTrainedModel method
-        logits: Tensor = head(self._last).float()
-        return logits
+        return self._attached.logits(self._last)
+
+    def condense_at(self, ratio: int) -> None:
+        """From the next interval on, condense at `ratio`; at 0, keep what is read as it is."""
+        self.planner.chooser = Fixed(ratio)
+
+    @torch.inference_mode()
+    def mark(self) -> Mark:
+        """Remember the present state; costs a copy of the interval in progress, and none of the memory."""
+        return Mark(self.planner.copy(), self.memory.mark(self.planner.memory), self._last)
+
+    @torch.inference_mode()
+    def rewind(self, mark: Mark) -> None:
+        """Go back to where `mark` was taken of this reader: it is then, to the bit, as if it had not read on."""
+        self.planner = mark.planner.copy()
+        self.memory.rewind(mark.memory)
+        self._last = mark.last
 
     @torch.inference_mode()
     def load(self, activations: Activations) -> None:
-        """Place condensed activations behind the memory; then tell what they are with `restore`."""
+        """Place condensed activations after the memory; then tell what they are with `restore`."""
         self.memory.append(activations)
 
     @torch.inference_mode()
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
-        """Go on behind `intervals` further finished intervals whose memory has been loaded, the last one at `ratio`."""
+        """Go on after `intervals` further finished intervals whose memory has been loaded, the last one at `ratio`."""
         self.planner.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=intervals)
         if intervals:
             # Frequencies that grow had grown with the last interval as it was before it was condensed.
@@ -103,36 +130,23 @@ class Reader:
         self.memory.finish_interval(memory, sink, condensed, ())
 
     def _run(self, plan: Pass, ids: Sequence[int]) -> Step:
-        device = self.memory.rotary.inv_freq.device
-        positions = [entry.position for entry in plan.entries]
-        length = self.memory.size + len(positions)
-        self.memory.extend_positions(max(length, max(positions) + 1))
-        tokens = position_tensor(_layout(plan.entries, ids), device)
+        device, positions = self._attached.device, [entry.position for entry in plan.entries]
+        tokens, raw = iter(ids), plan.raw_rows
         beacons = [row for row, entry in enumerate(plan.entries) if entry.is_beacon]
-        rows = position_tensor(beacons, device) if beacons else None
-        self._rows.rows = rows
-        try:
-            output = self._decoder(
-                inputs_embeds=embed(self.model, self.beacon, tokens[None], rows),
-                position_ids=position_tensor(positions, device)[None],
-                attention_mask=pass_mask(plan, device, always=self._always_masked),
-                past_key_values=self.memory,
-                use_cache=True,
-            )
-        finally:
-            self._rows.rows = None
+        self.memory.extend_positions(plan.length)
+        hidden = self._attached.run(
+            # A beacon holds a place, whose embedding is its own.
+            position_tensor([0 if entry.is_beacon else next(tokens) for entry in plan.entries], device)[None],
+            position_tensor(positions, device),
+            self.memory,
+            pass_mask(plan, device),
+            position_tensor(beacons, device) if beacons else None,
+        )[0]
         self.memory.commit(positions)
         condensed = None
         if plan.full:
             condensed = self.memory.finish_interval(plan.memory, plan.sink, plan.condensed, plan.kept)
-        hidden: Tensor = output.last_hidden_state[0]
         if beacons:
-            hidden = hidden[[row for row, entry in enumerate(plan.entries) if not entry.is_beacon]]
+            hidden = hidden[raw]
         self._last = hidden[-1]
         return Step(plan, hidden, condensed)
-
-
-def _layout(entries: Sequence[Entry], ids: Sequence[int]) -> list[int]:
-    """Token ids of a pass; beacons hold a place (0) whose embedding is replaced."""
-    tokens = iter(ids)
-    return [0 if entry.raw == BEACON else next(tokens) for entry in entries]

@@ -1,4 +1,4 @@
-"""Rotary positions that can be taken off a key, put on elsewhere, or moved (`FORMAT.md` 7).
+"""Rotary positions that can be taken off a key, put on elsewhere, or moved (`docs/FORMAT.md` 7).
 
 Rotations compose exactly: a key at position p, rotated by q - p, is the key at q. All arithmetic is float32 and
 elementwise, so that a key's bits depend on the key and its positions alone, not on what is rotated with it.
@@ -40,12 +40,12 @@ class Rotary(nn.Module):
         self.inv_freq = kept.to(self.inv_freq.device)
         return self
 
-    def extend(self, length: int) -> bool:
-        """Prepare for `length` positions; True if that changed the frequencies. Only those that `grows` ever change."""
-        return False
+    def prepare(self, length: int) -> bool:
+        """Take the frequencies of a sequence of `length` positions; True if others were in use.
 
-    def reset(self) -> None:
-        """Forget the lengths seen: the next sequence starts as the first one did."""
+        Only those that `grows` ever change: whatever was read before, they depend on `length` alone.
+        """
+        return False
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine, unscaled, each (*positions, rotary_dim / 2) in float32."""
@@ -80,52 +80,56 @@ def turn(keys: Tensor, cos: Tensor, sin: Tensor, scale: float) -> Tensor:
     return torch.cat((turned, rest), -1).to(keys.dtype)
 
 
-class DynamicRotary(Rotary):
-    """`dynamic`: the base grows with the longest length seen, and never shrinks."""
+class GrowingRotary(Rotary):
+    """Frequencies that depend on how long the sequence is, beyond a length up to which they stay.
+
+    Args:
+        shortest: that length.
+    """
 
     grows = True
 
-    def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
-        super().__init__(_inverse_frequencies(base, dim))
-        self.base, self.dim, self.factor, self.positions = base, dim, factor, positions
-        self.longest = positions
+    def __init__(self, inv_freq: Tensor, shortest: int) -> None:
+        super().__init__(inv_freq)
+        self.shortest = self.length = shortest
 
-    def reset(self) -> None:
-        self.longest = self.positions
-        self.inv_freq = _inverse_frequencies(self.base, self.dim).to(self.inv_freq.device)
-
-    def extend(self, length: int) -> bool:
-        if length <= self.longest:
+    def prepare(self, length: int) -> bool:
+        length = max(length, self.shortest)
+        if length == self.length:
             return False
-        self.longest = length
-        growth = self.factor * length / self.positions - (self.factor - 1)
-        base = self.base * growth ** (self.dim / (self.dim - 2))
-        self.inv_freq = _inverse_frequencies(base, self.dim).to(self.inv_freq.device)
+        self.length = length
+        self._grow(length)
         return True
 
+    def _grow(self, length: int) -> None:
+        raise NotImplementedError
 
-class AuthorsYarnRotary(Rotary):
+
+class DynamicRotary(GrowingRotary):
+    """`dynamic`: the base grows with the sequence."""
+
+    def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
+        super().__init__(_inverse_frequencies(base, dim), positions)
+        self.base, self.dim, self.factor, self.positions = base, dim, factor, positions
+
+    def _grow(self, length: int) -> None:
+        base = self.base
+        if length > self.positions:
+            growth = self.factor * length / self.positions - (self.factor - 1)
+            base *= growth ** (self.dim / (self.dim - 2))
+        self.inv_freq = _inverse_frequencies(base, self.dim).to(self.inv_freq.device)
+
+
+class AuthorsYarnRotary(GrowingRotary):
     """The authors' `yarn`, which differs from transformers': see the rule for its ramp and for growing factors."""
 
-    grows = True
-
     def __init__(self, base: float, dim: int, factor: float, positions: int) -> None:
-        super().__init__(_inverse_frequencies(base, dim))
+        super().__init__(_inverse_frequencies(base, dim), math.ceil(positions * factor))
         self.base, self.dim, self.positions, self.factor = base, dim, positions, factor
-        self.reset()
+        self._grow(self.shortest)
 
-    def reset(self) -> None:
-        self.longest = math.ceil(self.positions * self.factor)
-        self._set_factor(self.factor)
-
-    def extend(self, length: int) -> bool:
-        if length <= self.longest:
-            return False
-        self.longest = length
-        self._set_factor(length / self.positions)
-        return True
-
-    def _set_factor(self, factor: float) -> None:
+    def _grow(self, length: int) -> None:
+        factor = length / self.positions if length > self.shortest else self.factor
         plain = _inverse_frequencies(self.base, self.dim)
         low = max(math.floor(self._ramp_end(YARN_FAST)), 0)
         high: float = min(math.ceil(self._ramp_end(YARN_SLOW)), self.dim - 1)

@@ -1,6 +1,6 @@
 """What training does otherwise than reading: which passes, which ratios, which labels, and the loss of a text.
 
-`FORMAT.md` 5 and 6; paper, section 3.3.
+`docs/FORMAT.md` 5 and 6; paper, section 3.3.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from activation_beacon.architecture import decoder_of
 from activation_beacon.checkpointing import checkpointed
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
-from activation_beacon.linear import BeaconRows
-from activation_beacon.memory import Activations
+from activation_beacon.installed import Installed
+from activation_beacon.memory import Activations, joined
 from activation_beacon.objectives import (
     Objectives,
     Teacher,
@@ -28,9 +27,8 @@ from activation_beacon.objectives import (
 )
 from activation_beacon.onepass import read_in_one_pass
 from activation_beacon.planner import Pass, Planner
-from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import OncePerSequence, RatioChooser, ratio_chooser
-from activation_beacon.rotary import Rotary, position_tensor
+from activation_beacon.rotary import position_tensor
 
 IGNORED = -100
 
@@ -88,16 +86,6 @@ def training_labels(labels: Tensor, config: BeaconConfig) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Trainee:
-    """A frozen model in eval mode with the beacon that is trained installed, and what reading with them takes."""
-
-    model: nn.Module
-    beacon: Beacon
-    rows: BeaconRows
-    rotary: Rotary
-
-
-@dataclass(frozen=True)
 class TextLoss:
     """The loss of one text.
 
@@ -113,7 +101,7 @@ class TextLoss:
 
 
 def text_loss(
-    trainee: Trainee,
+    attached: Installed,
     ids: Tensor,
     labels: Tensor,
     plans: Sequence[Pass],
@@ -125,6 +113,7 @@ def text_loss(
     """The loss of one text, differentiable in the beacon's parameters, through the memory of all earlier intervals.
 
     Args:
+        attached: a frozen model in eval mode, with the beacon that is trained.
         ids: (tokens).
         labels: (tokens), from `training_labels`.
         plans: from `training_passes`.
@@ -139,13 +128,11 @@ def text_loss(
     count = int(learned.sum())
     if not count:
         raise ConfigError("the text has no token to learn from")
-    model = trainee.model
-    trainee.rotary.reset()
-    trainee.rotary.extend(1 + max(entry.position for plan in plans for entry in plan.entries))
     teacher = None
     if objectives.distill or objectives.hidden:
-        teacher = read_uncondensed(model, ids, learned, layers=objectives.hidden > 0)
-    lesson = _Lesson(trainee, ids, labels, learned, objectives, teacher, checkpoint_layers)
+        teacher = read_uncondensed(attached, ids, learned, layers=objectives.hidden > 0)
+    length = max(plan.length for plan in plans)
+    lesson = _Lesson(attached, length, ids, labels, learned, objectives, teacher, checkpoint_layers)
     memory: list[Activations] = []
     sums, left, start = torch.zeros(3, device=ids.device), None, 0
     size = intervals or len(plans)
@@ -170,7 +157,8 @@ def text_loss(
 class _Lesson:
     """What the lots of one text share."""
 
-    trainee: Trainee
+    attached: Installed
+    length: int
     ids: Tensor
     labels: Tensor
     learned: Tensor
@@ -186,27 +174,24 @@ class _Lesson:
         Returns:
             Sums of (cross-entropy, divergence, hidden distance); what became memory; what is left to the next lot.
         """
-        model, rows = self.trainee.model, self.trainee.rows
-        decoder = decoder_of(model)
+        attached = self.attached
         tokens = slice(start, start + sum(plan.tokens for plan in plans))
         prefix = None
         if plans[0].memory:
-            prefix = Activations(torch.cat([m.keys for m in memory], 2), torch.cat([m.values for m in memory], 2))
+            prefix = joined(memory)
         with (
-            checkpointed(decoder, rows) if self.checkpoint_layers else nullcontext(),
-            layer_outputs(decoder, wanted=self.objectives.hidden > 0) as outputs,
+            checkpointed(attached) if self.checkpoint_layers else nullcontext(),
+            layer_outputs(attached.decoder, wanted=self.objectives.hidden > 0) as outputs,
         ):
-            done = read_in_one_pass(
-                model, self.trainee.beacon, rows, self.trainee.rotary, plans, self.ids[None, tokens], prefix,
-                left if plans[0].cached else None,
-            )  # fmt: skip
+            carried = left if plans[0].cached else None
+            done = read_in_one_pass(attached, plans, self.ids[None, tokens], prefix, carried, length=self.length)
         learned = self.learned[tokens]
         before = int(self.learned[:start].sum())
         part = slice(before, before + int(learned.sum()))
         losses = torch.zeros(2, device=self.ids.device)
         if self.objectives.has("ar"):
             teacher = self.teacher.last[part] if self.teacher and self.objectives.distill else None
-            losses = token_losses(model, done.hidden[0, learned], self.labels[tokens][learned], teacher)
+            losses = token_losses(attached, done.hidden[0, learned], self.labels[tokens][learned], teacher)
         far = torch.zeros((), device=self.ids.device)
         if self.teacher and self.objectives.hidden:
             raw = [row for row, entry in enumerate(e for plan in plans for e in plan.entries) if not entry.is_beacon]

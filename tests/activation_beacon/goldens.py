@@ -13,13 +13,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from activation_beacon import Attached, Beacon, Planner, Reader, attach
 from activation_beacon.authors import authors_config, base_config, beacon_name
-from activation_beacon.config import BeaconConfig
-from activation_beacon.planner import Planner
-from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import ratio_chooser
-from activation_beacon.reader import Reader
-from activation_beacon.rotary import Rotary, scaled_rotary
 
 FOLDER = Path(os.environ.get("BEACON_GOLDENS", Path(__file__).parents[3] / "shared" / "goldens"))
 
@@ -75,8 +71,8 @@ def split_parameters(
     return base, beacon
 
 
-def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, dict[str, Any]]:
-    """A fresh stock model with the case's settings, its beacon (not installed), and its rotary embedding (in place)."""
+def build(case: Case) -> tuple[Attached, dict[str, Any]]:
+    """A fresh stock model with the case's settings and its beacon, and those settings."""
     raw, state = load_folder(case.data["model"])
     # A case's settings are complete; a checkpoint of another generation has keys that would contradict them.
     settings = {k: v for k, v in raw.items() if not k.startswith("beacon_")} | case.data["settings"]
@@ -86,20 +82,13 @@ def build(case: Case) -> tuple[PreTrainedModel, Beacon, Rotary, BeaconConfig, di
     for key in ("architectures", "transformers_version", "torch_dtype", "rope_scaling"):
         stock.pop(key, None)
     model_config = AutoConfig.for_model(**stock)
-    model = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32).eval()
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32).eval()
     missing, unexpected = model.load_state_dict(base_state, strict=False)
     assert not unexpected
     assert set(missing) <= {"lm_head.weight"}
     beacon = Beacon.like(config, model)
     beacon.load_state_dict(beacon_state)
-    rotary = scaled_rotary(
-        settings.get("rope_scaling"),
-        base=settings["rope_theta"],
-        dim=settings["hidden_size"] // settings["num_attention_heads"],
-        positions=settings["max_position_embeddings"],
-    )
-    model.model.rotary_emb = rotary
-    return model, beacon, rotary, config, settings
+    return attach(model, beacon, rope_scaling=settings.get("rope_scaling")), settings
 
 
 def positions(settings: dict[str, Any]) -> int:
@@ -107,13 +96,11 @@ def positions(settings: dict[str, Any]) -> int:
     return int(settings["max_position_embeddings"] * (settings.get("rope_scaling") or {}).get("factor", 1))
 
 
-def reader_for(case: Case, rows: Any, parts: tuple[Any, ...]) -> Reader:
-    model, beacon, rotary, config, settings = parts
-    seed = case.data["rng_seed"]
+def reader_for(case: Case, attached: Attached, settings: dict[str, Any]) -> Reader:
+    config, seed = attached.beacon.config, case.data["rng_seed"]
     chooser = ratio_chooser(
         config,
         positions=positions(settings),
         rng=np.random.default_rng(42 if seed is None else seed),
     )
-    planner = Planner(config, chooser, case.data.get("skip_first") or 0, case.data.get("skip_last"))
-    return Reader(model, beacon, rows, rotary, planner)
+    return attached.reader(Planner(config, chooser, case.data.get("skip_first") or 0, case.data.get("skip_last")))

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from activation_beacon import Beacon, attach
 from activation_beacon.errors import ConfigError
-from activation_beacon.plugin import Beacon, installed
-from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, reader, tiny_model
+from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, tiny_model
 
 
 def build(architecture: str, **settings: Any) -> Any:
@@ -30,8 +30,8 @@ def test_other_decoders_that_fit_read_as_they_are(architecture: str, settings: d
     beacon.copy_base(model, token=1)
     with torch.inference_mode():
         expected = model(torch.tensor([ids])).logits[0, -1]
-        with installed(model, beacon) as rows:
-            found = reader(model, beacon, rows, ratio=0).read(ids)
+        with attach(model, beacon) as attached:
+            found = attached.reader(0).read(ids)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_a_sliding_window_of_all_layers_is_ignored() -> None:
     for window in (None, 20):
         model = tiny_model("mistral", sliding_window=window)
         beacon = random_beacon(model)
-        with installed(model, beacon) as rows:
-            one = reader(model, beacon, rows, ratio=4)
+        with attach(model, beacon) as attached:
+            one = attached.reader(4)
             logits.append(torch.stack([one.read(ids[:70]), *(one.read([token]) for token in ids[70:])]))
     torch.testing.assert_close(logits[0], logits[1])

@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-from activation_beacon.config import BeaconConfig
-from activation_beacon.planner import Planner
-from activation_beacon.plugin import Beacon, installed
+from activation_beacon import Beacon, BeaconConfig, Planner, attach
 from activation_beacon.ratios import Fixed
-from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, reader, tiny_model
+from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, tiny_model
 
 INTERLEAVED = [
     CONFIG,
@@ -19,11 +17,11 @@ APPENDED = BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="s
 
 @pytest.mark.parametrize("config", INTERLEAVED)
 @pytest.mark.parametrize("tokens", [11, 43])
-def test_the_beacons_so_far_stay_and_the_tokens_behind_them(config: BeaconConfig, tokens: int) -> None:
+def test_the_beacons_so_far_stay_and_the_tokens_after_them(config: BeaconConfig, tokens: int) -> None:
     model, ids = tiny_model(), random_ids(48)
     beacon = random_beacon(model, config)
-    with installed(model, beacon) as rows:
-        whole, ended = (reader(model, beacon, rows, ratio=4) for _ in range(2))
+    with attach(model, beacon) as attached:
+        whole, ended = (attached.reader(4) for _ in range(2))
         whole.read(ids)
         ended.read(ids[:tokens])
         ended.end_interval()
@@ -40,8 +38,8 @@ def test_the_beacons_so_far_stay_and_the_tokens_behind_them(config: BeaconConfig
 def test_where_beacons_come_last_the_tokens_stay_as_they_are() -> None:
     model = tiny_model()
     beacon = random_beacon(model, APPENDED)
-    with installed(model, beacon) as rows:
-        ended = reader(model, beacon, rows, ratio=4)
+    with attach(model, beacon) as attached:
+        ended = attached.reader(4)
         ended.read(random_ids(27))
         ended.end_interval()
     assert ended.memory.size == ended.planner.memory == 4 + 11
@@ -52,8 +50,8 @@ def test_uncondensed_it_makes_no_difference() -> None:
     beacon = Beacon.like(CONFIG, model)
     with torch.inference_mode():
         expected = model(torch.tensor([ids])).logits[0, -1]
-    with installed(model, beacon) as rows:
-        ended = reader(model, beacon, rows, ratio=0)
+    with attach(model, beacon) as attached:
+        ended = attached.reader(0)
         for start, end in ((0, 5), (5, 40), (40, 41)):
             ended.read(ids[start:end])
             ended.end_interval()
@@ -63,8 +61,8 @@ def test_uncondensed_it_makes_no_difference() -> None:
 def test_between_intervals_there_is_nothing_to_end() -> None:
     model = tiny_model()
     beacon = random_beacon(model)
-    with installed(model, beacon) as rows:
-        through, ended = (reader(model, beacon, rows, ratio=4) for _ in range(2))
+    with attach(model, beacon) as attached:
+        through, ended = (attached.reader(4) for _ in range(2))
         ended.end_interval()
         for each in (through, ended):
             each.read(random_ids(32))
@@ -72,7 +70,7 @@ def test_between_intervals_there_is_nothing_to_end() -> None:
         assert torch.equal(through.read([1, 2, 3]), ended.read([1, 2, 3]))
 
 
-def test_memories_placed_one_behind_the_other_add_up() -> None:
+def test_memories_placed_one_after_the_other_add_up() -> None:
     planner = Planner(CONFIG, Fixed(4))
     planner.restore(tokens=48, sink=2, beacons=12, intervals=3)
     planner.restore(tokens=32, sink=0, beacons=8, intervals=2)

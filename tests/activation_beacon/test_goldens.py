@@ -1,4 +1,4 @@
-"""Parity with the authors' code: every `generate` case of the golden set (`FORMAT.md` 2, 3)."""
+"""Parity with the authors' code: every `generate` case of the golden set (`docs/FORMAT.md` 2, 3)."""
 
 from typing import Any
 
@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from activation_beacon import Reader
 from activation_beacon.errors import ConfigError
 from activation_beacon.masks import pass_mask
 from activation_beacon.objectives import token_losses
-from activation_beacon.onepass import read_in_one_pass
-from activation_beacon.plugin import installed
-from activation_beacon.reader import Reader, Step
+from activation_beacon.reader import Step
 from activation_beacon.training import (
     IGNORED,
-    Trainee,
     shifted,
     text_loss,
     training_chooser,
@@ -24,7 +22,7 @@ from activation_beacon.training import (
 from tests.activation_beacon.goldens import FOLDER, Case, build, case_ids, load_case, positions, reader_for
 
 TOLERANCE = 1e-4
-# What an implementation must not copy, and why (`FORMAT.md` 9).
+# What an implementation must not copy, and why (`docs/FORMAT.md` 9).
 DEFECTS = {
     "q-odd-ratio3": "a ratio that does not divide the window leaves tokens uncovered: refused, see below",
     "l-short-sink1-asreleased": "the sink is taken again at every call and seen twice; l-short-sink1 is the right one",
@@ -94,15 +92,15 @@ def check_logits(logits: torch.Tensor, case: Case, prefix: str) -> None:
 def test_reading_and_decoding_equal_the_reference(case_id: str) -> None:
     case = usable(case_id)
     expected = case.data["expected"]
-    parts: Any = build(case)
-    with installed(parts[0], parts[1]) as rows, torch.inference_mode():
-        reader = reader_for(case, rows, parts)
+    attached, settings = build(case)
+    with torch.inference_mode():
+        reader = reader_for(case, attached, settings)
         steps, sizes = read_prompt(case, reader)
         if case.data["settings"].get("beacon_parallel_window", 1) == 1:  # else the reference packs its passes otherwise
             assert sizes == [step["memory_after"] for step in expected["steps"]]
             for index, step in enumerate(steps):
                 check_step(index, step, case)
-        check_logits(parts[0].lm_head(torch.cat([step.hidden for step in steps])), case, "prompt")
+        check_logits(attached.logits(torch.cat([step.hidden for step in steps])), case, "prompt")
         check_memory(case, reader)
 
         decoded, chosen_from = [], []
@@ -127,14 +125,11 @@ def has_one_rotation(case_id: str) -> bool:
 @pytest.mark.parametrize("case_id", [case_id for case_id in CASES if has_one_rotation(case_id)])
 def test_all_intervals_in_one_pass_equal_one_after_another(case_id: str) -> None:
     case = usable(case_id)
-    parts: Any = build(case)
-    model, beacon, rotary = parts[:3]
-    with installed(model, beacon) as rows, torch.inference_mode():
-        reader = reader_for(case, rows, parts)
+    attached, settings = build(case)
+    with torch.inference_mode():
+        reader = reader_for(case, attached, settings)
         steps, _ = read_prompt(case, reader)
-        whole = read_in_one_pass(
-            model, beacon, rows, rotary, [step.plan for step in steps], case.tensors["input_ids"][None]
-        )
+        whole = attached.read_in_one_pass([step.plan for step in steps], case.tensors["input_ids"][None])
         memory = reader.memory.activations(0, reader.planner.memory) if reader.planner.memory else None
     torch.testing.assert_close(whole.hidden[0], torch.cat([step.hidden for step in steps]), atol=1e-5, rtol=0)
     if memory is not None:
@@ -160,40 +155,40 @@ def reference_name(name: str) -> str:
 @pytest.mark.parametrize("case_id", TRAIN_CASES)
 def test_training_has_the_references_loss_and_gradients(case_id: str, how: dict[str, Any]) -> None:
     case = usable(case_id)
-    parts: Any = build(case)
-    model, beacon, rotary, config, settings = parts
-    model.requires_grad_(False)
+    attached, settings = build(case)
+    beacon, config = attached.beacon, attached.beacon.config
+    attached.model.requires_grad_(False)
+    beacon.requires_grad_(True)
     # The reference seeds its generator with 42 once a model.
     rng = np.random.default_rng(42 if case.data["rng_seed"] is None else case.data["rng_seed"])
-    with installed(model, beacon) as rows:
-        for index, expected in enumerate(case.data["expected"]["instances"]):
-            ids = case.tensors[f"inst{index}.input_ids"].long()
-            targets = case.tensors[f"inst{index}.labels"].long()
-            length = len(ids)
-            chooser = training_chooser(config, length, positions=positions(settings), rng=rng)
-            plans = training_passes(length, config, chooser)
-            assert [plan.ratio for plan in plans] == [step["ratio"] for step in expected["steps"]]
-            beacon.zero_grad()
-            labels = training_labels(targets, config)
-            loss = text_loss(Trainee(model, beacon, rows, rotary), ids, labels, plans, **how).total
-            loss.backward()
-            assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
-            for name, parameter in beacon.named_parameters():
-                norm = 0.0 if parameter.grad is None else parameter.grad.double().norm().item()
-                reference = expected["grad_norm"][reference_name(name)] or 0.0
-                assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name
+    for index, expected in enumerate(case.data["expected"]["instances"]):
+        ids = case.tensors[f"inst{index}.input_ids"].long()
+        targets = case.tensors[f"inst{index}.labels"].long()
+        length = len(ids)
+        chooser = training_chooser(config, length, positions=positions(settings), rng=rng)
+        plans = training_passes(length, config, chooser)
+        assert [plan.ratio for plan in plans] == [step["ratio"] for step in expected["steps"]]
+        beacon.zero_grad()
+        labels = training_labels(targets, config)
+        loss = text_loss(attached, ids, labels, plans, **how).total
+        loss.backward()
+        assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
+        for name, parameter in beacon.named_parameters():
+            norm = 0.0 if parameter.grad is None else parameter.grad.double().norm().item()
+            reference = expected["grad_norm"][reference_name(name)] or 0.0
+            assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name
 
 
 @pytest.mark.parametrize("case_id", case_ids("eval_loss"))
 def test_reading_has_the_references_loss(case_id: str) -> None:
     case = usable(case_id)
-    parts: Any = build(case)
+    attached, settings = build(case)
     ids = case.tensors["input_ids"].long()
     labels = shifted(case.tensors.get("labels", ids).long())
     assert int((labels != IGNORED).sum()) == case.data["expected"]["n_valid"]
-    with installed(parts[0], parts[1]) as rows, torch.inference_mode():
-        steps = list(reader_for(case, rows, parts).feed(ids.tolist()))
+    with torch.inference_mode():
+        steps = list(reader_for(case, attached, settings).feed(ids.tolist()))
         hidden = torch.cat([step.hidden for step in steps])
         learned = labels != IGNORED
-        loss = token_losses(parts[0], hidden[learned], labels[learned])[0] / learned.sum()
+        loss = token_losses(attached, hidden[learned], labels[learned])[0] / learned.sum()
     assert loss.item() == pytest.approx(case.data["expected"]["loss"], abs=TOLERANCE)

@@ -7,47 +7,46 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from activation_beacon import attach
 from activation_beacon.errors import ConfigError
-from activation_beacon.interval_mask import Block, IntervalMask
-from activation_beacon.plugin import install
+from activation_beacon.interval_mask import IntervalMask, IntervalRows
 from activation_beacon.ratios import Fixed
-from activation_beacon.rotary import model_rotary
-from activation_beacon.training import Trainee, text_loss, training_labels, training_passes
+from activation_beacon.training import text_loss, training_labels, training_passes
 from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, tiny_model
 
 
-def random_blocks() -> list[Block]:
+def random_intervals() -> list[IntervalRows]:
     """Intervals of 5, 1 and 4 rows, the last one with two keys that are not its own rows."""
     generator = torch.Generator().manual_seed(1)
-    blocks = []
+    intervals = []
     for memory, rows, own in ((2, 5, 5), (3, 1, 1), (6, 4, 6)):
         mask = torch.rand(1, 1, rows, memory + own, generator=generator) < 0.5
         mask[..., -1] = True  # every row sees something
-        blocks.append(Block(memory, mask))
-    return blocks
+        intervals.append(IntervalRows(memory, mask))
+    return intervals
 
 
-def dense(blocks: Sequence[Block], memory: int) -> Tensor:
-    """(rows, memory + own keys) what `blocks` say, in one mask."""
-    mask = torch.zeros(sum(b.rows for b in blocks), memory + sum(b.own for b in blocks), dtype=torch.bool)
+def dense(intervals: Sequence[IntervalRows], memory: int) -> Tensor:
+    """(rows, memory + own keys) what `intervals` say, in one mask."""
+    mask = torch.zeros(sum(b.rows for b in intervals), memory + sum(b.own for b in intervals), dtype=torch.bool)
     row, column = 0, memory
-    for block in blocks:
-        part = slice(row, row + block.rows)
-        mask[part, : block.memory] = block.mask[0, 0, :, : block.memory]
-        mask[part, column : column + block.own] = block.mask[0, 0, :, block.memory :]
-        row, column = row + block.rows, column + block.own
+    for interval in intervals:
+        part = slice(row, row + interval.rows)
+        mask[part, : interval.memory] = interval.mask[0, 0, :, : interval.memory]
+        mask[part, column : column + interval.own] = interval.mask[0, 0, :, interval.memory :]
+        row, column = row + interval.rows, column + interval.own
     return mask
 
 
 def test_the_same_attention_and_gradients_as_under_one_mask() -> None:
-    blocks, memory = random_blocks(), 7  # of whose rows the last is seen by nobody
-    whole = dense(blocks, memory)
+    intervals, memory = random_intervals(), 7  # of whose rows the last is seen by nobody
+    whole = dense(intervals, memory)
     generator = torch.Generator().manual_seed(2)
     shapes = [(2, 3, length, 4) for length in (whole.shape[0], whole.shape[1], whole.shape[1])]
     tensors = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
     weights = torch.randn(shapes[0], generator=generator)
     found = []
-    for mask in (whole, IntervalMask.of(blocks)):
+    for mask in (whole, IntervalMask.of(intervals)):
         out = scaled_dot_product_attention(*tensors, attn_mask=mask, scale=0.3)
         found.append((out, *torch.autograd.grad((out * weights).sum(), tensors)))
     for one, other in zip(*found, strict=True):
@@ -58,15 +57,15 @@ def test_the_same_attention_and_gradients_as_under_one_mask() -> None:
 def test_it_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
-    def counted(blocks: Sequence[Block]) -> IntervalMask:
-        sizes.append(sum(block.mask.numel() for block in blocks))
-        return real(blocks)
+    def counted(intervals: Sequence[IntervalRows]) -> IntervalMask:
+        sizes.append(sum(interval.mask.numel() for interval in intervals))
+        return real(intervals)
 
     real = IntervalMask.of
     monkeypatch.setattr(IntervalMask, "of", staticmethod(counted))
     model = tiny_model().requires_grad_(False)
     beacon = random_beacon(model)
-    one = Trainee(model, beacon, install(model, beacon), model_rotary(model.model, model.config))
+    one = attach(model, beacon)
     for length in (256, 512):
         ids = torch.tensor(random_ids(length))
         text_loss(one, ids, training_labels(ids, CONFIG), training_passes(length, CONFIG, Fixed(8)))
@@ -77,9 +76,9 @@ def test_it_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest.Monk
 
 def test_models_that_compute_attention_otherwise_are_refused() -> None:
     model = tiny_model().requires_grad_(False)
-    model.set_attn_implementation("eager")
     beacon = random_beacon(model)
-    one = Trainee(model, beacon, install(model, beacon), model_rotary(model.model, model.config))
+    one = attach(model, beacon)
+    model.set_attn_implementation("eager")
     ids = torch.tensor(random_ids(40))
     with pytest.raises(ConfigError, match="attn_implementation='sdpa'"):
         text_loss(one, ids, training_labels(ids, CONFIG), training_passes(40, CONFIG, Fixed(4)))

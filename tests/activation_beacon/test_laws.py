@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from activation_beacon.config import BeaconConfig
-from activation_beacon.memory import Activations
-from activation_beacon.plugin import Beacon, install, installed, remove
-from activation_beacon.rotary import Rotary, model_rotary
-from tests.activation_beacon.tiny import ARCHITECTURES, CONFIG, random_beacon, random_ids, reader, tiny_model
+from activation_beacon import Activations, Beacon, BeaconConfig, attach
+from activation_beacon.rotary import Rotary
+from tests.activation_beacon.tiny import ARCHITECTURES, CONFIG, random_beacon, random_ids, tiny_model
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -25,31 +23,32 @@ def test_ratio_0_with_copied_beacons_is_full_attention(architecture: str) -> Non
     beacon.copy_base(model, token=1)
     with torch.inference_mode():
         expected = model(torch.tensor([ids])).logits[0, -1]
-        with installed(model, beacon) as rows:
-            found = reader(model, beacon, rows, ratio=0).read(ids)
+        with attach(model, beacon) as attached:
+            found = attached.reader(0).read(ids)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_remove_restores_the_model_exactly(architecture: str) -> None:
+def test_detaching_restores_the_model_exactly(architecture: str) -> None:
     model, ids = tiny_model(architecture), torch.tensor([random_ids(20)])
     names, modules = list(model.state_dict()), dict(model.named_modules())
     with torch.inference_mode():
         before = model(ids).logits
-    install(model, random_beacon(model))
+    attached = attach(model, random_beacon(model))
     assert list(model.state_dict()) != names
-    remove(model)
+    attached.detach()
+    attached.detach()  # once is enough
     assert list(model.state_dict()) == names
     assert dict(model.named_modules()) == modules
     with torch.inference_mode():
         assert torch.equal(model(ids).logits, before)
 
 
-def test_ordinary_rows_are_the_base_models_while_a_beacon_is_installed() -> None:
+def test_ordinary_rows_are_the_base_models_while_a_beacon_is_attached() -> None:
     model, ids = tiny_model(), torch.tensor([random_ids(20)])
     with torch.inference_mode():
         before = model(ids).logits
-        with installed(model, random_beacon(model)):
+        with attach(model, random_beacon(model)):
             assert torch.equal(model(ids).logits, before)
 
 
@@ -68,10 +67,10 @@ SCHEMES = [
 def test_a_text_in_any_pieces_gives_the_same_memory(pieces: list[int], config: BeaconConfig) -> None:
     model, ids = tiny_model(), random_ids(sum(pieces))
     beacon = random_beacon(model, config)
-    with installed(model, beacon) as rows:
-        whole = reader(model, beacon, rows, ratio=4)
+    with attach(model, beacon) as attached:
+        whole = attached.reader(4)
         expected = whole.read(ids)
-        pieced = reader(model, beacon, rows, ratio=4)
+        pieced = attached.reader(4)
         start = 0
         for length in pieces:
             found = pieced.read(ids[start : start + length])
@@ -94,13 +93,12 @@ def test_a_restored_memory_goes_on_bit_for_bit(sink_size: int, ratio: int, setti
     model, ids = tiny_model("qwen3", **settings), random_ids(100)
     config = BeaconConfig(window=16, stride=16, ratios=(0, 4), sink_size=sink_size)
     beacon = random_beacon(model, config)
-    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
-    with installed(model, beacon) as rows:
-        through = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
+    with attach(model, beacon) as attached:
+        through = attached.reader(ratio)
         steps = [step for start in range(0, 96, 16) for step in through.feed(ids[start : start + 16])]
         expected = through.read(ids[96:])
         stored = through.memory.activations(0, through.planner.memory)
-        resumed = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
+        resumed = attached.reader(ratio)
         for step in steps[:3]:
             assert step.condensed is not None
             resumed.load(step.condensed)
@@ -113,7 +111,7 @@ def test_a_restored_memory_goes_on_bit_for_bit(sink_size: int, ratio: int, setti
             assert torch.equal(step.condensed.keys, again.condensed.keys)
             assert torch.equal(step.condensed.values, again.condensed.values)
         assert torch.equal(expected, resumed.read(ids[96:]))
-        again = reader(model, beacon, rows, ratio=ratio, rotary=rotary)
+        again = attached.reader(ratio)
         again.load(stored)
         beacons = again.memory.size - sink_size
         again.restore(tokens=96, sink=sink_size, beacons=beacons, intervals=6, ratio=ratio)
@@ -134,21 +132,20 @@ class Shifted(Rotary):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_stored_memory_placed_elsewhere_answers_as_if_built_there(architecture: str, tmp_path: Path) -> None:
     model, ids = tiny_model(architecture), random_ids(100)
-    beacon, own = random_beacon(model), model.model.rotary_emb
-    with installed(model, beacon) as rows:
-        here = reader(model, beacon, rows, ratio=4)
+    beacon = random_beacon(model)
+    with attach(model, beacon) as attached:
+        here = attached.reader(4)
         here.read(ids[:96])
         stored = here.memory.activations(0, here.memory.size)
         save_file({"keys": stored.keys.contiguous(), "values": stored.values.contiguous()}, tmp_path / "memory")
 
-        model.model.rotary_emb = Shifted(model_rotary(model.model, model.config), 333)
-        built = reader(model, beacon, rows, ratio=4, rotary=model.model.rotary_emb)
+        model.model.rotary_emb = Shifted(attached.rotary, 333)
+        built = attached.reader(4)
         expected = built.read(ids)
-        placed = reader(model, beacon, rows, ratio=4, rotary=model.model.rotary_emb)
+        placed = attached.reader(4)
         placed.load(Activations(**load_file(tmp_path / "memory")))
         placed.restore(tokens=96, sink=0, beacons=placed.memory.size, intervals=6, ratio=4)
         found = placed.read(ids[96:])
-    model.model.rotary_emb = own
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
@@ -172,10 +169,9 @@ def test_the_error_of_bfloat16_does_not_grow_over_500_intervals(rope: str) -> No
     for dtype in (torch.float32, torch.bfloat16):
         model = tiny_model("llama", initializer_range=0.05, max_position_embeddings=64, rope_parameters=scaling)
         beacon = random_beacon(model, std=0.05).to(dtype)
-        rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
-        model = model.to(dtype)
-        with installed(model, beacon) as rows:
-            one = reader(model, beacon, rows, ratio=8, rotary=rotary)
+        with attach(model, beacon) as attached:
+            model.to(dtype)
+            one = attached.reader(8)
             one.read(ids)
             assert one.memory.size == 1000
             condensed.append(one.memory.activations(0, 1000))
@@ -187,14 +183,13 @@ def test_the_error_of_bfloat16_does_not_grow_over_500_intervals(rope: str) -> No
         assert error.mean() < 0.01  # measured 0.004 to 0.006; one rounding to bfloat16 is up to 0.004
 
 
-def test_a_text_reads_the_same_behind_a_longer_one() -> None:
+def test_a_text_reads_the_same_after_a_longer_one() -> None:
     model = tiny_model("llama", max_position_embeddings=64, rope_parameters=DYNAMIC)
     beacon, ids = random_beacon(model), random_ids(400)
-    rotary = model.model.rotary_emb = model_rotary(model.model, model.config)
-    with installed(model, beacon) as rows:
-        first = reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100])
-        reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids)
-        assert torch.equal(first, reader(model, beacon, rows, ratio=4, rotary=rotary).read(ids[:100]))
+    with attach(model, beacon) as attached:
+        first = attached.reader(4).read(ids[:100])
+        attached.reader(4).read(ids)
+        assert torch.equal(first, attached.reader(4).read(ids[:100]))
 
 
 def test_a_memory_is_freed_when_it_is_let_go() -> None:
@@ -203,8 +198,8 @@ def test_a_memory_is_freed_when_it_is_let_go() -> None:
     gc.collect()
     gc.disable()
     try:
-        with installed(model, beacon) as rows:
-            one = reader(model, beacon, rows, ratio=4)
+        with attach(model, beacon) as attached:
+            one = attached.reader(4)
             one.read(random_ids(40))
             keys = weakref.ref(one.memory.layers[0].keys)
             del one

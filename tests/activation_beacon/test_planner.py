@@ -5,7 +5,7 @@ import pytest
 
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
-from activation_beacon.planner import Planner, plan_intervals
+from activation_beacon.planner import Planner
 from activation_beacon.ratios import Fixed, memory_capacity, ratio_chooser
 
 
@@ -22,7 +22,7 @@ def test_an_interval_with_interleaved_beacons() -> None:
     assert plan.causal
 
 
-def test_the_next_interval_stands_behind_the_memory() -> None:
+def test_the_next_interval_follows_the_memory() -> None:
     planner = interleaved()
     planner.take(20)
     plan = planner.take(12)
@@ -58,11 +58,6 @@ def test_stride_keeps_the_rest_of_the_window() -> None:
     first = planner.take(8)
     assert (first.condensed, first.kept) == ((8, 9), (4, 5, 6, 7))
     assert planner.take(8).tokens == 4
-
-
-def test_plan_intervals() -> None:
-    assert plan_intervals(9000, window=2048, ratio=8) == [(start, 2048, 256) for start in (0, 2048, 4096, 6144)]
-    assert plan_intervals(100, window=128, ratio=8) == []
 
 
 def test_the_reference_generator_draws_as_documented() -> None:

@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from activation_beacon.memory import Activations
-from activation_beacon.plugin import Beacon, installed
-from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, reader, tiny_model
+from activation_beacon import Activations, Beacon, attach
+from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, tiny_model
 
 
 def four_bit(folder: Path, dtype: torch.dtype) -> Any:
@@ -31,8 +30,8 @@ def four_bit(folder: Path, dtype: torch.dtype) -> Any:
 
 
 def condense(model: Any, beacon: Beacon) -> Activations:
-    with installed(model, beacon) as rows:
-        one = reader(model, beacon, rows, ratio=4)
+    with attach(model, beacon) as attached:
+        one = attached.reader(4)
         one.read(random_ids(160))
         return one.memory.activations(0, one.memory.size)
 

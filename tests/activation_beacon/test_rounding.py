@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from activation_beacon.config import BeaconConfig
-from activation_beacon.memory import Activations
-from activation_beacon.plugin import installed
-from tests.activation_beacon.tiny import random_beacon, random_ids, reader, tiny_model
+from activation_beacon import Activations, BeaconConfig, attach
+from tests.activation_beacon.tiny import random_beacon, random_ids, tiny_model
 
 
 def coarse(rows: Tensor) -> Tensor:
@@ -19,8 +17,8 @@ def test_a_rounded_memory_goes_on_as_one_that_was_loaded(sink: int) -> None:
     config = BeaconConfig(window=16, stride=16, ratios=(4,), sink_size=sink)
     model, ids = tiny_model(), random_ids(64)
     beacon = random_beacon(model, config)
-    with installed(model, beacon) as rows:
-        whole, loaded, exact = (reader(model, beacon, rows, ratio=4) for _ in range(3))
+    with attach(model, beacon) as attached:
+        whole, loaded, exact = (attached.reader(4) for _ in range(3))
         whole.memory.rounding = loaded.memory.rounding = coarse
         condensed = [step.condensed for step in whole.feed(ids[:48])]
         for activations in condensed:

@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from activation_beacon import objectives
-from activation_beacon.config import BeaconConfig
+from activation_beacon import Attached, BeaconConfig, attach, objectives
 from activation_beacon.errors import ConfigError
 from activation_beacon.objectives import Objectives
-from activation_beacon.plugin import install
 from activation_beacon.ratios import Fixed
-from activation_beacon.rotary import model_rotary
 from activation_beacon.training import (
     IGNORED,
     TextLoss,
-    Trainee,
     text_loss,
     training_chooser,
     training_labels,
@@ -41,13 +37,13 @@ SCHEMES = {
 }
 
 
-def trainee(config: BeaconConfig, **settings: Any) -> Trainee:
+def trainee(config: BeaconConfig, **settings: Any) -> Attached:
     model = tiny_model("qwen2", **settings).requires_grad_(False)
     beacon = random_beacon(model, config).requires_grad_(True)
-    return Trainee(model, beacon, install(model, beacon), model_rotary(model.model, model.config))
+    return attach(model, beacon)
 
 
-def loss_and_gradients(one: Trainee, length: int = 77, **how: Any) -> tuple[TextLoss, dict[str, torch.Tensor]]:
+def loss_and_gradients(one: Attached, length: int = 77, **how: Any) -> tuple[TextLoss, dict[str, torch.Tensor]]:
     ids = torch.tensor(random_ids(length))
     config = one.beacon.config
     passes = training_passes(
@@ -84,7 +80,7 @@ def test_layers_that_are_computed_again_give_the_same_and_are_left_as_they_were(
         assert torch.equal(again[name], gradient), name
 
 
-def saved_bytes(one: Trainee, **how: Any) -> int:
+def saved_bytes(one: Attached, **how: Any) -> int:
     """What autograd keeps from the forward pass for the backward pass."""
     kept: dict[int, int] = {}
 

@@ -6,12 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from activation_beacon.config import BeaconConfig
-from activation_beacon.linear import BeaconRows
-from activation_beacon.planner import Planner
 from activation_beacon.plugin import Beacon
-from activation_beacon.ratios import Fixed
-from activation_beacon.reader import Reader
-from activation_beacon.rotary import Rotary, model_rotary
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 VOCABULARY = 97
@@ -43,12 +38,6 @@ def random_beacon(model: Any, config: BeaconConfig = CONFIG, std: float = 0.3) -
     for parameter in beacon.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return beacon.requires_grad_(False)
-
-
-def reader(model: Any, beacon: Beacon, rows: BeaconRows, ratio: int, rotary: Rotary | None = None) -> Reader:
-    """A fresh reader at a fixed ratio; `rotary` must be given where it is not the model's own."""
-    rotary = rotary or model_rotary(model.model, model.config)
-    return Reader(model, beacon, rows, rotary, Planner(beacon.config, Fixed(ratio)))
 
 
 def random_ids(count: int, seed: int = 0) -> list[int]:

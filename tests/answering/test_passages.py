@@ -2,12 +2,23 @@
 
 import pytest
 
-from beacon_cli.answering.passages import PASSAGE_WORDS, cite, find_passages, split_passages
-from beacon_cli.cache import PageText
+from beacon_cli.answering.citations import Citation, cite
+from beacon_cli.answering.passages import PASSAGE_WORDS, Passage, split_passages
+from beacon_cli.answering.search import SearchIndex
+from beacon_cli.cache.pages import PageText
 
 
 def pages(*texts: str) -> list[PageText]:
     return [PageText(number, str(number), text, 0, 0) for number, text in enumerate(texts, 1)]
+
+
+def find_passages(passages: list[Passage], question: str, count: int) -> list[Passage]:
+    """As they are read again: the best last."""
+    return SearchIndex(passages).find(question, count)[::-1]
+
+
+def cited(passages: list[Passage], question: str, answer: str) -> list[Citation]:
+    return cite(SearchIndex(passages), question, answer)
 
 
 FILLER = "The road went on between low walls. Nobody spoke for a while. " * 12
@@ -74,13 +85,13 @@ def test_among_several_documents_a_name_counts() -> None:
         question = f"What is the capital of {name[-16:-9]}?"
         best = find_passages(passages, question, 1)[-1]
         assert (best.document, capital in best.text) == (name, True)
-    (found,) = cite(passages, "What is the capital of Sudland?", "Vest")
+    (found,) = cited(passages, "What is the capital of Sudland?", "Vest")
     assert (found.document, found.page) == ("reports/Sudland_2024.pdf", 1)
 
 
 def test_pages_of_the_same_number_in_two_documents_are_two_places() -> None:
     passages = [p for name in ("a", "b") for p in split_passages(pages("Edda Voss was here."), name)]
-    assert [(c.document, c.page) for c in cite(passages, "Who was here?", "Edda Voss")] == [("a", 1), ("b", 1)]
+    assert [(c.document, c.page) for c in cited(passages, "Who was here?", "Edda Voss")] == [("a", 1), ("b", 1)]
 
 
 def test_other_forms_of_a_word_are_found() -> None:
@@ -101,7 +112,7 @@ def test_nothing_is_found_for_nothing() -> None:
 
 def test_an_answer_is_cited_where_it_answers_the_question() -> None:
     passages = split_passages(BOOK)
-    first, *others = cite(passages, "What is the keeper of the lighthouse called?", "Edda Voss.")
+    first, *others = cited(passages, "What is the keeper of the lighthouse called?", "Edda Voss.")
     assert first.page == 1
     assert first.quote == "The keeper of the lighthouse is called Edda Voss."
     assert [citation.page for citation in others] == [3]
@@ -109,7 +120,7 @@ def test_an_answer_is_cited_where_it_answers_the_question() -> None:
 
 def test_a_record_is_quoted_whole() -> None:
     text = "Government\nCapital. name: Reykjavik\ngeographic coordinates: 64 09 N"
-    (citation,) = cite(split_passages(pages(text)), "What is the capital?", "Reykjavik")
+    (citation,) = cited(split_passages(pages(text)), "What is the capital?", "Reykjavik")
     assert citation.quote == "Capital. name: Reykjavik"
 
 
@@ -120,12 +131,12 @@ def test_a_text_without_sentences_is_cut_all_the_same() -> None:
 
 def test_an_answer_that_stands_nowhere_has_no_page() -> None:
     passages = split_passages(BOOK)
-    assert cite(passages, "Who?", "Edda Vos") == []
-    assert cite(passages, "Who?", " . ") == []
+    assert cited(passages, "Who?", "Edda Vos") == []
+    assert cited(passages, "Who?", " . ") == []
 
 
 def test_a_long_sentence_is_quoted_around_the_answer() -> None:
     long = "word " * 60 + "Edda Voss " + "word " * 60
-    (citation,) = cite(split_passages(pages(long)), "Who?", "Edda Voss")
+    (citation,) = cited(split_passages(pages(long)), "Who?", "Edda Voss")
     assert "Edda Voss" in citation.quote
     assert len(citation.quote) < 250

@@ -21,6 +21,7 @@ from unittest import mock
 
 import torch
 
+from activation_beacon.memory import Activations
 from beacon_cli.cache import (
     Builder,
     Compute,
@@ -50,14 +51,12 @@ DOCUMENT = DocumentInfo("b\u00fccher.pdf", "/books/b\u00fccher.pdf", 1234, "ab" 
 SUBJECT = Subject(IDENTITY, DOCUMENT, Models("pocket", "pocket-beacon"), Compute("cpu", "float32"))
 KEY = cache_key(IDENTITY, DOCUMENT.sha256, DOCUMENT.selection)
 
-Tensors = tuple[torch.Tensor, torch.Tensor]
 
-
-def rows(seed: int, count: int = ROWS, dtype: torch.dtype = torch.float32) -> Tensors:
+def rows(seed: int, count: int = ROWS, dtype: torch.dtype = torch.float32) -> Activations:
     """Keys and values of one interval."""
     generator = torch.Generator().manual_seed(seed)
     keys, values = torch.randn(2, LAYERS, HEADS, count, DIM, generator=generator).to(dtype)
-    return keys, values
+    return Activations(keys, values)
 
 
 SINK = rows(999, 2)
@@ -74,7 +73,7 @@ def entry_in(root: Path) -> Entry:
 def fill(cache: Builder, first: int = 0, end: int = INTERVALS, seed: int = 0) -> None:
     """Add intervals `first` to `end`."""
     for index in range(first, end):
-        cache.add(tokens(index), 4, *rows(seed + index), sink=None if index else SINK)
+        cache.add(tokens(index), 4, rows(seed + index), sink=None if index else SINK)
 
 
 def build(root: Path, seed: int = 0, refresh: bool = False) -> Entry:

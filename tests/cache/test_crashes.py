@@ -11,7 +11,7 @@ import pytest
 
 from beacon_cli.cache import Entry, Store
 from beacon_cli.cache.archive import Archive, export
-from beacon_cli.cache.repair import Repair
+from beacon_cli.cache.repair import repairing
 from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import CacheError
 from tests.cache import synthetic_cache
@@ -145,7 +145,7 @@ def test_a_repair_that_any_system_call_fails_can_be_done_again(tmp_path: Path) -
         pages.write_bytes(b"")
         with Interposed(point, failure(errno.EIO)) as calls:
             try:
-                with Repair(entry) as repair:
+                with repairing(entry) as repair:
                     assert [damage.shard for damage in repair.damage] == [None]
                     assert repair.put_pages(PAGES)
             except CacheError as error:

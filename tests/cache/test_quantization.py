@@ -47,17 +47,17 @@ def test_a_cache_in_few_bits_gives_back_what_the_live_memory_holds(store: Store,
     assert entry.key != store.entry(IDENTITY, DOCUMENT.sha256, DOCUMENT.selection).key
     given = [rows(index) for index in range(5)]
     with entry.builder(subject) as cache:
-        for index, (keys, values) in enumerate(given):
-            cache.add(tokens(index), 4, keys, values, sink=None if index else SINK)
+        for index, interval in enumerate(given):
+            cache.add(tokens(index), 4, interval, sink=None if index else SINK)
         cache.finish((), ())
     sink, *shards = entry.open()
-    assert torch.equal(sink.keys, SINK[0])
+    assert torch.equal(sink.keys, SINK.keys)
     for number, stored in enumerate((shard.keys for shard in shards), 0):
         assert stored.dtype == torch.float32, number
     keys = torch.cat([shard.keys for shard in shards], dim=2)
     values = torch.cat([shard.values for shard in shards], dim=2)
-    assert torch.equal(keys, torch.cat([rounded(each, bits) for each, _ in given], dim=2))
-    assert torch.equal(values, torch.cat([rounded(each, bits) for _, each in given], dim=2))
+    assert torch.equal(keys, torch.cat([rounded(each.keys, bits) for each in given], dim=2))
+    assert torch.equal(values, torch.cat([rounded(each.values, bits) for each in given], dim=2))
 
 
 def test_few_bits_take_less_disk(tmp_path: Path) -> None:

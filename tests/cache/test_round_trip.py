@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from activation_beacon.memory import Activations
 from beacon_cli.cache import Entry, PageText, Store
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import (
@@ -22,7 +24,6 @@ from tests.cache.synthetic_cache import (
     STREAM,
     SUBJECT,
     TAIL,
-    Tensors,
     build,
     contents,
     entry_in,
@@ -32,17 +33,19 @@ from tests.cache.synthetic_cache import (
 )
 
 
-def everything(entry: Entry) -> tuple[Tensors, list[int]]:
-    """Keys and values of all rows, and all token ids."""
+def everything(entry: Entry) -> tuple[Activations, list[int]]:
+    """All rows, and all token ids."""
     memory = entry.open()
     shards = list(memory)[memory.manifest.sink_rows > 0 :]
-    keys = torch.cat([shard.keys for shard in shards], dim=2)
-    return (keys, torch.cat([shard.values for shard in shards], dim=2)), memory.tokens()
+    return joined(shards), memory.tokens()
 
 
-def added(seed: int = 0, intervals: int = INTERVALS) -> Tensors:
-    keys, values = zip(*(rows(seed + index) for index in range(intervals)), strict=True)
-    return torch.cat(keys, dim=2), torch.cat(values, dim=2)
+def added(seed: int = 0, intervals: int = INTERVALS) -> Activations:
+    return joined([rows(seed + index) for index in range(intervals)])
+
+
+def joined(parts: Sequence[Activations]) -> Activations:
+    return Activations(torch.cat([part.keys for part in parts], dim=2), torch.cat([part.values for part in parts], 2))
 
 
 def test_a_cache_gives_back_what_was_added(tmp_path: Path) -> None:
@@ -54,13 +57,13 @@ def test_a_cache_gives_back_what_was_added(tmp_path: Path) -> None:
     assert (manifest.rows, manifest.sink_rows, manifest.tokens) == (INTERVALS * ROWS, 2, STREAM)
     memory = entry.open()
     sink, *shards = memory
-    assert torch.equal(sink.keys, SINK[0])
-    assert torch.equal(sink.values, SINK[1])
-    assert [shard.count for shard in shards] == [12, 12, 8]
+    assert torch.equal(sink.keys, SINK.keys)
+    assert torch.equal(sink.values, SINK.values)
+    assert [shard.size for shard in shards] == [12, 12, 8]
     assert memory.tokens() == [token for index in range(INTERVALS) for token in tokens(index)] + list(TAIL)
-    (keys, values), _ = everything(entry)
-    assert torch.equal(keys, added()[0])
-    assert torch.equal(values, added()[1])
+    stored, _ = everything(entry)
+    assert torch.equal(stored.keys, added().keys)
+    assert torch.equal(stored.values, added().values)
     assert entry.pages() == PAGES
 
 
@@ -69,11 +72,10 @@ def test_bfloat16_and_intervals_of_different_sizes(store: Store) -> None:
     sizes = [4, 2, 8, 1]
     given = [rows(index, size, torch.bfloat16) for index, size in enumerate(sizes)]
     with entry.builder(SUBJECT) as cache:
-        for index, (keys, values) in enumerate(given):
-            cache.add(tokens(index), 16 // sizes[index], keys, values)
+        for index, interval in enumerate(given):
+            cache.add(tokens(index), 16 // sizes[index], interval)
         cache.finish((), ())
-    (keys, _), _ = everything(entry)
-    assert torch.equal(keys, torch.cat([keys for keys, _ in given], dim=2))
+    assert torch.equal(everything(entry)[0].keys, joined(given).keys)
     manifest = entry.manifest()
     assert manifest is not None
     assert [interval.offset for interval in manifest.intervals] == [0, 4, 6, 14]
@@ -94,12 +96,12 @@ def test_the_same_contents_make_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_the_caller_does_with_its_buffers_later_is_not_stored(store: Store) -> None:
     entry = store.entry(IDENTITY, DOCUMENT.sha256, DOCUMENT.selection)
-    keys, values = rows(0)
+    given = rows(0)
     with entry.builder(SUBJECT) as cache:
-        cache.add(tokens(0), 4, keys, values)
-        keys.zero_()
+        cache.add(tokens(0), 4, given)
+        given.keys.zero_()
         cache.finish((), ())
-    assert torch.equal(next(iter(entry.open())).keys, rows(0)[0])
+    assert torch.equal(next(iter(entry.open())).keys, rows(0).keys)
 
 
 def test_a_build_in_progress_can_be_read_as_far_as_it_is_durable(store: Store) -> None:
@@ -110,8 +112,8 @@ def test_a_build_in_progress_can_be_read_as_far_as_it_is_durable(store: Store) -
         with pytest.raises(CacheError, match="nothing of the document"):
             entry.open()
         fill(cache, 2, 7)
-        (keys, _), ids = everything(entry)
-        assert torch.equal(keys, added(intervals=6)[0])
+        stored, ids = everything(entry)
+        assert torch.equal(stored.keys, added(intervals=6).keys)
         assert len(ids) == 6 * 16
         with pytest.raises(CacheError, match="not been read to its end"):
             entry.pages()
@@ -125,7 +127,7 @@ def test_an_interrupted_build_drops_what_is_not_durable_and_goes_on(tmp_path: Pa
     with entry.builder(SUBJECT) as cache:
         assert len(cache.manifest.intervals) == 6
         assert cache.check_token_prefix([token for index in range(INTERVALS) for token in tokens(index)])
-        assert sum(rows.count for rows in cache.memory()) == 2 + 6 * ROWS
+        assert sum(rows.size for rows in cache.memory()) == 2 + 6 * ROWS
         fill(cache, 6)
         cache.finish(TAIL, PAGES)
     assert contents(entry.folder) == contents(build(tmp_path / "b").folder)
@@ -149,7 +151,7 @@ def test_a_document_that_reads_differently_starts_over(store: Store, reread: lis
         assert entry.manifest() is None
         fill(cache, 0, seed=50)
         cache.finish(TAIL, PAGES)
-    assert torch.equal(everything(entry)[0][0], added(50)[0])
+    assert torch.equal(everything(entry)[0].keys, added(50).keys)
     assert len(list(entry.folder.iterdir())) == 5
 
 
@@ -162,19 +164,19 @@ def test_a_complete_cache_is_not_built_again(tmp_path: Path) -> None:
 
 
 def test_intervals_that_fit_in_no_memory_are_refused(store: Store) -> None:
-    keys, values = rows(0)
+    given = rows(0)
     with entry_in(store.path).builder(SUBJECT) as cache:
         with pytest.raises(ValueError, match="no rows"):
-            cache.add(tokens(0), 4, keys, values[:, :, :2])
+            cache.add(tokens(0), 4, Activations(given.keys, given.values[:, :, :2]))
         with pytest.raises(ValueError, match="no rows"):
-            cache.add(tokens(0), 4, keys[:, :, :0], values[:, :, :0])
+            cache.add(tokens(0), 4, Activations(given.keys[:, :, :0], given.values[:, :, :0]))
         with pytest.raises(ValueError, match="token id"):
-            cache.add([-1], 4, keys, values)
+            cache.add([-1], 4, given)
         with pytest.raises(ValueError, match="empty"):
-            cache.add([], 4, keys, values)
-        cache.add(tokens(0), 4, keys, values)
+            cache.add([], 4, given)
+        cache.add(tokens(0), 4, given)
         with pytest.raises(ValueError, match="sink"):
-            cache.add(tokens(1), 4, keys, values, sink=SINK)
+            cache.add(tokens(1), 4, given, sink=SINK)
         with pytest.raises(ValueError, match="beyond"):
             cache.finish((), [PageText(1, "1", "", 0, 17)])
 
@@ -183,7 +185,7 @@ def test_a_refresh_replaces_a_cache_and_its_files(tmp_path: Path) -> None:
     entry = build(tmp_path)
     opened = entry.open()
     build(tmp_path, seed=50, refresh=True)
-    assert torch.equal(everything(entry)[0][0], added(50)[0])
+    assert torch.equal(everything(entry)[0].keys, added(50).keys)
     assert len(list(entry.folder.iterdir())) == 5
     with pytest.raises(CacheError, match="missing"):
         list(opened)
@@ -194,7 +196,7 @@ def test_a_refresh_leaves_what_is_being_read_in_place(tmp_path: Path) -> None:
     with entry.in_use():
         opened = entry.open()
         build(tmp_path, seed=50, refresh=True)
-        assert torch.equal(torch.cat([rows.keys for rows in opened][1:], dim=2), added()[0])
+        assert torch.equal(torch.cat([rows.keys for rows in opened][1:], dim=2), added().keys)
     build(tmp_path)
     assert len(list(entry.folder.iterdir())) == 5
 
@@ -205,7 +207,7 @@ def test_an_unfinished_refresh_leaves_a_complete_cache_as_it_was(tmp_path: Path)
     with entry.builder(SUBJECT, refresh=True) as cache:
         assert cache.manifest.intervals == ()
         fill(cache, 0, 8, seed=50)
-        assert torch.equal(everything(entry)[0][0], added()[0])
+        assert torch.equal(everything(entry)[0].keys, added().keys)
     assert contents(entry.folder) == before
 
 
@@ -224,8 +226,7 @@ def test_a_reader_whose_files_are_replaced_reads_the_new_ones(tmp_path: Path, mo
     build(tmp_path, seed=50, refresh=True)
     seen = [old, entry.manifest()]
     monkeypatch.setattr(Entry, "manifest", lambda _: seen.pop(0))
-    (keys, _), _ = everything(entry)
-    assert torch.equal(keys, added(50)[0])
+    assert torch.equal(everything(entry)[0].keys, added(50).keys)
     assert not seen
 
 

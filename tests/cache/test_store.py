@@ -13,6 +13,7 @@ import pytest
 
 from beacon_cli.cache import Store, default_root
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
 from tests.cache import synthetic_cache
 from tests.cache.synthetic_cache import DOCUMENT, IDENTITY, KEY, SUBJECT, build, contents, entry_in
@@ -126,6 +127,18 @@ def test_what_a_killed_import_left_beside_a_cache_goes(store: Store) -> None:
     store.sweep()
     assert contents(entry.folder) == whole
     assert list((store.path / "documents").iterdir()) == [entry.folder]
+
+
+def test_who_looks_for_a_complete_cache_is_not_stopped_by_one_that_cannot_be_used(store: Store) -> None:
+    entry = entry_in(store.path)
+    assert entry.complete_manifest() is None
+    manifest = build(store.path).complete_manifest()
+    assert manifest == entry.manifest()
+    assert manifest is not None
+    (entry.folder / "manifest.json").write_bytes(seal(manifest.truncated(1)))
+    assert entry.complete_manifest() is None
+    (entry.folder / "manifest.json").write_text("{")
+    assert entry.complete_manifest() is None
 
 
 def test_a_cache_that_is_being_built_is_not_removed(store: Store) -> None:

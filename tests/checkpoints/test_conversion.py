@@ -1,6 +1,5 @@
 """Converting merged checkpoints: what comes of them, and what is refused."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -8,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,17 @@ from safetensors.torch import load_file, safe_open, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from activation_beacon.rotary import AuthorsYarnRotary
-from beacon_cli import engine
-from beacon_cli.checkpoints import conversion, library
-from beacon_cli.checkpoints.local.folders import Lease
+from beacon_cli.checkpoints import engine
+from beacon_cli.checkpoints.convert import conversion
+from beacon_cli.checkpoints.convert.tensor_files import read_header
+from beacon_cli.checkpoints.local.converted import find_converted, remove
+from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.local.tensor_files import read_header
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
+from beacon_cli.checkpoints.obtain import obtain
+from beacon_cli.durable.locks import flock
 from beacon_cli.errors import BeaconError, ModelError
-from beacon_cli.events import Note, Transfer, returned
+from beacon_cli.events import Event, Note, Transfer
 from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
 
 TEXT = list(range(3, 103))
@@ -34,12 +36,12 @@ FIRST, SECOND = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2)
 
 
 def convert(source: Path, cache: Path, bits: int | None = None, target: Path | None = None) -> Path:
-    return Path(returned(library.obtain(str(source), beacon_bits=bits, cache=cache, target=target)))
+    return obtain(str(source), beacon_bits=bits, cache=cache, target=target)
 
 
 def read(folder: Path, cache: Path, bits: int | None = None) -> torch.Tensor:
-    """The logits behind a text, condensed on its way."""
-    return engine.load_engine(find_model(str(folder), None, cache, bits), "cpu").reader(4).read(TEXT)
+    """The logits after a text, condensed on its way."""
+    return engine.load_engine(locate_model(str(folder), None, cache, bits), "cpu").reader(4).read(TEXT)
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_the_beacon_keeps_its_weights(settings: dict[str, Any], tmp_path: Path, 
     assert len(beacon) == len(theirs)
     assert torch.equal(beacon["embedding"], theirs["model.beacon_embed_tokens.weight"][0])
     assert torch.equal(beacon["layers.1.v.weight"], theirs["model.layers.1.self_attn.beacon_v_proj.weight"])
-    source = find_model(str(tmp_path / "merged"), None, cache_dir)
+    source = locate_model(str(tmp_path / "merged"), None, cache_dir)
     assert source.folder == folder
     assert source.ratios == tuple(merged.settings["beacon_ratio"])
     assert engine.load_engine(source, "cpu").reader(8).read(TEXT).isfinite().all()
@@ -107,17 +109,17 @@ def test_no_start_reads_weights_to_know_what_they_are(
     source: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = convert(source, cache_dir)
-    found = find_model(str(folder), None, cache_dir)
+    found = locate_model(str(folder), None, cache_dir)
 
     def refuse(*arguments: object) -> None:
         raise AssertionError("a file was hashed")
 
     with monkeypatch.context() as patched:
         patched.setattr(hashlib, "file_digest", refuse)
-        assert find_model(str(folder), None, cache_dir).base_fingerprint == found.base_fingerprint
+        assert locate_model(str(folder), None, cache_dir).base_fingerprint == found.base_fingerprint
     (folder / "hashes.json").unlink()
     (folder / "beacon" / "hashes.json").unlink()
-    again = find_model(str(folder), None, cache_dir)
+    again = locate_model(str(folder), None, cache_dir)
     assert (again.base_fingerprint, again.beacon_fingerprint) == (found.base_fingerprint, found.beacon_fingerprint)
 
 
@@ -138,7 +140,7 @@ def test_a_beacon_in_4_bits_is_another_one(source: Path, tmp_path: Path, cache_d
     sizes = [(folder / "beacon" / "beacon.safetensors").stat().st_size for folder in (wide, narrow)]
     assert sizes[1] < 0.6 * sizes[0]
     identities = {
-        find_model(str(folder), None, cache_dir, bits).beacon_fingerprint
+        locate_model(str(folder), None, cache_dir, bits).beacon_fingerprint
         for folder, bits in ((wide, None), (wide, 4), (narrow, None))
     }
     assert len(identities) == 3
@@ -146,7 +148,7 @@ def test_a_beacon_in_4_bits_is_another_one(source: Path, tmp_path: Path, cache_d
     # Quantizing while loading comes to the same.
     assert torch.equal(read(narrow, cache_dir), read(wide, cache_dir, bits=4))
     with pytest.raises(ModelError, match="stored in 4 bits"):
-        find_model(str(narrow), None, cache_dir, 16)
+        locate_model(str(narrow), None, cache_dir, 16)
 
 
 def test_a_packed_beacon_computes_what_a_dequantized_one_does(
@@ -183,9 +185,9 @@ def test_a_buffer_of_old_checkpoints_is_passed_over(tmp_path: Path, cache_dir: P
 
 def test_the_authors_yarn_is_kept(tmp_path: Path, cache_dir: Path) -> None:
     merged = checkpoint(V2, rope_scaling={"type": "yarn", "factor": 4.0})
-    source = find_model(str(convert(merged.write(tmp_path / "merged"), cache_dir)), None, cache_dir)
+    source = locate_model(str(convert(merged.write(tmp_path / "merged"), cache_dir)), None, cache_dir)
     assert source.info.rope_scaling == {"type": "yarn", "factor": 4.0}
-    assert isinstance(engine.load_engine(source, "cpu").rotary, AuthorsYarnRotary)
+    assert isinstance(engine.load_engine(source, "cpu").attached.rotary, AuthorsYarnRotary)
 
 
 def test_what_is_converted_stays(source: Path, cache_dir: Path) -> None:
@@ -200,38 +202,47 @@ def test_what_is_converted_stays(source: Path, cache_dir: Path) -> None:
 
 
 def test_a_checkpoint_that_changed_is_converted_anew(source: Path, cache_dir: Path) -> None:
-    before = find_model(str(source), None, cache_dir).base_fingerprint
+    before = locate_model(str(source), None, cache_dir).base_fingerprint
     shard = load_file(source / FIRST)
     save_file({name: tensor * 2 for name, tensor in shard.items()}, source / FIRST, metadata={"format": "pt"})
-    assert find_model(str(source), None, cache_dir).base_fingerprint != before
+    assert locate_model(str(source), None, cache_dir).base_fingerprint != before
 
 
 def test_two_at_once_convert_once(source: Path, cache_dir: Path) -> None:
-    first = library.obtain(str(source), beacon_bits=None, cache=cache_dir)
-    while not isinstance(next(first), Transfer):
-        pass
-    notes, made = [], []
+    waiting = threading.Event()
+    notes: list[Event] = []
+    made: list[Path] = []
+
+    def note(event: Event) -> None:
+        notes.append(event)
+        waiting.set()
 
     def second() -> None:
-        made.append(returned(library.obtain(str(source), beacon_bits=None, cache=cache_dir), notes.append))
+        made.append(obtain(str(source), beacon_bits=None, cache=cache_dir, progress=note))
 
     thread = threading.Thread(target=second)
-    thread.start()
-    while not notes:
-        assert thread.is_alive()
-    for _ in first:
-        pass
+
+    def converting(event: Event) -> None:
+        if isinstance(event, Transfer) and not thread.ident:
+            thread.start()
+            assert waiting.wait(60)
+
+    obtain(str(source), beacon_bits=None, cache=cache_dir, progress=converting)
     thread.join()
     assert [type(note) for note in notes] == [Note]
-    assert made == [library.converted(str(source))]
+    assert made == [find_converted(str(source))]
 
 
 def test_an_interrupted_conversion_leaves_nothing(source: Path, cache_dir: Path, models_dir: Path) -> None:
-    for count in range(1, 40, 6):
-        events = library.obtain(str(source), beacon_bits=None, cache=cache_dir)
-        for _ in zip(range(count), events, strict=False):
-            pass
-        events.close()  # type: ignore[attr-defined]
+    for count in range(0, 40, 6):
+        countdown = iter([None] * count)
+
+        def interrupt(event: Event, countdown: Iterator[None] = countdown) -> None:
+            if next(countdown, event):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            obtain(str(source), beacon_bits=None, cache=cache_dir, progress=interrupt)
         assert not models_dir.exists() or list(models_dir.iterdir()) == []
 
 
@@ -239,17 +250,19 @@ def test_a_killed_conversion_is_cleaned_up_by_the_next(
     source: Path, tmp_path: Path, cache_dir: Path, models_dir: Path
 ) -> None:
     kill = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
-from beacon_cli.checkpoints import library
-for count, _ in enumerate(library.obtain(sys.argv[1], beacon_bits=None, cache=Path(sys.argv[2]))):
-    if count == 20:
+from beacon_cli.checkpoints.obtain import obtain
+events = itertools.count()
+def kill(event):
+    if next(events) == 20:
         os.kill(os.getpid(), signal.SIGKILL)
+obtain(sys.argv[1], beacon_bits=None, cache=Path(sys.argv[2]), progress=kill)
 """
     done = subprocess.run([sys.executable, "-c", kill, str(source), str(cache_dir)], check=False)
     assert done.returncode == -signal.SIGKILL
     (left,) = models_dir.iterdir()
-    assert library.converted(str(source)) is None
+    assert find_converted(str(source)) is None
     other = checkpoint(V1).write(tmp_path / "other")
     convert(other, cache_dir)
     assert not left.exists()
@@ -263,10 +276,10 @@ def test_one_in_use_is_neither_replaced_nor_removed(source: Path, cache_dir: Pat
     with pytest.raises(ModelError, match="in use"):
         convert(source, cache_dir, bits=4)
     with pytest.raises(ModelError, match="in use"):
-        library.remove(folder, cache_dir)
+        remove(folder, cache_dir)
     assert read_record(folder).beacon_bits == 16
     lease.release()
-    library.remove(folder, cache_dir)
+    remove(folder, cache_dir)
     assert not folder.exists()
 
 
@@ -276,19 +289,19 @@ def test_who_waits_for_a_new_conversion_leases_what_comes_of_it(
     folder = convert(source, cache_dir)
     waited = iter(range(100))
 
-    def wait(descriptor: int, kind: int) -> None:
+    def wait(descriptor: int, *, alone: bool) -> None:
         if next(waited) == 0:
             convert(source, cache_dir, bits=4)
-        fcntl.flock(descriptor, kind)
+        flock(descriptor, alone=alone)
 
     with monkeypatch.context() as patched:
-        patched.setattr("beacon_cli.checkpoints.local.folders.flock", wait)
+        patched.setattr("beacon_cli.checkpoints.local.lease.flock", wait)
         lease = Lease(folder)
     with pytest.raises(ModelError, match="in use"):
-        library.remove(folder, cache_dir)
+        remove(folder, cache_dir)
     assert read_record(folder).beacon_bits == 4
     lease.release()
-    library.remove(folder, cache_dir)
+    remove(folder, cache_dir)
 
 
 def test_other_things_are_not_overwritten(source: Path, tmp_path: Path, cache_dir: Path) -> None:

@@ -1,26 +1,27 @@
 """Loading the model: 4-bit weights, dequantized where they fit."""
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import beacon_pocket
-from activation_beacon.plugin import remove
-from beacon_cli import engine
+from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.model_source import ModelSource, find_model
-from beacon_cli.errors import ModelError, SettingsError
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.errors import BeaconError, ModelError, SettingsError
 
 QUESTION = list(range(100, 140))
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> ModelSource:
-    return find_model("beacon-pocket", None, tmp_path)
+    return locate_model("beacon-pocket", None, tmp_path)
 
 
 def tie_again(folder: Path, cache: Path) -> None:
@@ -49,19 +50,43 @@ def test_where_they_do_not_fit_it_computes_in_4_bit_and_says_so(
     assert capfd.readouterr().err == ""
 
 
+def test_free_memory_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.sysconf
+
+    def sysconf(name: str) -> int:
+        if name == "SC_AVPHYS_PAGES":  # macOS has no such thing
+            raise ValueError("unrecognized configuration name")
+        return real(name)
+
+    monkeypatch.setattr(os, "sysconf", sysconf)
+    assert engine.free_memory() > 0
+
+
+def test_free_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONTROL_GROUP", tmp_path)
+    machine = engine.free_memory()
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert engine.free_memory() == 2000 < machine
+    (tmp_path / "memory.current").write_text("4000\n")
+    assert engine.free_memory() == 0
+    (tmp_path / "memory.max").write_text("max\n")
+    assert engine.free_memory() > 2000
+
+
 def test_a_16_bit_model_is_quantized_on_the_way(source: ModelSource, tmp_path: Path) -> None:
     plain = engine.load_engine(source, "cpu")
     folder = tmp_path / "plain"
     shutil.copytree(beacon_pocket.FOLDER, folder)
     expected = plain.reader(8).read(QUESTION)
-    remove(plain.model)
+    plain.attached.detach()
     config = AutoConfig.from_pretrained(folder)
     del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(plain.model.state_dict())
     model.save_pretrained(folder)
     tie_again(folder, tmp_path)
-    again = engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
+    again = engine.load_engine(locate_model(str(folder), None, tmp_path), "cpu")
     torch.testing.assert_close(again.reader(8).read(QUESTION), expected, atol=0.3, rtol=0.05)
 
 
@@ -79,4 +104,33 @@ def test_damaged_weights(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100_000])
     tie_again(folder, tmp_path)
     with pytest.raises(ModelError, match="cannot be loaded"):
-        engine.load_engine(find_model(str(folder), None, tmp_path), "cpu")
+        engine.load_engine(locate_model(str(folder), None, tmp_path), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"mlp_bias": None}),
+        ("config.json", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": 1.5}}),
+        ("generation_config.json", {"pad_token_id": ""}),
+        ("beacon/beacon_config.json", {"settings": {"ratio_mix": -1}}),
+        ("tokenizer_config.json", {"chat_template": "{{ messages[0].content + 1 }}"}),
+        ("tokenizer_config.json", {"chat_template": "{{ 1 / 0 }}"}),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(file: str, change: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(beacon_pocket.FOLDER, folder)
+    (folder / "chat_template.jinja").unlink()
+    settings = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(settings | change))
+    tie_again(folder, tmp_path)
+
+    def load() -> None:
+        source = locate_model(str(folder), None, tmp_path)
+        assert source.frame
+        engine.load_engine(source, "cpu")
+
+    with pytest.raises(BeaconError) as refusal:
+        load()
+    assert "\n" not in str(refusal.value)

@@ -15,27 +15,28 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.checkpoints.hub.repository import local_folder
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.local.model_folder import check_model_folder
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_folder
 from beacon_cli.errors import ModelError
 from tests.hub_server import HubServer, Repository
 
 CLIENT = """
-import json, sys
+import json, os, sys
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Transfer
 from beacon_cli.checkpoints.hub.repository import resolve_model
 
 kind, *names = sys.argv[1:]
 for name in names:
-    progress, events = [], resolve_model(name, kind=kind)
+    progress = []
+
+    def note(event):
+        if isinstance(event, Transfer):
+            progress.append((event.done, event.total))
+
     try:
-        while True:
-            if isinstance(event := next(events), Transfer):
-                progress.append((event.done, event.total))
-    except StopIteration as stop:
-        print(json.dumps({"folder": str(stop.value), "progress": progress}))
+        folder = resolve_model(name, kind=kind, progress=note, offline="OFFLINE" in os.environ)
+        print(json.dumps({"folder": str(folder), "progress": progress}))
     except ModelError as error:
         print(json.dumps({"error": str(error)}))
 """
@@ -134,9 +135,13 @@ def test_what_is_here_is_not_fetched_again(hub: HubServer, client: Client) -> No
     hub.broken = True
     assert client.folder("owner/model") == folder
     hub.requests.clear()
-    assert client.folder("owner/model", HF_HUB_OFFLINE="1") == folder
+    # OFFLINE: by the argument of `resolve_model`, see CLIENT.
+    for offline in ({"HF_HUB_OFFLINE": "1"}, {"OFFLINE": "1"}):
+        assert client.folder("owner/model", **offline) == folder
+        assert "not (wholly) on this disk" in client.error("owner/other", **offline)
     (folder / "model.safetensors").unlink()
-    assert "not (wholly) on this disk" in client.error("owner/model", HF_HUB_OFFLINE="1")
+    for offline in ({"HF_HUB_OFFLINE": "1"}, {"OFFLINE": "1"}):
+        assert "not (wholly) on this disk" in client.error("owner/model", **offline)
     assert hub.requests == []
 
 

@@ -30,6 +30,15 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(tmp_path) == RECORD
 
 
+def test_one_of_before_gguf_files_were_read(tmp_path: Path) -> None:
+    write_record(tmp_path, RECORD)
+    path = tmp_path / RECORD_FILE
+    older = json.loads(path.read_text())
+    assert older.pop("weight_bits") == 4
+    path.write_text(json.dumps(older))
+    assert read_record(tmp_path) == RECORD
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -1,11 +1,13 @@
 """Processes that do everything at once on one cache folder; run by `test_hammer.py`.
 
+    python hammer.py ask DOC...                          asks each once, alone; prints one JSON line for each
     python hammer.py hammer SECONDS PROCESSES DOC...     prints one JSON line for each command that was run
     python hammer.py kill KILLS DOC                      builds DOC, killed at random moments, until that many kills
 
 Models are loaded before the processes fork, so that these spend their time on the cache.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -15,28 +17,55 @@ import time
 from pathlib import Path
 from typing import Any
 
-from beacon_cli import workflows
+import torch
+
+from beacon_cli import library
+from beacon_cli.answering import decoding
 from beacon_cli.cache import builder, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.model_source import find_model
+from beacon_cli.checkpoints.model_source import locate_model
 from tests.cli.runner import run
 
 QUESTION = "Who is the keeper of the Morvane lighthouse?"
-SHARD_BYTES = 300_000
+SHARD_BYTES = 100_000
 
 
 def preload() -> None:
-    """Let all workflows share one engine, and build small shards."""
-    engine: Engine = load_engine(find_model("beacon-pocket", None, default_root()), "cpu")
-    workflows.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
+    """Let all commands share one engine, of the model that they take by default, and build small shards."""
+    engine: Engine = load_engine(locate_model(os.environ["BEACON_MODEL"], None, default_root()), "cpu")
+    library.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
     builder.SHARD_BYTES = SHARD_BYTES
+
+
+_logits: list[bytes] = []
+
+
+def listen() -> None:
+    """Keep the logits that answers are made of: they are equal to the bit if the memories are."""
+    pick = decoding.pick
+
+    def listening(logits: torch.Tensor, temperature: float) -> int:
+        _logits.append(logits.float().numpy().tobytes())
+        return pick(logits, temperature)
+
+    decoding.pick = listening
+
+
+def observed(command: list[str]) -> dict[str, Any]:
+    """What came of a command, and a checksum of its logits."""
+    _logits.clear()
+    result = run(*command)
+    logits = hashlib.sha256(b"".join(_logits)).hexdigest()
+    return {"command": command, "code": result.code, "out": result.out, "err": result.err, "logits": logits}
+
+
+def question(document: str) -> list[str]:
+    return ["ask", document, QUESTION, "--ratio", "4", "--max-new-tokens", "8", "--json"]
 
 
 def commands(documents: list[str]) -> list[tuple[int, list[str]]]:
     """Commands, each with how often it is to be run in relation to the others."""
-    any_document = [
-        (5, ["ask", document, QUESTION, "--ratio", "4", "--max-new-tokens", "8", "--json"]) for document in documents
-    ]
+    any_document = [(5, question(document)) for document in documents]
     builds = [(2, ["cache", "build", document, "--ratio", "4", "--json"]) for document in documents]
     refreshes = [(1, ["cache", "build", document, "--ratio", "4", "--refresh", "--json"]) for document in documents]
     others = [
@@ -60,8 +89,7 @@ def hammer(seconds: float, processes: int, documents: list[str]) -> None:
         lines: list[dict[str, Any]] = []
         while time.monotonic() < end:
             (command,) = draw.choices(choices, weights)
-            result = run(*command)
-            lines.append({"command": command, "code": result.code, "out": result.out, "err": result.err})
+            lines.append(observed(command))
         os.write(1, "".join(json.dumps(line) + "\n" for line in lines).encode())
         os._exit(0)
     for child in children:
@@ -99,7 +127,11 @@ def attempt(root: Path, document: str, seconds: float | None) -> bool:
 
 if __name__ == "__main__":
     preload()
-    if sys.argv[1] == "hammer":
+    listen()
+    if sys.argv[1] == "ask":
+        for document in sys.argv[2:]:
+            print(json.dumps(observed(question(document))))
+    elif sys.argv[1] == "hammer":
         hammer(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
     else:
         kill(int(sys.argv[2]), sys.argv[3])

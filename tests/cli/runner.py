@@ -49,12 +49,17 @@ def run_process(*arguments: str, stdin: bytes = b"", **options: Any) -> Result:
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def assert_refused(result: Result, *words: str) -> None:
+def assert_refused(result: Result, *words: str, code: int = 1) -> None:
     """Exit code 1, nothing on stdout, one line on stderr that says `words`."""
-    assert result.code == 1, result
+    assert result.code == code, result
     assert result.out == ""
     lines = result.err.strip().splitlines()
     assert len(lines) == 1, result.err
     assert lines[0].startswith("error: ")
     for word in words:
         assert word in lines[0], lines[0]
+
+
+def assert_misused(result: Result, *words: str) -> None:
+    """As `assert_refused`, with the exit code of wrong usage."""
+    assert_refused(result, *words, code=2)

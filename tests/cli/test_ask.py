@@ -1,4 +1,4 @@
-"""`beacon ask` and `beacon summarize`, for real, with the embedded model."""
+"""`beacon ask` and `beacon summarize`: what the model is given to read, and what becomes of what it says."""
 
 import os
 import subprocess
@@ -8,33 +8,58 @@ from pathlib import Path
 import pytest
 
 from beacon_cli.documents import open_document
-from tests.cli.conftest import story
 from tests.cli.runner import Result, run, run_process
+from tests.scripted import ASSISTANT, CONTEXT, END, RATIOS, UNPROMPTED, WINDOW, Script
+from tests.stories import FACT, WHO_KEEPS, story
 
-QUESTION = "Who is the keeper of the Morvane lighthouse?"
 
-
-def ask(book: Path, *flags: str, question: str = QUESTION) -> Result:
+def ask(book: Path, *flags: str, question: str = WHO_KEEPS) -> Result:
     result = run("ask", str(book), question, *flags)
     assert result.code == 0, result.err
     return result
 
 
-def test_an_answer_is_found_with_its_page(book: Path) -> None:
+def test_passages_are_read_again_before_the_question(book: Path, says: Script) -> None:
+    found = ask(book, "--json", "--passages", "1").json
+    (asked,) = says.asked
+    assert found["passages_reread"] == 1
+    assert FACT in asked.passages
+    assert asked.request == f"Question: {WHO_KEEPS}{END}{ASSISTANT}"
+    # Before them stands what is left of the document, its last words first.
+    assert "It was day 19." in asked.prompt.partition("Passages read again:")[0]
+
+
+def test_an_answer_is_cited_where_it_stands(book: Path, says: Script) -> None:
+    says("Edda Voss")
     found = ask(book, "--json").json
-    assert "Edda Voss" in found["answer"]
+    assert (found["answer"], found["supported"]) == ("Edda Voss", True)
     with open_document(str(book)) as document:
         holding = [page.number for page in document.pages() if "Edda Voss" in page.text]
-    assert [page["page"] for page in found["pages"]] == holding
-    assert "Edda Voss" in found["pages"][0]["quote"]
+    assert [page["page"] for page in found["citations"]] == holding
+    assert found["citations"][0]["quote"] == FACT
+    result = ask(book)
+    assert result.out == "Edda Voss\n"
+    assert f"p. {holding[0]}: “{FACT}”" in result.err
+
+
+def test_an_answer_that_stands_nowhere_claims_no_page(book: Path, says: Script) -> None:
+    says("Karl Brann")
+    found = ask(book, "--json").json
+    assert (found["answer"], found["supported"], found["citations"]) == ("Karl Brann", False, [])
+
+
+def test_no_answer_is_said_to_be_none(book: Path, says: Script) -> None:
+    says("")
+    result = ask(book)
+    assert result.out == "\n"
+    assert "gave no answer" in result.err
 
 
 def test_stdout_carries_the_answer_alone_when_piped(book: Path) -> None:
-    result = run_process("ask", str(book), QUESTION)
+    result = run_process("ask", str(book), WHO_KEEPS)
     assert result.code == 0, result.err
-    assert result.out == run_process("ask", str(book), QUESTION, "--quiet").out
-    assert result.out.strip()
-    assert "\x1b" not in result.out + result.err
+    assert result.out == f"{UNPROMPTED}\n" == ask(book, "--quiet").out
+    assert "\x1b" not in result.err
     assert "condensed to" in result.err
 
 
@@ -44,29 +69,34 @@ def test_quiet_says_nothing_on_stderr(book: Path) -> None:
 
 def test_json_has_what_it_promises(book: Path) -> None:
     found = ask(book, "--json", "--ratio", "8").json
-    assert found.keys() >= {"answer", "pages", "tokens_read", "tokens_condensed_to", "ratio", "seconds", "model"}
+    promised = {"question", "answer", "supported", "citations", "tokens_read", "tokens_condensed_to", "ratio", "model"}
+    assert found.keys() >= promised
+    assert found["question"] == WHO_KEEPS
     assert found["ratio"] == 8
     assert found["tokens_read"] > 1000
-    assert found["tokens_condensed"] == found["tokens_read"] // 128 * 128
-    rows = found["tokens_condensed"] // 8 + found["tokens_read"] % 128
+    assert found["tokens_condensed"] == found["tokens_read"] // WINDOW * WINDOW
+    rows = found["tokens_condensed"] // 8 + found["tokens_read"] % WINDOW
     assert found["tokens_condensed_to"] == rows
     assert Path(found["cache_path"]).is_dir()
     assert found["seconds"].keys() >= {"open", "load_model", "condense", "answer"}
 
 
-def test_the_second_question_condenses_nothing_and_answers_the_same(book: Path) -> None:
+def test_the_second_question_condenses_nothing_and_reads_the_same_memory(book: Path, says: Script) -> None:
     first, second = ask(book, "--json").json, ask(book, "--json").json
     assert first["tokens_condensed"] > 0
     assert second["tokens_condensed"] == 0
-    assert second["answer"] == first["answer"]
     assert second["cache_path"] == first["cache_path"]
+    assert says.asked[1].equals(says.asked[0])
 
 
-def test_without_a_cache_the_answer_is_the_same_and_nothing_is_written(book: Path, cache_dir: Path) -> None:
+def test_without_a_cache_the_memory_is_the_same_and_nothing_is_written(
+    book: Path, cache_dir: Path, says: Script
+) -> None:
     kept_out = ask(book, "--json", "--no-cache").json
     assert kept_out["cache_path"] is None
     assert not (cache_dir / "documents").exists()
-    assert kept_out["answer"] == ask(book, "--json").json["answer"]
+    ask(book)
+    assert says.asked[1].equals(says.asked[0])
 
 
 def test_refresh_condenses_anew_to_the_same(book: Path) -> None:
@@ -83,37 +113,42 @@ def test_pages_select_what_is_read(book: Path) -> None:
     assert part["cache_path"] != whole["cache_path"]
 
 
-def test_the_ratio_is_another_memory(book: Path) -> None:
-    assert (
-        ask(book, "--json", "--ratio", "4").json["cache_path"] != ask(book, "--json", "--ratio", "8").json["cache_path"]
-    )
+def test_the_ratio_is_another_memory(book: Path, says: Script) -> None:
+    four, eight = (ask(book, "--json", "--ratio", ratio).json for ratio in ("4", "8"))
+    assert four["cache_path"] != eight["cache_path"]
+    assert not says.asked[1].equals(says.asked[0])
 
 
 def test_auto_takes_the_smallest_ratio_that_fits(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
-    path.write_text(story(400))
+    path.write_text(story(200))
     found = ask(path, "--json", "--max-new-tokens", "1").json
-    context, window, reserved = 8192, 128, 1024
-    intervals, rest = divmod(found["tokens_read"], window)
-    rows = {ratio: intervals * window // ratio + rest + rest // ratio for ratio in (2, 4, 8, 16, 32)}
-    assert found["ratio"] == min(ratio for ratio in rows if rows[ratio] + reserved <= context)
+    reserved = CONTEXT // 8
+    intervals, rest = divmod(found["tokens_read"], WINDOW)
+    rows = {ratio: intervals * WINDOW // ratio + rest + rest // ratio for ratio in RATIOS}
+    assert found["ratio"] == min(ratio for ratio in rows if rows[ratio] + reserved <= CONTEXT)
     assert found["ratio"] > 2
 
 
-def test_standard_input_is_a_document(book: Path) -> None:
-    piped = run("ask", "-", QUESTION, "--json", stdin=book.read_bytes())
+def test_standard_input_is_a_document(book: Path, says: Script) -> None:
+    piped = run("ask", "-", WHO_KEEPS, "--json", stdin=book.read_bytes())
     assert piped.code == 0, piped.err
-    assert piped.json["answer"] == ask(book, "--json").json["answer"]
+    ask(book)
+    assert says.asked[1].equals(says.asked[0])
 
 
-def test_the_condensed_memory_alone_can_be_asked(book: Path) -> None:
+def test_the_condensed_memory_alone_can_be_asked(book: Path, says: Script) -> None:
     found = ask(book, "--json", "--passages", "0").json
     assert found["passages_reread"] == 0
+    assert says.asked[0].passages == []
 
 
-def test_max_new_tokens_ends_an_answer(book: Path) -> None:
-    found = ask(book, "--json", "--max-new-tokens", "1").json
-    assert found["tokens_generated"] <= 1
+def test_max_new_tokens_ends_an_answer(book: Path, says: Script) -> None:
+    says("The keeper of the lighthouse is called Edda Voss.")
+    cut = ask(book, "--json", "--max-new-tokens", "3").json
+    whole = ask(book, "--json").json
+    assert (cut["tokens_generated"], cut["finished"], whole["finished"]) == (3, "length", "stop")
+    assert whole["answer"].startswith(cut["answer"])
 
 
 def test_settings_come_from_flags_then_environment_then_file(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,11 +160,13 @@ def test_settings_come_from_flags_then_environment_then_file(book: Path, monkeyp
     assert ask(book, "--json", "--ratio", "2").json["ratio"] == 2
 
 
-def test_summarize_says_what_its_model_is_worth(book: Path) -> None:
-    result = run("summarize", str(book), "--max-new-tokens", "20")
+def test_a_summary_is_asked_for_without_passages(book: Path, says: Script) -> None:
+    says("Two walk, and it rains.")
+    result = run("summarize", str(book), "--json")
     assert result.code == 0, result.err
-    assert result.out.strip()
-    assert "too small to summarize well" in result.err
+    assert result.json["answer"] == "Two walk, and it rains."
+    assert (result.json["supported"], result.json["passages_reread"]) == (None, 0)
+    assert says.asked[0].request == f"Summarize the text above in a few sentences.{END}{ASSISTANT}"
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

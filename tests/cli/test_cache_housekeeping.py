@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-import beacon_pocket
-from activation_beacon.memory import Memory
+from activation_beacon.memory import SequenceMemory
 from beacon_cli.cache import Store
 from beacon_cli.cache.manifest import read_manifest
-from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.durable.records import seal
 from tests.cli.conftest import story
-from tests.cli.runner import assert_refused, run
+from tests.cli.runner import assert_misused, assert_refused, run
+from tests.scripted import ROW_BYTES, WINDOW, Script
 
 QUESTION = ("Who is the keeper of the Morvane lighthouse?", "--max-new-tokens", "8", "--json")
 
@@ -35,7 +34,8 @@ def files(cache: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 400_000)
+    """Two intervals in a shard, at ratio 4."""
+    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 2 * WINDOW // 4 * ROW_BYTES)
 
 
 @pytest.fixture
@@ -81,6 +81,14 @@ def test_damage_is_found_refused_and_repaired(built: Path, book: Path, cache_dir
     assert run("ask", str(book), *QUESTION, "--ratio", "4").code == 0
 
 
+def test_a_malformed_manifest_of_another_ratio_stops_no_question(book: Path) -> None:
+    (built,) = run("cache", "build", str(book), "--ratio", "16", "--json").json
+    (Path(built["cache_path"]) / "manifest.json").write_text("{")
+    answer = run("ask", str(book), *QUESTION).json
+    assert answer["ratio"] != 16
+    assert_refused(run("ask", str(book), *QUESTION, "--ratio", "16"), "malformed")
+
+
 def test_only_damaged_intervals_are_condensed_again(built: Path) -> None:
     shards = sorted(built.glob("*.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in shards}
@@ -111,9 +119,9 @@ def test_pages_come_back_from_the_document_or_not_at_all(built: Path, book: Path
 def test_deep_finds_what_no_checksum_can(built: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer that made a mistake while it condensed wrote the checksums of that mistake."""
     before = files(cache_dir)
-    finish, count = Memory.finish_interval, iter(range(1000))
+    finish, count = SequenceMemory.finish_interval, iter(range(1000))
 
-    def mistaken(self: Memory, *arguments: Any) -> Any:
+    def mistaken(self: SequenceMemory, *arguments: Any) -> Any:
         activations = finish(self, *arguments)
         if next(count) == 4:
             activations.keys[1:] *= -1
@@ -121,7 +129,7 @@ def test_deep_finds_what_no_checksum_can(built: Path, cache_dir: Path, monkeypat
 
     (document,) = run("cache", "list", "--json").json
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "finish_interval", mistaken)
+        patch.setattr(SequenceMemory, "finish_interval", mistaken)
         assert run("cache", "build", document["document_path"], "--ratio", "4", "--refresh").code == 0
     assert files(cache_dir) != before
     assert verify()[0] == 0
@@ -148,14 +156,14 @@ def test_deep_alone_changes_nothing_of_an_unfinished_cache(built: Path, cache_di
 
 
 def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Memory.finish_interval
+    finish = SequenceMemory.finish_interval
 
-    def elsewhere(self: Memory, *arguments: Any) -> Any:
+    def elsewhere(self: SequenceMemory, *arguments: Any) -> Any:
         activations = finish(self, *arguments)
         activations.values.mul_(1 + 2**-20)
         return activations
 
-    monkeypatch.setattr(Memory, "finish_interval", elsewhere)
+    monkeypatch.setattr(SequenceMemory, "finish_interval", elsewhere)
     code, (report,) = verify("--deep")
     assert (code, report["state"]) == (0, "whole")
     assert 0 < report["deviation"] < 1e-5
@@ -166,15 +174,12 @@ def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch
     assert verify()[0] == 0
 
 
-def test_a_model_that_is_gone_is_named(built: Path, book: Path, tmp_path: Path, cache_dir: Path) -> None:
-    shutil.rmtree(built)
+def test_a_model_that_is_gone_is_named(
+    book: Path, tmp_path: Path, cache_dir: Path, scripted_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEACON_MODEL")
     model = tmp_path / "model"
-    shutil.copytree(beacon_pocket.FOLDER, model)
-    config = model / "config.json"
-    config.write_text(config.read_text().replace('"bos_token_id"', '"strange": 1, "bos_token_id"', 1))
-    beacon = model / "beacon" / "beacon_config.json"
-    old = model_fingerprint(beacon_pocket.FOLDER, tmp_path)
-    beacon.write_text(beacon.read_text().replace(old, model_fingerprint(model, tmp_path)))
+    shutil.copytree(scripted_model, model)
     assert run("cache", "build", str(book), "--model", str(model)).code == 0
     assert run("cache", "prune", "--unusable", "--json").json == []
     assert verify("--deep")[0] == 0
@@ -185,7 +190,7 @@ def test_a_model_that_is_gone_is_named(built: Path, book: Path, tmp_path: Path, 
     assert "--model" in report["advice"]
     assert verify("--deep", "--model", str(moved))[0] == 0
     (gone,) = run("cache", "prune", "--unusable", "--json", "--dry-run").json
-    assert gone["reason"] == "unusable"
+    assert gone["reason"] == "no model on this disk can use it"
     assert len(run("cache", "prune", "--unusable").out.splitlines()) == 1
     assert files(cache_dir) == {}
 
@@ -197,8 +202,8 @@ def test_prune_by_age_and_size(book: Path, tmp_path: Path, cache_dir: Path) -> N
     caches = {entry["document"]: entry for entry in run("cache", "list", "--json").json}
     os.utime(Path(caches["book.txt"]["path"]) / "manifest.json", (1e9, 1e9))
     assert run("cache", "prune").code == 2
-    assert_refused(run("cache", "prune", "--older-than", "soon"), "soon", "30d")
-    assert_refused(run("cache", "prune", "--max-size", "little"), "little", "2GB")
+    assert_misused(run("cache", "prune", "--older-than", "soon"), "soon", "30d")
+    assert_misused(run("cache", "prune", "--max-size", "little"), "little", "2GB")
     assert run("cache", "prune", "--older-than", "365d", "--max-size", "1TB", "--dry-run", "--json").json == [
         {
             "key": caches["book.txt"]["key"],
@@ -245,13 +250,13 @@ def test_a_limit_evicts_the_one_used_longest_ago(
     assert [entry["document"] for entry in run("cache", "list", "--json").json] == ["book.txt"]
     assert "cannot be brought down" in result.err
     monkeypatch.setenv("BEACON_CACHE_LIMIT", "lots")
-    assert_refused(run("ask", str(book), *QUESTION), "lots")
+    assert_misused(run("ask", str(book), *QUESTION), "lots")
 
 
 def test_an_export_is_usable_at_once_elsewhere(
-    built: Path, book: Path, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+    built: Path, book: Path, tmp_path: Path, says: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = run("ask", str(book), *QUESTION, "--ratio", "4").json
+    assert run("ask", str(book), *QUESTION, "--ratio", "4").code == 0
     archive = tmp_path / "book.beacon"
     assert run("cache", "export", "book.txt", "-o", str(archive)).out == f"{archive}\n"
     assert archive.stat().st_mode & 0o777 == 0o600
@@ -265,8 +270,8 @@ def test_an_export_is_usable_at_once_elsewhere(
     monkeypatch.setenv("BEACON_CACHE_DIR", str(tmp_path / "elsewhere"))
     assert run("cache", "import", str(archive)).out == f"{built.name}\n"
     again = run("ask", str(book), *QUESTION, "--ratio", "4").json
-    assert (again["answer"], again["pages"]) == (answer["answer"], answer["pages"])
     assert again["tokens_condensed"] == 0
+    assert says.asked[1].equals(says.asked[0])
     assert verify("--deep")[0] == 0
     assert run("cache", "import", str(archive), "--force").code == 0
     assert verify()[0] == 0
@@ -281,7 +286,7 @@ def test_an_export_for_a_model_that_is_not_here(built: Path, tmp_path: Path, mon
     assert run("cache", "export", built.name, "-o", str(archive)).code == 0
     shutil.rmtree(built)
     monkeypatch.setattr("beacon_cli.cache.matching.Matcher.find", lambda self, subject: None)
-    assert_refused(run("cache", "import", str(archive)), "beacon-pocket", "--model", "--force")
+    assert_refused(run("cache", "import", str(archive)), "scripted", "--model", "--force")
     result = run("cache", "import", str(archive), "--force")
     assert result.code == 0
     assert "no model on this disk" in result.err
@@ -302,17 +307,20 @@ def test_sorting(book: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", ["8", "4"])
 def test_fewer_bits_are_another_smaller_cache(
-    built: Path, book: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, bits: str
+    built: Path, book: Path, cache_dir: Path, says: Script, monkeypatch: pytest.MonkeyPatch, bits: str
 ) -> None:
-    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 60_000)
+    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", 10_000)
+    assert run("ask", str(book), *QUESTION, "--ratio", "4", "--cache-bits", bits, "--no-cache").code == 0
     assert run("cache", "build", str(book), "--ratio", "4", "--cache-bits", bits).code == 0
     sizes = {entry["bits"]: entry["size"] for entry in run("cache", "list", "--json").json}
     assert sizes[int(bits)] < 0.5 * sizes[16]
     answer = run("ask", str(book), *QUESTION, "--ratio", "4", "--cache-bits", bits).json
     assert answer["tokens_condensed"] == 0
-    assert "Edda Voss" in answer["answer"]
+    assert not says.asked[1].equals(says.asked[0])  # nothing was rounded without a cache
+    assert run("ask", str(book), *QUESTION, "--ratio", "4", "--cache-bits", bits, "--refresh").code == 0
+    assert says.asked[2].equals(says.asked[1])
     assert {report["deviation"] for report in verify("--deep")[1]} == {0}
-    # What was loaded and what is condensed behind it are what they are in a build that nothing interrupted.
+    # What was loaded and what is condensed after it are what they are in a build that nothing interrupted.
     (folder,) = (path for path in cache_dir.glob("documents/*") if path != built)
     shards = sorted(folder.glob("*.safetensors"))
     whole = shards[-1].read_bytes()
@@ -320,4 +328,4 @@ def test_fewer_bits_are_another_smaller_cache(
     assert [report["state"] for report in verify("--repair", folder.name)[1]] == ["repaired"]
     assert len(shards) > 1
     assert shards[-1].read_bytes() == whole
-    assert_refused(run("ask", str(book), *QUESTION, "--cache-bits", "7"), "cache_bits", "16, 8, 4")
+    assert_misused(run("ask", str(book), *QUESTION, "--cache-bits", "7"), "cache-bits", "16, 8, 4")

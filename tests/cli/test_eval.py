@@ -1,4 +1,4 @@
-"""`beacon eval` on the pocket model, with texts of a few hundred tokens."""
+"""`beacon eval` on the scripted model, with texts of a few hundred tokens."""
 
 import json
 import subprocess
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.console.console import Console
-from beacon_cli.events import Counting, Evaluated
-from tests.cli.runner import Result, assert_refused, run
+from tests.cli.runner import Result, assert_misused, assert_refused, run
+from tests.scripted import UNPROMPTED, Script
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
 
@@ -33,7 +32,7 @@ def test_a_needle_among_methods(story: Path, tmp_path: Path) -> None:
     assert len(found["samples"]) == 12
     assert {sample["group"]["depth"] for sample in found["samples"]} == {0, 1}
     sample = found["samples"][0]
-    assert len(sample["details"]["prompt_sha256"]) == 64
+    assert len(sample["details"]["text_sha256"]) == 64
     assert found["versions"]["torch"]
     assert found["command"].startswith("beacon eval needle")
     # What is read in full is read alike by all that read in full.
@@ -77,12 +76,12 @@ def test_perplexity(story: Path) -> None:
     assert {row["count"] for (_, length), row in rows.items() if length == 256} == {255}
     assert rows["full", 512]["value"] == pytest.approx(rows["truncated", 512]["value"], rel=1e-4)
     assert rows["full", 512]["value"] < rows["full", 256]["value"]  # it repeats itself
-    assert_refused(run("eval", "perplexity", str(story), "--lengths", "99k"), "longest text", "--lengths")
+    assert_misused(run("eval", "perplexity", str(story), "--lengths", "99k"), "longest text", "--lengths")
 
 
 def test_questions(tmp_path: Path) -> None:
     path = tmp_path / "asked.jsonl"
-    row = {"document": STORY * 3, "question": "Who is the keeper of the Morvane lighthouse?", "answers": ["Edda Voss"]}
+    row = {"document": STORY * 3, "question": "Who is the keeper of the Morvane lighthouse?", "answers": [UNPROMPTED]}
     path.write_text(json.dumps(row) + "\n")
     found = run("eval", "qa", str(path), "--methods", "full,ask", "--json").json
     assert {(row["method"], row["metric"], row["value"]) for row in found["rows"]} >= {("full", "exact", 1.0)}
@@ -90,13 +89,18 @@ def test_questions(tmp_path: Path) -> None:
     assert_refused(run("eval", "qa", str(tmp_path / "none.jsonl")), "cannot be read")
 
 
-def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path) -> None:
+def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path, says: Script) -> None:
+    says("Edda Voss")
     story.write_text(f"{story.read_text()}\n\n{STORY}{story.read_text()}")
     path, question = tmp_path / "asked.jsonl", "Who is the keeper of the Morvane lighthouse?"
     path.write_text(json.dumps({"path": story.name, "question": question, "answers": ["Edda Voss"]}) + "\n")
     (sample,) = run("eval", "qa", str(path), "--methods", "ask", "--json").json["samples"]
     asked = run("ask", str(story), question, "--json").json
-    assert sample["details"]["answer"] == asked["answer"]
+    in_evaluation, as_command = says.asked
+    assert in_evaluation.passages
+    assert in_evaluation.equals(as_command)
+    assert sample["details"]["answer"] == asked["answer"] == "Edda Voss"
+    assert sample["scores"] == {"exact": 1, "f1": 1}
     assert sample["details"]["ratio"] == asked["ratio"]
 
 
@@ -114,7 +118,7 @@ def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path) -> None:
         (["passkey", "--methods", "full,magic"], "magic"),
         (["passkey", "--stream", "4"], "from 8 on"),
         (["perplexity", "--methods", "ask"], "asks no questions"),
-        (["nothing"], "nothing"),
+        (["foo"], "task is 'foo'; choose one of passkey, needle, topic, perplexity, qa"),
     ],
 )
 def test_usage(arguments: list[str], word: str) -> None:
@@ -124,17 +128,11 @@ def test_usage(arguments: list[str], word: str) -> None:
 
 
 def test_a_ratio_that_the_beacon_does_not_know() -> None:
-    assert_refused(run("eval", "passkey", "--ratios", "3"), "ratio 3", "2, 4, 8, 16, 32")
+    assert_misused(run("eval", "passkey", "--ratios", "3"), "ratio 3", "2, 4, 8, 16, 32")
 
 
 def test_a_window_larger_than_the_context() -> None:
-    assert_refused(run("eval", "passkey", "--stream", "1024k"), "--stream", "8,192 positions")
-
-
-def test_the_table_begins_on_a_line_of_its_own() -> None:
-    console = Console()
-    events = [Counting("passkey, full", 1, 2), Evaluated([], [], {}, ())]
-    assert [console._progress for _ in console.run(events)] == [None]
+    assert_misused(run("eval", "passkey", "--stream", "1024k"), "--stream", "8,192 positions")
 
 
 def test_without_matplotlib_all_but_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

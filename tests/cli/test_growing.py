@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-import beacon_pocket
 from beacon_cli.cache import builder
-from tests.cli.conftest import story
 from tests.cli.runner import Result, run
+from tests.scripted import ROW_BYTES, WINDOW
+from tests.stories import story
 
-WINDOW = 128
-# float32 keys and values of an interval's 16 beacons, 256 wide, in every layer.
-LAYERS = json.loads((beacon_pocket.FOLDER / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
-INTERVAL_BYTES = 16 * LAYERS * 256 * 2 * 4
+INTERVAL_BYTES = WINDOW // 8 * ROW_BYTES
 
 
 @pytest.fixture(autouse=True)

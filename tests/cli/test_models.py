@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+import beacon_pocket
 from beacon_cli.checkpoints.catalogue import released
 from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 from tests.cli.conftest import story
-from tests.cli.runner import Result, assert_refused, run
+from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.hub_server import HubServer, Repository
 
 # `huggingface_hub` reads its environment when it is imported, and importing what converts and answers takes seconds:
@@ -135,6 +138,8 @@ def ask(book: Path, model: str) -> list[str]:
 def test_a_published_name_answers(name: str, book: Path, hub: HubServer, machine: Machine, models_dir: Path) -> None:
     first = machine.run(*ask(book, name))
     assert first.code == 0, first.err
+    # Downloading and converting take longer than opening a text of two paragraphs.
+    assert first.json["seconds"]["open"] < first.json["seconds"]["find_model"]
     assert first.json["tokens_condensed"] > 64
     assert [path.name for path in models_dir.iterdir()] == [name.replace("/", "--")]
     assert not [path for path in hub.fetched() if path.endswith(".py")]
@@ -333,6 +338,12 @@ def test_a_damaged_model_is_listed_and_can_be_removed(tmp_path: Path, models_dir
 def test_the_embedded_model_stays() -> None:
     assert_refused(run("models", "rm", "beacon-pocket"), "cannot be removed")
     shown = run("models", "show", "beacon-pocket").out
+    # Counted in the model itself, 4-bit weights unpacked.
+    config = AutoConfig.from_pretrained(beacon_pocket.FOLDER)
+    del config.quantization_config
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert f"base: own, {model.num_parameters() / 1e6:.1f} million parameters" in shown
     assert "state: embedded" in shown
     assert "window: 128" in shown
 
@@ -342,7 +353,7 @@ def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch:
     wide = run("ask", str(book), "Who?", "--beacon-bits", "16", "--json").json
     narrow = run("ask", str(book), "Who?", "--json").json
     assert wide["cache_path"] != narrow["cache_path"]
-    assert_refused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "beacon_bits", "16 or 4")
+    assert_misused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "--beacon-bits is 8; choose one of 16, 4")
 
 
 def test_the_catalogue_names_the_released_pairs() -> None:

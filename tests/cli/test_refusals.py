@@ -1,4 +1,4 @@
-"""Bad input: one clear line on stderr, exit code 1, and a cache that is as it was."""
+"""Bad input: one clear line on stderr, exit code 1 (2 for a wrong value), and a cache that is as it was."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pypdf
 import pytest
 
 import beacon_pocket
-from tests.cli.runner import Result, assert_refused, run, run_process
+from tests.cli.runner import Result, assert_misused, assert_refused, run, run_process
 
 
 @pytest.fixture
@@ -109,17 +109,17 @@ def test_a_beacon_of_another_base_model(book: Path, tmp_path: Path) -> None:
 
 
 def test_a_ratio_it_was_not_trained_for(book: Path) -> None:
-    assert_refused(ask(book, "--ratio", "64"), "not trained for ratio 64", "2, 4, 8, 16, 32")
-    assert_refused(ask(book, "--ratio", "some"), "ratio", "some")
+    assert_misused(ask(book, "--ratio", "64"), "not trained for ratio 64", "2, 4, 8, 16, 32")
+    assert_misused(ask(book, "--ratio", "some"), "--ratio is 'some'")
 
 
 def test_an_empty_question(book: Path) -> None:
-    assert_refused(run("ask", str(book), "  "), "question is empty")
+    assert_misused(run("ask", str(book), "  "), "question is empty")
 
 
 def test_pages_that_are_not_there(book: Path) -> None:
     assert_refused(ask(book, "--pages", "9"), "--pages 9")
-    assert_refused(ask(book, "--pages", "x"), "--pages", "x")
+    assert_misused(ask(book, "--pages", "x"), "--pages", "x")
 
 
 def test_a_document_that_is_too_long(tmp_path: Path) -> None:
@@ -130,13 +130,54 @@ def test_a_document_that_is_too_long(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_wrong(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(os.environ["BEACON_CONFIG"]).write_text("colour = 1\n")
-    assert_refused(ask(book), "unknown setting 'colour'")
-    Path(os.environ["BEACON_CONFIG"]).write_text("ratio = \n")
-    assert_refused(ask(book), "cannot be read")
-    Path(os.environ["BEACON_CONFIG"]).unlink()
+    file = Path(os.environ["BEACON_CONFIG"])
+    file.write_text("colour = 1\n")
+    assert_misused(ask(book), "unknown setting 'colour'")
+    file.write_text("ratio = \n")
+    assert_misused(ask(book), "cannot be read")
+    file.write_text("passages = 2.9\n")
+    assert_misused(ask(book), "config.toml: passages is 2.9")
+    file.unlink()
+    assert_misused(ask(book), "config.toml cannot be read: no such file")
+    file.touch()
     monkeypatch.setenv("BEACON_MAX_NEW_TOKENS", "many")
-    assert_refused(ask(book), "max_new_tokens", "many")
+    assert_misused(ask(book), "BEACON_MAX_NEW_TOKENS is 'many'")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "BOOK", "Who?", "--passages", "-1"),
+        ("ask", "BOOK", "Who?", "--max-new-tokens", "2.5"),
+        ("ask", "BOOK", "Who?", "--temperature", "hot"),
+        ("ask", "BOOK", "Who?", "--device", "tpu"),
+        ("ask", "BOOK", "Who?", "--beacon-bits", "5"),
+        ("ask", "BOOK", "Who?", "--cache-bits", "5"),
+        ("ask", "BOOK", "Who?", "--pages", "9-1"),
+        ("inspect", "BOOK", "--pages", "0"),
+        ("cache", "list", "--sort", "colour"),
+        ("cache", "prune", "--older-than", "old"),
+        ("cache", "prune", "--max-size", "much"),
+        ("eval", "passkey", "--ratios", "2,x"),
+        ("train", "BOOK", "--out", "OUT", "--batch", "0"),
+        ("train", "BOOK", "--out", "OUT", "--ratios", "two"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error_everywhere(book: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    given = [{"BOOK": str(book), "OUT": str(tmp_path / "out")}.get(each, each) for each in arguments]
+    result = run(*given)
+    assert (result.code, result.out) == (2, ""), result
+    assert arguments[-1] in result.err or arguments[-2] in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_slips_of_the_keyboard_get_a_hint(book: Path, tmp_path: Path) -> None:
+    assert_misused(
+        run("ask", str(book), "who", "is", "it"), f'put the question in quotes: beacon ask {book} "who is it"'
+    )
+    assert_refused(ask(tmp_path / "bok.txt"), "bok.txt", "did you mean book.txt?")
+    assert_refused(run("summarize", str(tmp_path / "Book.txt")), "did you mean book.txt?")
+    assert_refused(run("cache", "build", str(tmp_path / "no" / "folder.txt")), "check the path")
 
 
 def test_usage_errors_are_2(book: Path) -> None:

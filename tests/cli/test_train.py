@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import beacon_pocket
 from beacon_cli.training.metrics import Metrics
-from tests.cli.runner import Result, assert_refused, run
+from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.training.tiny_base import curve, prose, question, write_lines
 
 
@@ -50,13 +50,13 @@ def test_it_reports_and_goes_on_from_its_own_settings_file(data: Path, out: Path
     assert first.json["loss"] == curve(out)[-1][1]
     trained = sum(weight.numel() for weight in load_file(out / "beacon.safetensors").values())
     assert f" {trained:,} parameters on 3 texts" in first.err
-    steps = [line.partition("  loss ")[0] for line in first.err.splitlines() if line.startswith("step ")]
-    assert steps == ["step 1/2", "step 1/2", "step 2/2"]  # the first at once, then the checkpoints
-    assert first.err.count("tokens/s  0:00:") == 3
+    steps = [line.partition(", loss ")[0] for line in first.err.splitlines() if line.startswith("training: ")]
+    assert steps == ["training: 50%, step 1/2", "training: 100%, step 2/2"]  # the checkpoints
+    assert first.err.count("tokens/s, 0:00:") == 2
     shutil.rmtree(out / "checkpoints" / "step-000002")
     again = train(out, "--config", out / "train.toml", "--json")
     assert again.code == 0, again.err
-    assert "going on behind step 1" in again.err
+    assert "going on after step 1" in again.err
     assert again.json["loss"] == first.json["loss"]
     quiet = train(tmp_path / "other", "--config", out / "train.toml", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, f"{tmp_path / 'other'}\n", "")
@@ -89,29 +89,39 @@ def test_bad_lines_can_be_skipped(data: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--ratios", "two"], "'two' is no list"),
+        (["--ratios", "two"], "--ratios is 'two'; give whole numbers, like 2,4,8"),
         (["--ratios", "3"], "ratio 3 does not divide"),
         (["--attn", "segmentation"], "segmentation"),
         (["--pos", "above"], "'above'"),
         (["--train", "q,x"], "param"),
         (["--objective", "joy"], "'joy'"),
         (["--device", "tpu"], "'tpu'"),
-        (["--max-tokens", "40000"], "8,192"),
-        (["--max-tokens", "9000", "--objective", "distill"], "8,192"),
-        (["--max-tokens", "100"], "raise --max-tokens"),
-        (["--batch", "0"], "batch is 0"),
-        (["--init", "./nowhere"], "nowhere"),
+        (["--batch", "0"], "--batch is 0"),
         (["--config", "./nowhere.toml"], "nowhere.toml cannot be read"),
-        (["--model", "./nowhere"], "nowhere"),
     ],
 )
 def test_flags_that_cannot_be(data: Path, out: Path, flags: list[str], words: str) -> None:
+    assert_misused(train(out, data, *flags), words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--max-tokens", "40000"], "8,192"),
+        (["--max-tokens", "9000", "--objective", "distill"], "8,192"),
+        (["--max-tokens", "100"], "raise --max-tokens"),
+        (["--init", "./nowhere"], "nowhere"),
+        (["--model", "./nowhere"], "nowhere"),
+    ],
+)
+def test_flags_that_do_not_fit_model_or_data(data: Path, out: Path, flags: list[str], words: str) -> None:
     assert_refused(train(out, data, *flags), words)
     assert not out.exists()
 
 
 def test_nothing_to_train_on(out: Path, tmp_path: Path) -> None:
-    assert_refused(train(out), "nothing to train on")
+    assert_misused(train(out), "nothing to train on")
     assert_refused(train(out, tmp_path / "nowhere.txt"), "nowhere.txt", "is not there")
 
 

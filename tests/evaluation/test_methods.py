@@ -1,27 +1,33 @@
 """Laws of the methods: where two of them ought to be the same, they are."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from activation_beacon.architecture import decoder_of
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.evaluation.baselines import Full, Plain, Truncated
-from beacon_cli.evaluation.condensed import Ask, Condensed, Condensing
-from beacon_cli.evaluation.methods import DoesNotFitError, Method
+from beacon_cli.errors import TooLongError
+from beacon_cli.evaluation.baselines import Baseline, Full, Truncated
+from beacon_cli.evaluation.beacon import BeaconMethod
+from beacon_cli.evaluation.methods import Method
 from beacon_cli.evaluation.metrics import found
-from beacon_cli.evaluation.perplexity import Text, blocks
-from beacon_cli.evaluation.records import Journal
-from beacon_cli.evaluation.running import answer_questions, make_methods
-from beacon_cli.evaluation.samples import QuestionTask, Sample
-from beacon_cli.evaluation.sequences import Reading, continuation, read
-from beacon_cli.evaluation.sharing import Shared
-from beacon_cli.evaluation.streaming import Stream
-from beacon_cli.events import Counting
+from beacon_cli.evaluation.perplexity import Text, predict
+from beacon_cli.evaluation.records import FILE, Journal, Measurement
+from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
+from beacon_cli.evaluation.samples import EvalSample, QuestionTask
+from beacon_cli.events import Counting, Event
+from beacon_cli.library import Ratio
 from tests.activation_beacon.tiny import VOCABULARY, random_ids
-from tests.evaluation.tiny_engine import FRAME, tiny_engine
+from tests.evaluation.tiny_engine import FRAME, Letters, tiny_engine, tiny_model_of
+
+METHODS = ("full", "truncated", "streaming", "beacon", "ask")
+LENGTH = 8
+GROWING = {
+    "max_position_embeddings": 64,
+    "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,124 +35,155 @@ def engine() -> Engine:
     return tiny_engine()
 
 
-def hidden(reading: Reading, ids: Sequence[int]) -> torch.Tensor:
-    return torch.cat(list(reading.feed(ids)))
+def methods_of(engine: Engine, *names: str, ratios: Sequence[int] = (2, 8), passages: int = 0) -> list[Method]:
+    return make_methods(names, tiny_model_of(engine), ratios, passages)
 
 
-def sample(ids: list[int], question: str = "who?") -> Sample:
-    return Sample("key", {}, ids, ["a page"], question, ("answer",))
+def sample(ids: list[int], question: str = "who?") -> EvalSample:
+    """For methods that look at nothing but the ids."""
+    return EvalSample("key", {}, "a text", ids, question, ("answer",))
 
 
-def test_plain_reading_is_what_transformers_computes(engine: Engine) -> None:
-    ids = random_ids(600)
-    expected = decoder_of(engine.model)(input_ids=torch.tensor([ids])).last_hidden_state[0]
-    torch.testing.assert_close(hidden(Plain(engine), ids), expected, atol=1e-4, rtol=1e-4)
+def story(lines: int, question: str = "who?", key: str = "0") -> EvalSample:
+    """A text, and the ids that a text file which says it has."""
+    text = "\n\n".join(f"Line {number} says that {number} is odd." for number in range(lines))
+    return EvalSample(key, {"length": lines}, text, Letters().encode(f"{text}\n\n"), question, ("x",))
 
 
-def test_a_beacon_at_ratio_0_is_full_attention(engine: Engine) -> None:
-    ids = random_ids(200)
-    torch.testing.assert_close(hidden(Condensing(engine, 0), ids), hidden(Plain(engine), ids), atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize(("ratio", "passages"), [("auto", 0), ("auto", 2), (4, 0)])
+def test_what_is_measured_is_what_the_library_answers(tmp_path: Path, ratio: Ratio, passages: int) -> None:
+    engine = tiny_engine(1500)
+    asked = [story(60, "who is 7?"), story(60, "is line 3 odd?"), story(3, "is line 1 odd?")]
+    method = BeaconMethod("ask", tiny_model_of(engine), ratio, passages)
+    replies = [method.ask(each, LENGTH) for each in asked]
+    for each, reply in zip(asked, replies, strict=True):
+        (tmp_path / "story.txt").write_text(each.text)
+        model = tiny_model_of(engine, tmp_path / "cache")
+        room = model.room_for(each.question, max_new_tokens=LENGTH, passages=passages)
+        memory = model.read(tmp_path / "story.txt", ratio=ratio, cache=False, room=room)
+        answer = memory.ask(each.question, max_new_tokens=LENGTH, temperature=0.0, passages=passages)
+        assert (reply.text, reply.rows, reply.ratio) == (answer.text, memory.rows, memory.ratio)
+        assert len(reply.text) > 0
 
 
-@pytest.mark.parametrize("start", [lambda e: Plain(e), lambda e: Stream(e, 64), lambda e: Condensing(e, 4)])
-def test_a_fork_goes_on_like_its_origin_and_leaves_it_alone(engine: Engine, start: object) -> None:
-    first, second, third = random_ids(64, 1), random_ids(50, 2), random_ids(50, 3)
-    origin = start(engine)  # type: ignore[operator]
-    read(origin, first)
-    fork = origin.fork()
-    read(fork, second)
-    went_on = hidden(origin, third)
-    alone = start(engine)  # type: ignore[operator]
-    read(alone, first)
-    assert torch.equal(went_on, hidden(alone, third))
+def test_a_file_is_read_as_its_text_is(engine: Engine, tmp_path: Path) -> None:
+    told = story(10, "is line 3 odd?")
+    path = tmp_path / "story.txt"
+    path.write_text(told.text)
+    filed = EvalSample("key", {}, told.text, told.ids, told.question, ("x",), path=str(path))
+    for method in methods_of(engine, *METHODS, passages=1):
+        assert method.ask(told, LENGTH) == method.ask(filed, LENGTH)
 
 
-GROWING = {
-    "max_position_embeddings": 64,
-    "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
-}
+def test_at_ratio_0_a_beacon_answers_like_full_attention(engine: Engine) -> None:
+    full, beacon = methods_of(engine, "full", "beacon", ratios=[0])
+    for lines in (1, 5, 10):
+        assert beacon.ask(story(lines), LENGTH) == full.ask(story(lines), LENGTH)
 
 
 @pytest.mark.parametrize("settings", [{}, GROWING], ids=["fixed", "growing"])
-@pytest.mark.parametrize("name", ["full", "truncated", "streaming", "beacon", "ask"])
-def test_sharing_changes_nothing(name: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", METHODS)
+def test_an_answer_is_the_same_whatever_was_asked_before(name: str, settings: dict[str, Any]) -> None:
     engine = tiny_engine(200, **settings)
-    (method,) = make_methods([name], engine, FRAME, [4], passages=0)
-    common = random_ids(130, 1)
-    texts = [common[:cut] + random_ids(140 - cut, cut) for cut in (20, 60, 60, 125, 3)]
-    prompts = [method.prompt(sample(ids), 8) for ids in texts]
-    shared = Shared(method)
-    for prompt, following in zip(prompts, [*prompts[1:], None], strict=True):
-        together = [hidden(reading, prompt.request) for reading in shared.readings(prompt, following, count=2)]
-        alone = method.start(prompt.ratio)
-        if prompt.document:
-            read(alone, prompt.document)
-        expected = hidden(alone, prompt.request)
-        assert all(torch.equal(each, expected) for each in together)
+    (method,) = methods_of(engine, name, ratios=[4])
+    asked = [story(3, "what?"), story(3, "is line 1 odd?"), story(4, "what?"), story(3, "what?")]
+    together = [method.ask(each, LENGTH) for each in asked]
+    for each, reply in zip(asked, together, strict=True):
+        method.forget()
+        assert method.ask(each, LENGTH) == reply
 
 
-def test_methods_that_read_alike_are_asked_together_and_answer_as_they_do_alone(engine: Engine) -> None:
-    texts = [random_ids(length, length) for length in (60, 200, 560)]
-    samples = [
-        Sample(str(number), {"length": number}, ids, ["a page"], "who?", ("x",)) for number, ids in enumerate(texts)
+def task(*samples: EvalSample) -> QuestionTask:
+    return QuestionTask("test", "length", {"found": found}, 3, len(samples), lambda: iter(samples), {})
+
+
+def figures(measured: Sequence[Measurement]) -> list[Any]:
+    """All of them but how long it took."""
+    return [
+        (each.method, each.key, each.group, each.scores, each.problem, {**each.details, "seconds": 0})
+        for each in measured
     ]
-    task = QuestionTask("test", "length", {"found": found}, 3, len(samples), lambda: iter(samples), {})
 
-    def measured(*names: str) -> dict[tuple[str, str], tuple[str, object]]:
-        journal = Journal(None, {})
-        methods = make_methods(names, engine, FRAME, [2, 4], passages=0)
-        counts = [event for event in answer_questions(methods, task, journal) if isinstance(event, Counting)]
-        assert counts[-1].done == len(samples)
-        assert len(journal.records) == len(set(journal.done())) == len(methods) * len(samples)
-        return {(r.method, r.key): (r.problem or r.details["answer"], r.details.get("rows")) for r in journal.records}
 
-    together = measured("full", "truncated", "streaming", "beacon", "ask")
-    alone = {k: v for name in ("full", "truncated", "streaming", "beacon", "ask") for k, v in measured(name).items()}
-    assert together == alone
+def test_an_evaluation_that_goes_on_is_one_that_was_never_interrupted(engine: Engine, tmp_path: Path) -> None:
+    questions = task(story(2), story(2, "what?", "1"), story(30, "what?", "2"), story(90, "what?", "3"))
+    events: list[Event] = []
+    whole = Journal(tmp_path / "whole", {})
+    answer_questions(methods_of(engine, *METHODS), questions, whole, events.append)
+    assert len(whole.records) == len(set(whole.done())) == 6 * 4
+    assert {each.problem is None for each in whole.records} == {True, False}
+    counts = [event for event in events if isinstance(event, Counting)]
+    assert [each.done for each in counts] == [0, 1, 2, 3, 4] * 6
+    lines = (tmp_path / "whole" / FILE).read_text().splitlines(keepends=True)
+    for kept in (1, 6, 20):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        (folder / FILE).write_text("".join(lines[:kept]) + lines[kept][:9])
+        resumed = Journal(folder, {})
+        answer_questions(methods_of(engine, *METHODS), questions, resumed)
+        assert figures(resumed.records) == figures(whole.records)
+
+
+def test_losses_that_were_not_all_kept_are_measured_again(engine: Engine, tmp_path: Path) -> None:
+    texts = [Text("one", random_ids(300, 1)), Text("two", random_ids(300, 2))]
+    methods = methods_of(engine, "full", "beacon")
+    whole = Journal(tmp_path, {})
+    predict_texts(methods, texts, [100, 200, 300], whole)
+    assert len(whole.records) == 3 * 2 * 3
+    kept = (tmp_path / FILE).read_text()
+    for end in range(kept.index("\n") + 1, len(kept), len(kept) // 9):
+        (tmp_path / FILE).write_text(kept[:end])
+        resumed = Journal(tmp_path, {})
+        predict_texts(methods, texts, [100, 200, 300], resumed)
+        assert figures(resumed.records) == figures(whole.records)
 
 
 def test_what_does_not_fit_is_said_not_scored(engine: Engine) -> None:
-    long = sample(random_ids(3000))
-    with pytest.raises(DoesNotFitError, match="of 512"):
-        Full(engine, FRAME).prompt(long, 8)
-    with pytest.raises(DoesNotFitError, match="at ratio 2"):
-        Condensed(engine, FRAME, 2).prompt(long, 8)
-    assert len(Condensed(engine, FRAME, 8).prompt(long, 8).document) == 2992
+    with pytest.raises(TooLongError, match="of 512"):
+        Full(engine).prompt(sample(random_ids(3000)), 8)
+    for method in methods_of(engine, "beacon", "ask", ratios=[2]):
+        with pytest.raises(TooLongError, match="holds at most"):
+            method.ask(story(200), 8)
+    journal = Journal(None, {})
+    answer_questions(methods_of(engine, "full", "beacon", ratios=[2]), task(story(200)), journal)
+    assert [(each.scores, bool(each.problem)) for each in journal.records] == [({}, True)] * 2
+
+
+def test_a_question_that_leaves_less_room_is_asked_at_another_ratio() -> None:
+    model = tiny_model_of(tiny_engine(500))
+    method = BeaconMethod("ask", model, "auto", 0)
+    replies = [method.ask(story(14, question), LENGTH) for question in ("who?", "who? " * 20, "who?")]
+    assert [reply.ratio for reply in replies] == [0, 2, 0]
+    assert replies[0] == replies[2]
 
 
 def test_truncation_keeps_both_ends_and_fills_the_context(engine: Engine) -> None:
     ids = random_ids(3000)
-    prompt = Truncated(engine, FRAME).prompt(sample(ids), 8)
-    assert len(prompt.document) + len(prompt.request) + 8 == engine.source.context
-    assert prompt.document[:100] == [*FRAME.opening, *ids[:98]]
-    assert prompt.document[-100:] == ids[-100:]
-    assert Truncated(engine, FRAME).prompt(sample(ids[:100]), 8).document == [*FRAME.opening, *ids[:100]]
+    document, request = Truncated(engine).prompt(sample(ids), 8)
+    assert len(document) + len(request) + 8 == engine.source.context
+    assert document[:100] == [*FRAME.opening, *ids[:98]]
+    assert document[-100:] == ids[-100:]
+    assert Truncated(engine).prompt(sample(ids[:100]), 8)[0] == [*FRAME.opening, *ids[:100]]
 
 
-def test_the_unfinished_interval_and_the_question_are_read_raw(engine: Engine) -> None:
-    method = Condensed(engine, FRAME, 8)
-    prompt = method.prompt(sample(random_ids(37)), 8)
-    reading = method.start(8)
-    read(reading, prompt.document)
-    assert reading.rows == 2 * 2  # two intervals of 16 tokens at ratio 8
-    method.request_follows(reading)
-    read(reading, prompt.request)
-    assert reading.rows == 4 + len(prompt.request)
-
-
-def test_ask_takes_the_smallest_ratio_that_fits(engine: Engine) -> None:
-    ask = Ask(engine, FRAME, passages=0)
-    assert ask.prompt(sample(random_ids(100)), 8).ratio == 0
-    assert ask.prompt(sample(random_ids(800)), 8).ratio == 2
-    with pytest.raises(DoesNotFitError):
-        ask.prompt(sample(random_ids(9000)), 8)
+def test_decoding_is_greedy_and_bounded(engine: Engine) -> None:
+    (method,) = methods_of(engine, "full")
+    assert isinstance(method, Baseline)
+    document, request = method.prompt(sample(random_ids(20)), 5)
+    ids = [*document, *request]
+    for _ in range(5):
+        ids.append(int(engine.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    assert method.ask(sample(random_ids(20)), 5).text == Letters().decode(ids[-5:]).strip()
 
 
 def test_all_methods_score_the_same_tokens(engine: Engine) -> None:
-    ids = random_ids(1500)
-    methods = make_methods(["full", "truncated", "streaming", "beacon"], engine, FRAME, [2, 8], passages=0)
-    scored = {method.name: list(blocks(method, Text("text", ids), [100, 200, 1400])) for method in methods}
-    spans = {name: [(block.first, block.end, block.tokens) for block in found] for name, found in scored.items()}
+    text = Text("text", random_ids(1500))
+    methods = methods_of(engine, "full", "truncated", "streaming", "beacon")
+    scored = {method.name: predict(method, text, [100, 200, 1400]) for method in methods}
+    spans = {
+        name: [(each.group["from"], each.group["length"], each.weight) for each in measured if each.scores]
+        for name, measured in scored.items()
+    }
     everything = [(0, 100, 99), (100, 200, 100), (200, 1400, 1024), (200, 1400, 176)]
     assert spans == {
         "full": everything[:2],
@@ -155,44 +192,33 @@ def test_all_methods_score_the_same_tokens(engine: Engine) -> None:
         "beacon 2x": everything[:2],
         "beacon 8x": everything,
     }
+    assert [each.group for each in scored["full"] if each.problem] == [{"length": 1400}]
     # Before the context is full, three of them are the same.
-    assert scored["truncated"][1].loss == pytest.approx(scored["full"][1].loss, abs=1e-4)
-    assert scored["streaming"][1].loss == pytest.approx(scored["full"][1].loss, abs=1e-4)
+    for name in ("truncated", "streaming"):
+        assert scored[name][1].scores["loss"] == pytest.approx(scored["full"][1].scores["loss"], abs=1e-4)
 
 
 def test_full_attention_predicts_one_token_more_than_it_reads() -> None:
     engine = tiny_engine(context=64)
-    assert sum(map(len, Full(engine, FRAME).losses(random_ids(300)))) == 64 - len(FRAME.opening)
+    assert sum(map(len, Full(engine).losses(random_ids(300)))) == 64 - len(FRAME.opening)
 
 
 def test_truncated_losses_see_the_last_tokens_only() -> None:
-    engine = tiny_engine(context=64)
     ids = random_ids(300)
-    truncated, full = Truncated(engine, FRAME), Full(tiny_engine(context=512), FRAME)
-    losses = torch.cat(list(truncated.losses(ids)))
+    losses = torch.cat(list(Truncated(tiny_engine(context=64)).losses(ids)))
     assert len(losses) == 299
-    last = ids[300 - 63 :]
-    alone = torch.cat(list(full.losses(last)))
+    alone = torch.cat(list(Full(tiny_engine(context=512)).losses(ids[300 - 63 :])))
     torch.testing.assert_close(losses[-20:], alone[-20:], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["full", "truncated", "streaming", "beacon"])
 def test_the_perplexity_of_a_model_that_knows_nothing_is_its_vocabulary(name: str) -> None:
     engine = tiny_engine()
-    torch.nn.init.zeros_(engine.model.get_output_embeddings().weight)  # type: ignore[operator]
-    (method,) = make_methods([name], engine, FRAME, [8], passages=0)
-    for block in blocks(method, Text("text", random_ids(400)), [400]):
-        assert torch.tensor(block.loss).exp().item() == pytest.approx(VOCABULARY, rel=1e-5)
-
-
-def test_continuation_is_greedy_and_bounded(engine: Engine) -> None:
-    ids, reading = random_ids(20), Plain(engine)
-    went_on = continuation(engine, reading, read(reading, ids), 5)
-    assert len(went_on) == 5
-    output = engine.model(input_ids=torch.tensor([[*ids, *went_on]])).logits[0, len(ids) - 1 : -1]
-    assert output.argmax(-1).tolist() == went_on
+    torch.nn.init.zeros_(engine.model.get_output_embeddings().weight)  # type: ignore[operator]  # a PreTrainedModel method
+    (method,) = methods_of(engine, name, ratios=[8])
+    for each in predict(method, Text("text", random_ids(400)), [400]):
+        assert torch.tensor(each.scores["loss"]).exp().item() == pytest.approx(VOCABULARY, rel=1e-5)
 
 
 def test_methods_are_made_in_the_order_of_their_names(engine: Engine) -> None:
-    made: list[Method] = make_methods(["beacon", "full"], engine, FRAME, [2, 8], passages=0)
-    assert [method.name for method in made] == ["beacon 2x", "beacon 8x", "full"]
+    assert [method.name for method in methods_of(engine, "beacon", "full")] == ["beacon 2x", "beacon 8x", "full"]

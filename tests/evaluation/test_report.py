@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.errors import SettingsError
-from beacon_cli.evaluation.records import FILE, Journal, Record
+from beacon_cli.errors import EvaluationError
+from beacon_cli.evaluation.records import FILE, Journal, Measurement
 from beacon_cli.evaluation.report import aggregate, caption, results, rows_of, table, write
 
 NEEDLES = [
-    Record("full", f"{length}-{depth}-{n}", {"length": length, "depth": depth}, {"found": float(n < 3)}, None, 1.0, {})
+    Measurement(
+        "full", f"{length}-{depth}-{n}", {"length": length, "depth": depth}, {"found": float(n < 3)}, None, 1.0, {}
+    )
     for length in (100, 4096)
     for depth in (0.0, 0.5)
     for n in range(4)
 ]
-TOO_LONG = [Record("full", "x", {"length": 8192, "depth": 0.0}, {}, "does not fit", 1.0, {})]
+TOO_LONG = [Measurement("full", "x", {"length": 8192, "depth": 0.0}, {}, "does not fit", 1.0, {})]
 
 
 def test_shares_come_with_their_counts_and_intervals() -> None:
@@ -36,7 +38,7 @@ def test_counts_that_differ_stand_in_the_cells() -> None:
     columns, lines = table(aggregate(NEEDLES[1:], ["length"]), "length")
     assert columns[0] == "method"
     assert lines == [["full", "71 % [36–92] n=7", "75 % [41–93] n=8"]]
-    half_read = [*NEEDLES[:8], Record("full", "x", {"length": 100}, {}, "does not fit", 1.0, {})]
+    half_read = [*NEEDLES[:8], Measurement("full", "x", {"length": 100}, {}, "does not fit", 1.0, {})]
     assert table(aggregate(half_read, ["length"]), "length")[1] == [["full", "75 % [41–93] n=8 of 9"]]
 
 
@@ -47,15 +49,15 @@ def test_what_nobody_can_read_is_in_the_table_all_the_same() -> None:
 
 def test_perplexity_is_of_all_tokens_alike() -> None:
     records = [
-        Record("full", "text", {"length": 8}, {"loss": math.log(4)}, None, 3.0, {}),
-        Record("full", "text", {"length": 8}, {"loss": math.log(2)}, None, 1.0, {}),
+        Measurement("full", "text", {"length": 8}, {"loss": math.log(4)}, None, 3.0, {}),
+        Measurement("full", "text", {"length": 8}, {"loss": math.log(2)}, None, 1.0, {}),
     ]
     (row,) = aggregate(records, ["length"])
     assert (row.metric, row.count, row.value) == ("perplexity", 4, pytest.approx(4**0.75 * 2**0.25))
 
 
 def test_several_metrics_are_several_columns() -> None:
-    records = [Record("ask", "1", {"set": "books"}, {"exact": 0.0, "f1": 0.5}, None, 1.0, {})]
+    records = [Measurement("ask", "1", {"set": "books"}, {"exact": 0.0, "f1": 0.5}, None, 1.0, {})]
     columns, lines = table(aggregate(records, ["set"]), "set")
     assert columns == ["method (n=1)", "books: exact", "books: f1"]
     assert [len(line) for line in lines] == [3]
@@ -76,12 +78,12 @@ def test_what_is_written_has_everything(tmp_path: Path) -> None:
 def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     Journal(tmp_path, {"task": "needle"}).add(NEEDLES[:3])
     path = tmp_path / FILE
-    path.write_text(path.read_text() + '{"method": "fu')  # the power fails
+    path.write_text(path.read_text() + '[{"method": "fu')  # the power fails
     again = Journal(tmp_path, {"task": "needle"})
     assert again.records == NEEDLES[:3]
     again.add(NEEDLES[3:])
     assert Journal(tmp_path, {"task": "needle"}).records == NEEDLES
-    with pytest.raises(SettingsError, match="another evaluation"):
+    with pytest.raises(EvaluationError, match="another evaluation"):
         Journal(tmp_path, {"task": "passkey"})
 
 
@@ -98,7 +100,7 @@ def test_going_on_leaves_what_was_measured_whole_if_the_disk_is_full(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_text", half_written)
-        with pytest.raises(SettingsError, match="No space left on device"):
+        with pytest.raises(EvaluationError, match="No space left on device"):
             Journal(tmp_path, {"task": "needle"})
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert (tmp_path / FILE).read_text() == before
@@ -108,14 +110,14 @@ def test_a_record_that_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path, {"task": "needle"})
     (tmp_path / FILE).unlink()
     tmp_path.rmdir()
-    with pytest.raises(SettingsError, match=r"cannot be written.*choose another --out"):
+    with pytest.raises(EvaluationError, match=r"cannot be written.*choose another --out"):
         journal.add(NEEDLES)
-    with pytest.raises(SettingsError, match="cannot be written"):
+    with pytest.raises(EvaluationError, match="cannot be written"):
         write(tmp_path, results({"task": "needle", "command": "beacon eval needle"}, "length", NEEDLES, ["found"]))
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("apples, pears\n")
-    with pytest.raises(SettingsError, match="another evaluation"):
+    with pytest.raises(EvaluationError, match="another evaluation"):
         Journal(tmp_path, {"task": "needle"})
     assert (tmp_path / FILE).read_text() == "apples, pears\n"

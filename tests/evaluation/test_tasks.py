@@ -8,7 +8,7 @@ import pytest
 
 import beacon_pocket
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.errors import DocumentError, SettingsError
+from beacon_cli.errors import DocumentError, EvaluationError, SettingsError
 from beacon_cli.evaluation.evaluating import embedded_text
 from beacon_cli.evaluation.needle import Needle, needle
 from beacon_cli.evaluation.passkey import passkey
@@ -41,7 +41,7 @@ def test_samples(name: str, tokenizer: Tokenizer) -> None:
     for sample in samples:
         assert len(sample.ids) == sample.group["length"]
         text = tokenizer.decode(sample.ids)
-        assert "".join(sample.pages) == text
+        assert sample.text == text
         assert sample.answers[0] in text
         assert sample.place is not None
         assert sample.answers[0] in tokenizer.decode(sample.ids[sample.place : sample.place + 80])
@@ -52,7 +52,7 @@ def test_samples(name: str, tokenizer: Tokenizer) -> None:
 
 def test_the_first_topic_is_never_taken_up_again(tokenizer: Tokenizer) -> None:
     (sample,) = topic(tokenizer, [40_000], 1, 0).samples()
-    assert "".join(sample.pages).count(f"talk about {sample.answers[0]}.") == 2  # the visitor's and the guide's line
+    assert sample.text.count(f"talk about {sample.answers[0]}.") == 2  # the visitor's and the guide's line
 
 
 @pytest.mark.parametrize(("depth", "least", "most"), [(0.0, 0, 0), (0.5, 200, 300), (1.0, 440, 500)])
@@ -73,9 +73,9 @@ def test_a_haystack_goes_on_from_its_beginning(tokenizer: Tokenizer) -> None:
 
 
 def test_what_cannot_be_a_haystack(tokenizer: Tokenizer) -> None:
-    with pytest.raises(SettingsError, match="no text"):
+    with pytest.raises(EvaluationError, match="no text"):
         Haystack(tokenizer, " \n\n ")
-    with pytest.raises(SettingsError, match="too short"):
+    with pytest.raises(EvaluationError, match="too short"):
         Haystack(tokenizer, HAY).hide("Here it is, at some length.", 5, 0.5)
 
 
@@ -83,7 +83,7 @@ def test_a_needle_of_ones_own(tokenizer: Tokenizer) -> None:
     own = Needle("The cat is called Tom.", "What is the cat called?", "Tom")
     (sample,) = needle(tokenizer, HAY, own, [200], [0.5], 1, 0).samples()
     assert (sample.question, sample.answers) == ("What is the cat called?", ("Tom",))
-    assert "The cat is called Tom." in "".join(sample.pages)
+    assert "The cat is called Tom." in sample.text
 
 
 def test_the_embedded_book_is_the_example() -> None:
@@ -106,7 +106,8 @@ def test_questions_about_one_document_stand_together(tokenizer: Tokenizer, tmp_p
     samples = list(qa(tokenizer, [path], None, 0).samples())
     assert [sample.key for sample in samples] == ["asked-1", "asked-3", "asked-2"]
     assert samples[0].ids == samples[1].ids
-    assert samples[2].pages == ["The cat is called Tom."]
+    assert samples[2].text.strip() == "The cat is called Tom."
+    assert [sample.path for sample in samples] == [None, None, str(tmp_path / "b.txt")]
     assert samples[2].answers == ("Tom", "Tommy")
     drawn = qa(tokenizer, [path], 2, 0)
     assert drawn.count == 2 == len(list(drawn.samples()))
@@ -116,7 +117,7 @@ def test_a_random_value_in_a_needle_of_ones_own(tokenizer: Tokenizer) -> None:
     own = Needle("The cat is called {value}.", "What is the cat called?", "{value}")
     samples = list(needle(tokenizer, HAY, own, [200], [0.5], 4, 0).samples())
     assert len({sample.answers for sample in samples}) > 1
-    assert all(f"The cat is called {sample.answers[0]}." in "".join(sample.pages) for sample in samples)
+    assert all(f"The cat is called {sample.answers[0]}." in sample.text for sample in samples)
     with pytest.raises(SettingsError, match="--needle"):
         needle(tokenizer, HAY, Needle("The cat is called Tom.", "?", "{value}"), [200], [0.5], 1, 0)
 
@@ -145,7 +146,7 @@ def test_a_document_that_is_missing_is_said_before_anything_is_measured(tokenize
 def test_what_a_line_says_besides_does_not_matter(tokenizer: Tokenizer, tmp_path: Path) -> None:
     row = {"document": "The dog is called Rex.", "path": 5, "question": "Who?", "answers": ["Rex"], "note": None}
     (sample,) = qa(tokenizer, [write(tmp_path / "asked.jsonl", row)], None, 0).samples()
-    assert sample.pages == ["The dog is called Rex."]
+    assert sample.text == "The dog is called Rex."
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_what_a_line_says_besides_does_not_matter(tokenizer: Tokenizer, tmp_path
 def test_questions_that_cannot_be_used(tokenizer: Tokenizer, tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "asked.jsonl"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(EvaluationError, match=words):
         qa(tokenizer, [path], None, 0)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(EvaluationError, match="cannot be read"):
         qa(tokenizer, [tmp_path / "missing.jsonl"], None, 0)

@@ -11,27 +11,27 @@ from activation_beacon.config import BeaconConfig
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.streams import PAGE_END
+from beacon_cli.condensing.text import PAGE_END
 from beacon_cli.documents import open_document
 from beacon_cli.errors import TrainingError
-from beacon_cli.training.data import Limits, TrainingData, read_data
-from beacon_cli.training.layouts import Layouts, Sample
+from beacon_cli.training.data import Lengths, TrainingData, read_data
+from beacon_cli.training.layouts import Example, Layouts
 from tests.training.tiny_base import prose, question, write_lines
 
 TOKENIZER = Tokenizer.from_folder(beacon_pocket.FOLDER)
 LAYOUTS = Layouts(TOKENIZER)
 END = TOKENIZER.encode_prompt("<|end|>")
-LIMITS = Limits(window=32, max_tokens=400)
+LENGTHS = Lengths(window=32, max_tokens=400)
 
 
-def read(path: Path, limits: Limits = LIMITS, **how: Any) -> TrainingData:
+def read(path: Path, limits: Lengths = LENGTHS, **how: Any) -> TrainingData:
     return read_data([str(path)], LAYOUTS, limits, **how)
 
 
-def learned_text(sample: Sample) -> list[str]:
+def learned_text(example: Example) -> list[str]:
     """What is learned, each run of it."""
-    runs = np.split(np.arange(len(sample.ids)), np.flatnonzero(np.diff(sample.learned)) + 1)
-    return [TOKENIZER.decode(sample.ids[run].tolist()) for run in runs if sample.learned[run[0]]]
+    runs = np.split(np.arange(len(example.ids)), np.flatnonzero(np.diff(example.learned)) + 1)
+    return [TOKENIZER.decode(example.ids[run].tolist()) for run in runs if example.learned[run[0]]]
 
 
 def test_a_question_is_laid_out_as_ask_reads_it(tmp_path: Path) -> None:
@@ -45,9 +45,9 @@ def test_a_question_is_laid_out_as_ask_reads_it(tmp_path: Path) -> None:
     prompt = [*frame.opening, *(i for page in pages for i in TOKENIZER.encode(page + PAGE_END))]
     prompt += [*TOKENIZER.encode(question_text("Who?", [])), *frame.closing]
     line = {"document": document, "question": " Who? ", "answer": "Edda Voss\n"}
-    (sample,) = read(write_lines(tmp_path / "a.jsonl", line), Limits(32, 10_000)).samples
-    assert sample.ids.tolist() == [*prompt, *TOKENIZER.encode("Edda Voss"), *END]
-    assert np.flatnonzero(sample.learned).tolist() == list(range(len(prompt), len(sample.ids)))
+    (example,) = read(write_lines(tmp_path / "a.jsonl", line), Lengths(32, 10_000)).examples
+    assert example.ids.tolist() == [*prompt, *TOKENIZER.encode("Edda Voss"), *END]
+    assert np.flatnonzero(example.learned).tolist() == list(range(len(prompt), len(example.ids)))
 
 
 def test_of_a_conversation_what_the_assistant_says_is_learned(tmp_path: Path) -> None:
@@ -59,23 +59,23 @@ def test_of_a_conversation_what_the_assistant_says_is_learned(tmp_path: Path) ->
         {"role": "assistant", "content": said[1]},
         {"role": "user", "content": "Thanks"},
     ]
-    (sample,) = read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).samples
-    assert learned_text(sample) == said
+    (example,) = read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).examples
+    assert learned_text(example) == said
     rendered = TOKENIZER.render(messages[:4], add_generation_prompt=False)
-    assert TOKENIZER.encode_prompt(rendered) == sample.ids.tolist()
+    assert TOKENIZER.encode_prompt(rendered) == example.ids.tolist()
 
 
 def test_a_long_text_is_cut_and_all_of_it_is_learned(tmp_path: Path) -> None:
     (tmp_path / "tale.txt").write_text(prose(500))
-    data = read(tmp_path, LIMITS)
-    assert [len(sample.ids) for sample in data.samples[:-1]] == [400] * (len(data.samples) - 1)
-    assert all(sample.learned.all() for sample in data.samples)
+    data = read(tmp_path, LENGTHS)
+    assert [len(example.ids) for example in data.examples[:-1]] == [400] * (len(data.examples) - 1)
+    assert all(example.learned.all() for example in data.examples)
     with open_document(str(tmp_path / "tale.txt")) as opened:
         whole = [i for page in opened.pages() for i in TOKENIZER.encode(page.text + PAGE_END)] + END
-    assert np.concatenate([sample.ids for sample in data.samples]).tolist() == whole
-    shorter = read(tmp_path, Limits(window=32, max_tokens=len(whole) - 20))
+    assert np.concatenate([example.ids for example in data.examples]).tolist() == whole
+    shorter = read(tmp_path, Lengths(window=32, max_tokens=len(whole) - 20))
     assert shorter.dropped == 20
-    assert shorter.samples[-1].where == f"{tmp_path / 'tale.txt'}, tokens 0-{len(whole) - 21}"
+    assert shorter.examples[-1].where == f"{tmp_path / 'tale.txt'}, tokens 0-{len(whole) - 21}"
 
 
 def test_short_texts_can_be_packed(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_short_texts_can_be_packed(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"a\.jsonl:1: \d+ tokens are less than one window of 32"):
         read(path)
     data = read(path, pack=True)
-    assert len(data.samples[0].ids) == 400
-    assert (np.concatenate([sample.ids for sample in data.samples]) == END[0]).sum() >= 30
+    assert len(data.examples[0].ids) == 400
+    assert (np.concatenate([example.ids for example in data.examples]) == END[0]).sum() >= 30
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: Any, words: str) -> None:
     assert str(caught.value).startswith(f"{path}:3: ")
     assert words in str(caught.value)
     data = read(path, skip_bad=True)
-    assert len(data.samples) == 1
+    assert len(data.examples) == 1
     assert [bad.startswith(f"{path}:3: ") for bad in data.bad] == [True]
 
 
@@ -149,22 +149,22 @@ def test_marks_and_line_ends_of_other_systems(tmp_path: Path) -> None:
     (tmp_path / "b.ndjson").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(lines))
     found = read(tmp_path / "b.ndjson")
     assert found.checksum == expected.checksum
-    assert [sample.where for sample in found.samples] == [f"{tmp_path / 'b.ndjson'}:{line}" for line in (1, 3)]
+    assert [example.where for example in found.examples] == [f"{tmp_path / 'b.ndjson'}:{line}" for line in (1, 3)]
 
 
 def test_hidden_files_of_a_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".git").mkdir(parents=True)
     for name in (".draft.txt", "deep/.git/note.txt", "deep/tale.txt"):
         (tmp_path / name).write_text(prose(60))
-    (sample,) = read(tmp_path).samples
-    assert sample.where.startswith(f"{tmp_path / 'deep' / 'tale.txt'}, ")
-    assert read(tmp_path / ".draft.txt").samples  # named, it is wanted
+    (example,) = read(tmp_path).examples
+    assert example.where.startswith(f"{tmp_path / 'deep' / 'tale.txt'}, ")
+    assert read(tmp_path / ".draft.txt").examples  # named, it is wanted
 
 
 def test_what_opens_a_conversation_is_not_learned(tmp_path: Path) -> None:
     said = [("assistant", "Good day."), ("user", prose(60)), ("assistant", "No.")]
     messages = [{"role": role, "content": content} for role, content in said]
-    assert learned_text(read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).samples[0]) == ["No."]
+    assert learned_text(read(write_lines(tmp_path / "a.jsonl", {"messages": messages})).examples[0]) == ["No."]
 
 
 def test_files_that_are_not_there_or_unreadable(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_files_that_are_not_there_or_unreadable(tmp_path: Path) -> None:
             with pytest.raises(TrainingError, match=rf"{name}' is not there"):
                 read(tmp_path / name, skip_bad=skip_bad)
     with pytest.raises(TrainingError, match="'' is not there"):
-        read_data([""], LAYOUTS, LIMITS)
+        read_data([""], LAYOUTS, LENGTHS)
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(TrainingError, match=r"into a \.jsonl file"):
         read(tmp_path / "list.json")
@@ -188,7 +188,7 @@ def test_files_that_are_not_there_or_unreadable(tmp_path: Path) -> None:
 
 def test_windows_that_no_text_can_fill() -> None:
     with pytest.raises(TrainingError, match="raise --max-tokens"):
-        Limits.of(BeaconConfig(window=32, stride=32, ratios=(2,)), 33)
+        Lengths.of(BeaconConfig(window=32, stride=32, ratios=(2,)), 33)
 
 
 def test_the_checksum_is_that_of_what_is_learned(tmp_path: Path) -> None:

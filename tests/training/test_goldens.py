@@ -1,6 +1,5 @@
 """The goldens' losses and gradients, through a training run's own step."""
 
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -9,13 +8,11 @@ import pytest
 import torch
 
 from activation_beacon.checkpoint import BeaconInfo
-from activation_beacon.plugin import installed
-from activation_beacon.training import IGNORED, Trainee
-from beacon_cli.training import trainer
+from activation_beacon.training import IGNORED
+from beacon_cli.training import learner
 from beacon_cli.training.data import TrainingData
-from beacon_cli.training.layouts import Sample
-from beacon_cli.training.preparation import Prepared
-from beacon_cli.training.run_folder import RunFolder
+from beacon_cli.training.layouts import Example
+from beacon_cli.training.preparation import Loaded, Prepared
 from beacon_cli.training.settings import TrainSettings
 from beacon_cli.training.workers import Workers
 from tests.activation_beacon.goldens import FOLDER, build, case_ids, positions
@@ -29,35 +26,32 @@ pytestmark = pytest.mark.skipif(not case_ids("train"), reason=f"no golden set in
 )
 @pytest.mark.parametrize("case_id", case_ids("train"))
 def test_a_step_has_the_references_loss_and_gradients(
-    case_id: str, how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case_id: str, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = usable(case_id)
-    parts: Any = build(case)
-    model, beacon, rotary, config, golden = parts
+    attached, golden = build(case)
+    beacon = attached.beacon
     instances = case.data["expected"]["instances"]
-    samples = [
-        Sample(case.tensors[f"inst{index}.input_ids"].numpy(), (labels != IGNORED).numpy(), case_id)
+    examples = [
+        Example(case.tensors[f"inst{index}.input_ids"].numpy(), (labels != IGNORED).numpy(), case_id)
         for index in range(len(instances))
         for labels in [case.tensors[f"inst{index}.labels"]]
     ]
     # A batch of one, and a gradient as long as it is.
     settings = TrainSettings((case_id,), batch=1, clip=1e30, **how)
-    info = BeaconInfo(config, case_id, "")
+    info = BeaconInfo(beacon.config, case_id, "")
     base = Mock(context=positions(golden))
-    prepared = Prepared(settings, base, None, info, TrainingData(samples, []), None, len(samples), 0)
+    prepared = Prepared(settings, base, None, info, TrainingData(examples, []), None, len(examples), 0)
     # The reference draws the texts in order, and all ratios from one generator that it seeds with 42 once a model.
     rng = np.random.default_rng(42 if case.data["rng_seed"] is None else case.data["rng_seed"])
-    monkeypatch.setattr(trainer, "ratio_generator", lambda seed, number: rng)
-    monkeypatch.setattr(trainer, "texts_of_step", lambda step, *_: [(step, step)])
-    model.requires_grad_(False)
-    run = trainer._Run(prepared, RunFolder(tmp_path, settings, {}, info), Workers())
-    run.device, run.bfloat16 = torch.device("cpu"), False
-    run.optimizer = torch.optim.AdamW(beacon.parameters())
-    with installed(model, beacon) as rows:
-        run.trainee = Trainee(model, beacon, rows, rotary)
-        for step, expected in enumerate(instances):
-            assert run._gradients(step).loss == pytest.approx(expected["loss"], abs=TOLERANCE)
-            for name, parameter in beacon.named_parameters():
-                norm = parameter.grad.double().norm().item()
-                reference = expected["grad_norm"][reference_name(name)] or 0.0
-                assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name
+    monkeypatch.setattr(learner, "ratio_generator", lambda seed, number: rng)
+    monkeypatch.setattr(learner, "texts_of_step", lambda step, *_: [(step, step)])
+    attached.model.requires_grad_(False)
+    beacon.requires_grad_(True)
+    one = learner.Learner(prepared, Loaded(attached, torch.device("cpu"), False, ""), Workers())
+    for step, expected in enumerate(instances):
+        assert one.gradients(step).loss == pytest.approx(expected["loss"], abs=TOLERANCE)
+        for name, parameter in beacon.named_parameters():
+            norm = parameter.grad.double().norm().item()
+            reference = expected["grad_norm"][reference_name(name)] or 0.0
+            assert norm == pytest.approx(reference, rel=1e-4, abs=1e-7), name

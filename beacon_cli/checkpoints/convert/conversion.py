@@ -9,7 +9,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ from transformers import BitsAndBytesConfig
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize
 from beacon_cli.checkpoints.convert.merged import Merged
+from beacon_cli.checkpoints.convert.skeleton import Stored
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
+from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint, remember_hashes
-from beacon_cli.checkpoints.local.folders import clean_up, leftovers
 from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, SINGLE, companions
 from beacon_cli.checkpoints.local.record import Record, write_record
-from beacon_cli.checkpoints.local.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import ModelError
-from beacon_cli.events import Event, Transfer
+from beacon_cli.events import Progress, Transfer, silent
 
 # What weights that stay unquantized are stored in, and what 4-bit ones are dequantized to.
 DTYPE = torch.bfloat16
@@ -38,7 +40,7 @@ SHARD_BYTES = 10**9
 _FOUR_BITS = 0.52
 
 
-def convert(source: Merged, target: Path, record: Record, cache: Path) -> Generator[Event, None, None]:
+def convert(source: Merged, target: Path, record: Record, cache: Path, progress: Progress = silent) -> None:
     """Write the model to `target`, replacing what is there; `record` says where it is from and how to make it.
 
     The caller sees to it that nobody else writes to `target`.
@@ -50,13 +52,25 @@ def convert(source: Merged, target: Path, record: Record, cache: Path) -> Genera
         ModelError: if the source holds values that are not finite, or the model cannot be written. `target` is then as
             it was, and nothing else is left.
     """
+    with replacing(target, _expected_bytes(source, record.beacon_bits)) as folder:
+        _write(source, folder, record, cache, progress)
+
+
+@contextmanager
+def replacing(target: Path, expected_bytes: int) -> Iterator[Path]:
+    """A new folder beside `target`, which takes its place when it is filled, durable and whole.
+
+    Raises:
+        ModelError: if it cannot be written. `target` is then as it was, and nothing else is left; so it is after any
+            other error and after an interrupt.
+    """
     folder, replaced = leftovers(target)
     try:
         clean_up(target)
-        (folder / "beacon").mkdir(parents=True)
-        if shutil.disk_usage(folder).free < _expected_bytes(source, record.beacon_bits):
+        folder.mkdir(parents=True)
+        if shutil.disk_usage(folder).free < expected_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        yield from _write(source, folder, record, cache)
+        yield folder
         for path in (*folder.rglob("*"), folder):
             sync_path(path)
         if target.exists():
@@ -75,32 +89,31 @@ def quantized_weights(model: Any) -> set[str]:
     return {f"{name}.weight" for name, part in model.named_modules() if type(part) is nn.Linear and part is not head}
 
 
-class _Reader:
-    """Reads tensors and counts their bytes."""
+class CountingReader:
+    """Reads tensors and tells how many bytes that were."""
 
-    def __init__(self, total: int) -> None:
-        self.done, self.total = 0, total
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._done, self._total, self._progress = 0, total, progress
 
-    def read(self, stored: StoredTensor) -> Tensor:
-        self.done += stored.size
-        return stored.read(DTYPE)
-
-    @property
-    def progress(self) -> Transfer:
-        return Transfer("converting", self.done, self.total)
+    def read(self, stored: Stored, dtype: torch.dtype = DTYPE) -> Tensor:
+        tensor = stored.read(dtype)
+        self._done += stored.size
+        self._progress(Transfer("converting", self._done, self._total))
+        return tensor
 
 
-def _write(source: Merged, folder: Path, record: Record, cache: Path) -> Generator[Event, None, None]:
-    reader = _Reader(source.size)
+def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: Progress) -> None:
+    reader = CountingReader(source.size, progress)
     if source.duplicate is not None:
         _check_duplicate(source, source.duplicate)
-    yield from _write_base(source, folder, reader)
+    _write_base(source, folder, reader)
     for path in companions(source.folder):
         shutil.copyfile(path, folder / path.name)
     fingerprint = model_fingerprint(folder, cache)
     beacon = folder / "beacon"
-    hashes = {WEIGHTS_FILE: (yield from _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits))}
-    remember_hashes(beacon, hashes)
+    beacon.mkdir()
+    sha256 = _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
+    remember_hashes(beacon, {WEIGHTS_FILE: sha256})
     save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
     write_record(folder, record)
 
@@ -114,7 +127,7 @@ def _check_duplicate(source: Merged, duplicate: StoredTensor) -> None:
         )
 
 
-def _write_base(source: Merged, folder: Path, reader: _Reader) -> Generator[Event, None, None]:
+def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
     """The base model's configuration and shards, with their hashes."""
     quantized = quantized_weights(source.model)
     shards = list(_shards(source, quantized))
@@ -128,53 +141,41 @@ def _write_base(source: Merged, folder: Path, reader: _Reader) -> Generator[Even
             stored = source.base[name]
             if name in quantized:
                 tensors += _four_bit(name, reader.read(stored))
-                yield reader.progress
             else:
                 tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
-        hashes[file] = yield from _written(folder / file, tensors, reader)
+        hashes[file] = write_tensors(folder / file, tensors)
         places |= {tensor.name: file for tensor in tensors}
         total += sum(tensor.size for tensor in tensors)
     if len(shards) > 1:
-        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
     )
     stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
-    _write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
+    write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
     remember_hashes(folder, hashes)
 
 
-def _write_beacon(source: Merged, path: Path, reader: _Reader, bits: int) -> Generator[Event, None, str]:
+def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int) -> str:
     """The adapter's weights; returns their hash."""
     tensors: list[NewTensor] = []
     for name, stored in source.beacon.items():
         if bits == 4 and name.endswith(".weight"):
             tensors += _four_bit(name, reader.read(stored))
-            yield reader.progress
         elif name == "embedding":
             tensors.append(NewTensor(name, DTYPE, stored.shape[1:], partial(_first_row, reader, stored)))
         else:
             tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
-    return (yield from _written(path, tensors, reader))
+    return write_tensors(path, tensors)
 
 
-def _first_row(reader: _Reader, stored: StoredTensor) -> Tensor:
+def _first_row(reader: CountingReader, stored: StoredTensor) -> Tensor:
     return reader.read(stored)[0]
 
 
 def _four_bit(name: str, weight: Tensor) -> list[NewTensor]:
     entries = quantize(name, weight)
     return [NewTensor(entry, t.dtype, tuple(t.shape), partial(lambda t: t, t)) for entry, t in entries.items()]
-
-
-def _written(path: Path, tensors: list[NewTensor], reader: _Reader) -> Generator[Event, None, str]:
-    writing = write_tensors(path, tensors)
-    while True:
-        try:
-            next(writing)
-        except StopIteration as stop:
-            return str(stop.value)
-        yield reader.progress
 
 
 def _shards(source: Merged, quantized: set[str]) -> Iterator[list[str]]:
@@ -202,7 +203,7 @@ def _expected_bytes(source: Merged, beacon_bits: int) -> int:
     return base + sum(_bytes(stored, beacon_bits) for stored in source.beacon.values())
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 

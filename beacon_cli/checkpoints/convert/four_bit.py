@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from activation_beacon.errors import CheckpointError
 
-# In a state dict, the name of one of the entries that a 4-bit weight has beside its own.
-MARK = ".quant_state.bitsandbytes__nf4"
-
 
 def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
     """The entries of a state dict that hold `weight` in 4 bits, as stock transformers loads them.

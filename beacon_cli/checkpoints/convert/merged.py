@@ -4,7 +4,6 @@ Everything that can be known without reading a weight is checked here: before a 
 configuration goes, before a download does.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 
 from activation_beacon.authors import authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
+from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
+from beacon_cli.checkpoints.convert.tensor_files import StoredTensor, read_header
 from beacon_cli.checkpoints.local.model_folder import (
     INDEX,
     SINGLE,
@@ -25,9 +25,7 @@ from beacon_cli.checkpoints.local.model_folder import (
     read_index,
     read_settings,
 )
-from beacon_cli.checkpoints.local.tensor_files import StoredTensor, read_header
 from beacon_cli.errors import BeaconError, CheckpointError, ConfigError, ModelError
-from beacon_cli.quantities import counted
 
 Generation = Literal["v1", "between", "v2"]
 # A buffer that old versions of transformers stored; it follows from the configuration.
@@ -100,7 +98,7 @@ def open_merged(folder: Path) -> Merged:
             f"{folder} lacks tensors: config.json has {layers} layers, and the weights {len(stored)} tensors"
         )
     try:
-        model = _meta_model(stock)
+        model = meta_model(stock)
         with torch.device("meta"):
             expected = Beacon.like(config, model).state_dict()
         names = {name: beacon_name(name) for name in stored}
@@ -108,13 +106,13 @@ def open_merged(folder: Path) -> Merged:
         raise _refusal(folder, error) from error
     base = {name: tensor for name, tensor in stored.items() if names[name] is None and not name.endswith(_COMPUTED)}
     beacon = {ours: stored[name] for name, ours in names.items() if ours is not None}
-    tied = _tied_head(model)
+    tied = tied_head(model)
     duplicate = base.pop(tied) if tied in base else None
     state = model.state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in state.items() if name != tied}
-    _compare(folder, wanted, base)
+    compare(folder, wanted, base)
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    _compare(folder, {**shapes, "embedding": (1, *shapes["embedding"])}, beacon)
+    compare(folder, {**shapes, "embedding": (1, *shapes["embedding"])}, beacon)
     if duplicate is not None and duplicate.shape != tuple(state[tied].shape):
         raise ModelError(
             f"{folder}: {tied} is {duplicate.shape}, and config.json ties it to {tuple(state[tied].shape)}"
@@ -142,26 +140,6 @@ def _refusal(folder: Path, error: BeaconError) -> ModelError:
     return ModelError(f"{folder} cannot be converted ({error}): use another checkpoint")
 
 
-def _meta_model(stock: dict[str, Any]) -> nn.Module:
-    """The base model, without memory for its weights."""
-    try:
-        config: PreTrainedConfig = CONFIG_MAPPING[stock["model_type"]].from_dict(copy.deepcopy(stock))
-        with torch.device("meta"):
-            model: nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # configuration classes and model code raise anything for values that cannot be used
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ConfigError(f"transformers makes no model of its config.json: {reason}") from error
-    return model
-
-
-def _tied_head(model: Any) -> str:
-    """The name of the output embeddings' weight where that is the input embeddings', else empty."""
-    if not model.config.tie_word_embeddings:
-        return ""
-    head = model.get_output_embeddings()
-    return next(f"{name}.weight" for name, module in model.named_modules() if module is head)
-
-
 def _tensors(folder: Path) -> dict[str, StoredTensor]:
     """All tensors of the checkpoint; the index, if there is one, must agree with its shards."""
     single = folder / SINGLE
@@ -184,22 +162,3 @@ def _tensors(folder: Path) -> dict[str, StoredTensor]:
     if left := sorted(stored.keys() - index.keys()):
         raise ModelError(f"{stored[left[0]].path} holds {left[0]}, which {INDEX} does not list: download both again")
     return stored
-
-
-def _compare(folder: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, StoredTensor]) -> None:
-    if missing := sorted(wanted.keys() - found.keys()):
-        raise ModelError(
-            f"{folder} lacks {len(missing)} of its tensors ({missing[0]}): download it again, or use another checkpoint"
-        )
-    if extra := sorted(found.keys() - wanted.keys()):
-        name = found[extra[0]].name
-        raise ModelError(
-            f"{folder} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name}): "
-            "use another checkpoint"
-        )
-    for name, tensor in found.items():
-        if tensor.shape != wanted[name]:
-            raise ModelError(
-                f"{folder}: {tensor.name} is {tensor.shape}, but config.json asks for {wanted[name]}: "
-                "download it again, or use another checkpoint"
-            )

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ _RANGE_NOT_SATISFIABLE = 416
 _PARTIAL_CONTENT = 206
 
 
-def download(url: str, target: Path, *, name: str, size: int, sha256: str | None) -> Iterator[int]:
+def download(
+    url: str, target: Path, *, name: str, size: int, sha256: str | None, arrived: Callable[[int], object]
+) -> None:
     """Bring the content of `url` to `target`, going on where this or another process stopped.
 
     What has arrived is kept beside it, in a file whose name ends in `.partial`.
@@ -34,9 +36,7 @@ def download(url: str, target: Path, *, name: str, size: int, sha256: str | None
         name: what to call it in an error.
         size: its bytes.
         sha256: its checksum (hexadecimal), if that is known.
-
-    Yields:
-        How many bytes are there.
+        arrived: told now and then how many bytes are there.
 
     Raises:
         ModelError: if the content does not match its checksum; it is deleted then.
@@ -52,24 +52,24 @@ def download(url: str, target: Path, *, name: str, size: int, sha256: str | None
                 there = os.fstat(file.fileno()).st_size
                 if shutil.disk_usage(target.parent).free < size - there:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                yield from _complete(url, file, size)
+                _complete(url, file, size, arrived)
             _check(partial, name, size, sha256)
             os.replace(partial, target)
     target.with_name(f"{target.name}.lock").unlink(missing_ok=True)
-    yield size
+    arrived(size)
 
 
-def _complete(url: str, file: Any, size: int) -> Iterator[int]:
-    """Append what `file` lacks, yielding how much it has."""
+def _complete(url: str, file: Any, size: int, arrived: Callable[[int], object]) -> None:
+    """Append what `file` lacks, telling how much it has."""
     failures = 0
     while (there := file.tell()) < size:
-        yield there
+        arrived(there)
         try:
             for block in _blocks(url, file, there):
                 view = memoryview(block)
                 while view:
                     view = view[file.write(view) :]
-                yield file.tell()
+                arrived(file.tell())
             problem: Exception | None = None
         except OSError:
             raise

@@ -1,20 +1,28 @@
-"""Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub."""
+"""Where a model comes from: a folder on this disk, or a repository on the Hugging Face hub, which is fetched."""
 
 import errno
 import hashlib
 import logging
-import os
 import re
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from beacon_cli.checkpoints.hub.download import download
-from beacon_cli.checkpoints.local.model_folder import COMPANIONS, CONFIG, INDEX, Kind, check_names, companions
+from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256
+from beacon_cli.checkpoints.local.model_folder import (
+    COMPANIONS,
+    CONFIG,
+    INDEX,
+    Kind,
+    check_names,
+    companions,
+    local_folder,
+)
 from beacon_cli.errors import ModelError
-from beacon_cli.events import Event, Stage, Transfer
+from beacon_cli.events import Progress, Stage, Transfer, silent
 
 # What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
 _TEXTS: dict[Kind, list[str]] = {
@@ -25,29 +33,12 @@ _TENSORS: dict[Kind, re.Pattern[str]] = {
     "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
     "beacon": re.compile(r"beacon\.safetensors"),
 }
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 Check = Callable[[Path], None]
 
 
-def local_folder(name: str, kind: Kind = "model") -> Path | None:
-    """The folder on this disk that `name` is; None if it is a hub id, `owner/name` or `owner/name@revision`.
-
-    Raises:
-        ModelError: if it is neither.
-    """
-    folder = os.path.expanduser(name)
-    if os.path.isdir(folder):
-        return Path(folder)
-    repository, at, revision = name.partition("@")
-    if name.startswith((".", "/", "~")) or repository.count(os.sep) > 1 or os.path.exists(folder):
-        raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
-    if not _HUB_ID.fullmatch(repository) or (at and not revision):
-        raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
-    return None
-
-
-def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Generator[Event, None, Path]:
+def resolve_model(
+    name: str, *, kind: Kind, check: Check | None = None, progress: Progress = silent, offline: bool = False
+) -> Path:
     """The folder of the model or beacon that the user calls `name`, which is fetched if need be.
 
     A folder on this disk is taken as it is. Of a repository, what is needed is fetched into the hub's own cache, and
@@ -58,6 +49,7 @@ def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Gener
     Args:
         kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
         check: called with the folder before the weights are fetched, when it holds everything else; may refuse it.
+        offline: fetch nothing, and ask the hub nothing: take what is on this disk.
 
     Raises:
         ModelError: if there is no such folder, repository or revision, if it cannot be fetched, if what arrives does
@@ -68,54 +60,29 @@ def resolve_model(name: str, *, kind: Kind, check: Check | None = None) -> Gener
         return folder
     repository, _, revision = name.partition("@")
     try:
-        return (yield from _fetch(repository, revision or None, kind, check or (lambda folder: None)))
+        return _fetch(repository, revision or None, kind, check or (lambda folder: None), progress, offline)
     except ModelError:
         raise
     # Errors of the library, of the HTTP client it was built with, and of the operating system have no common base.
     except Exception as error:
-        raise ModelError(f"{name}: {_reason(error, repository)}") from error
+        reason = "not (wholly) on this disk" if offline else _reason(error, repository)
+        raise ModelError(f"{name}: {reason}") from error
 
 
-def expected_sha256(path: Path) -> str | None:
-    """The checksum under which the hub's cache keeps a large file; None for a file that is not from there."""
-    if not path.is_symlink():
-        return None
-    blob = Path(os.readlink(path))
-    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else None
-
-
-def discard(path: Path) -> None:
-    """Delete a file from the hub's cache: its name in a snapshot, and its content."""
-    content = path.resolve()
-    path.unlink(missing_ok=True)
-    content.unlink(missing_ok=True)
-
-
-def repository_of(name: str) -> str:
-    """The repository of a hub id, without the revision."""
-    return name.partition("@")[0]
-
-
-def hub_cache() -> Path:
-    """The hub's cache."""
-    from huggingface_hub import constants  # noqa: PLC0415 (takes time that no other command should pay for)
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def cached_repository(repository: str) -> Path:
-    """Where the hub's cache keeps what it has of a repository, whether or not it has any of it."""
-    return hub_cache() / f"models--{repository.replace('/', '--')}"
-
-
-def _fetch(repository: str, revision: str | None, kind: Kind, check: Check) -> Generator[Event, None, Path]:
-    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (as above)
+def _fetch(repository: str, revision: str | None, kind: Kind, check: Check, progress: Progress, offline: bool) -> Path:
+    from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (takes time that no other command should pay for)
     from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (as above)
 
-    yield Stage(f"looking for {repository}")
+    progress(Stage(f"looking for {repository}"))
     with _quiet_library():
         folder = Path(
-            snapshot_download(repository, revision=revision, allow_patterns=_TEXTS[kind], tqdm_class=_silent_bar())
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=_TEXTS[kind],
+                tqdm_class=_silent_bar(),
+                local_files_only=offline,
+            )
         )
         try:
             files = get_cached_repo_tree(repository, revision=folder.name)
@@ -126,12 +93,16 @@ def _fetch(repository: str, revision: str | None, kind: Kind, check: Check) -> G
     _check_texts(folder)
     check(folder)
     missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
+    if missing and offline:
+        raise ModelError(f"{repository}: not (wholly) on this disk")
     total = sum(file.size for file in missing)
     before = 0
     for file in missing:
         # One by one in this thread: the library's own pool would make Ctrl-C wait for whole files.
-        for done in _fetch_file(repository, folder, file.path):
-            yield Transfer(f"downloading {repository}", min(before + done, total), total)
+        def arrived(done: int, before: int = before) -> None:
+            progress(Transfer(f"downloading {repository}", min(before + done, total), total))
+
+        _fetch_file(repository, folder, file.path, arrived)
         before += file.size
     return folder
 
@@ -144,8 +115,8 @@ def _check_texts(folder: Path) -> None:
             raise ModelError(f"{path} does not match the hub's checksum and is deleted: run the same command again")
 
 
-def _fetch_file(repository: str, folder: Path, path: str) -> Iterator[int]:
-    """Fetch a large file into the snapshot `folder` of the hub's cache, yielding how many of its bytes are there."""
+def _fetch_file(repository: str, folder: Path, path: str, arrived: Callable[[int], object]) -> None:
+    """Fetch a large file into the snapshot `folder` of the hub's cache, telling how many of its bytes are there."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url  # noqa: PLC0415 (as above)
 
     url = hf_hub_url(repository, path, revision=folder.name)
@@ -154,8 +125,8 @@ def _fetch_file(repository: str, folder: Path, path: str) -> Iterator[int]:
     etag, size = metadata.etag or "", metadata.size
     blobs = folder.parent.parent / "blobs"
     if size is not None and re.fullmatch(r"[\w-]+", etag):
-        sha256 = etag if _SHA256.fullmatch(etag) else None
-        yield from download(url, blobs / etag, name=f"{repository}/{path}", size=size, sha256=sha256)
+        sha256 = etag if SHA256.fullmatch(etag) else None
+        download(url, blobs / etag, name=f"{repository}/{path}", size=size, sha256=sha256, arrived=arrived)
     # Finds the file among the blobs, and gives it its name.
     with _quiet_library():
         hf_hub_download(repository, path, revision=folder.name, tqdm_class=_silent_bar())

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.checkpoints.hub.repository import discard, expected_sha256
+from beacon_cli.checkpoints.local.hub_cache import discard, expected_sha256
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, read_settings, weight_files
 from beacon_cli.durable.files import make_private_folder, write_durably
 from beacon_cli.errors import CacheError, ModelError

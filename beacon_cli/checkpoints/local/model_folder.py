@@ -1,10 +1,15 @@
 """A model's folder: which files make it one, and whether they are there; their tensors are not read."""
 
 import json
+import math
+import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
 
 from beacon_cli.errors import ModelError
 
@@ -32,7 +37,49 @@ COMPANIONS = (
     "NOTICE*",
     "README.md",
 )
+# In the name of a GGUF file, and of its pieces.
+GGUF = ".gguf"
+# In a state dict, the name of one of the entries that a 4-bit weight has beside its own.
+MARK = ".quant_state.bitsandbytes__nf4"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def local_model(name: str) -> Path | None:
+    """The folder or GGUF file on this disk that `name` is; None if it is a hub id.
+
+    A folder with nothing of a model in it but one GGUF file is taken for that file.
+
+    Raises:
+        ModelError: if it is none of them.
+    """
+    path = Path(os.path.expanduser(name))
+    if GGUF in path.name.lower() and not path.is_dir():
+        if not path.is_file():
+            raise ModelError(f"there is no file {name}; give a GGUF file, the folder of a model, or a hub id")
+        return path
+    folder = local_folder(name)
+    if folder is None or (folder / CONFIG).exists():
+        return folder
+    files = list(folder.glob(f"*{GGUF}"))
+    return files[0] if len(files) == 1 and files[0].is_file() else folder
+
+
+def local_folder(name: str, kind: Kind = "model") -> Path | None:
+    """The folder on this disk that `name` is; None if it is a hub id, `owner/name` or `owner/name@revision`.
+
+    Raises:
+        ModelError: if it is neither.
+    """
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return Path(folder)
+    repository, at, revision = name.partition("@")
+    if name.startswith((".", "/", "~")) or repository.count(os.sep) > 1 or os.path.exists(folder):
+        raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
+    if not _HUB_ID.fullmatch(repository) or (at and not revision):
+        raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
+    return None
 
 
 def check_model_folder(folder: Path) -> None:
@@ -122,3 +169,24 @@ def companions(folder: Path) -> list[Path]:
     """The files of a model that are neither its weights nor their configuration: its tokenizer's, its licence."""
     names = sorted(path for path in folder.iterdir() if path.is_file())
     return [path for path in names if any(fnmatchcase(path.name, pattern) for pattern in COMPANIONS)]
+
+
+def count_parameters(folder: Path) -> int:
+    """How many numbers a base model's weights are, counted in its files; a byte holds two of 4 bits.
+
+    Raises:
+        ModelError: if its weights are damaged.
+    """
+    count = 0
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="np") as file:
+                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a dict
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} is damaged ({error}): download or convert the model again") from error
+        packed = tuple(name.removesuffix(MARK) for name in shapes if name.endswith(MARK))
+        # The scales of 4-bit weights are no parameters of the model.
+        scales = tuple(f"{name}." for name in packed)
+        own = {name: math.prod(shape) for name, shape in shapes.items() if not name.startswith(scales)}
+        count += sum(size * 2 if name in packed else size for name, size in own.items())
+    return count

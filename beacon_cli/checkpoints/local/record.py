@@ -20,12 +20,13 @@ class Record:
         source: the hub id or the folder that it was made of.
         revision: the commit of a hub repository; None for a folder.
         stamp: what the source's files looked like (sizes and times), where it was a folder.
-        generation: which of the authors' releases wrote the checkpoint: v1, between or v2.
+        generation: which of the authors' releases wrote the checkpoint: v1, between or v2; gguf for a GGUF file.
         base: the base model's name.
-        window: tokens in an interval.
-        ratios: condensing ratios that it was trained for.
+        window: tokens in an interval; None without a beacon.
+        ratios: condensing ratios that it was trained for; empty without a beacon.
         licence: as the repository's README names it; empty if it does not.
         beacon_bits: 16 or 4.
+        weight_bits: of the base model's: 4, or 16 for what is not to be quantized any more.
         source_bytes: of the checkpoint's weights.
         created: ISO time.
         tool_version: of this tool.
@@ -36,19 +37,22 @@ class Record:
     stamp: str | None
     generation: str
     base: str
-    window: int
+    window: int | None
     ratios: tuple[int, ...]
     licence: str
     beacon_bits: int
     source_bytes: int
     created: str
     tool_version: str
+    weight_bits: int = 4
 
     def __post_init__(self) -> None:
-        if self.window < 1:
+        if self.window is not None and self.window < 1:
             raise ValueError(f"window is {self.window}")
         if self.beacon_bits not in (4, 16):
             raise ValueError(f"beacon_bits is {self.beacon_bits}, not 4 or 16")
+        if self.weight_bits not in (4, 16):
+            raise ValueError(f"weight_bits is {self.weight_bits}, not 4 or 16")
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -68,7 +72,8 @@ def read_record(folder: Path) -> Record:
         document = from_json(path.read_bytes())
         if isinstance(document, dict) and (version := document.pop("format_version", None)) != FORMAT_VERSION:
             raise ValueError(f"it has format version {short_repr(version)}, and this tool reads {FORMAT_VERSION}")
-        return parse(Record, document)
+        # Models that were converted before there were others have no such entry.
+        return parse(Record, {"weight_bits": 4, **document} if isinstance(document, dict) else document)
     except OSError as error:
         reason = error.strerror
     except (ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ _DIALECT = re.compile(r"\\[bBwWXZ]|\[:|\(\?m|\d\}\+|(?<![\\\[])[\^$]")
 
 # tiktoken keeps a backtracking state for each blank of a run and panics at a million of them.
 _LONGEST_BLANK = 250_000
+NO_TOKEN = -1
 _BLANKS = re.compile(r"\s{2,}")
 
 
@@ -23,11 +24,12 @@ class ByteBPE:
     """Encodes ordinary text to the ids that `tokenizers` would give it; knows no special tokens."""
 
     def __init__(self, pattern: str, tokens: dict[bytes, int], *, nfc: bool) -> None:
-        """`tokens`: ids by spelling, the 256 bytes first, then in the order of their merges.
+        """`tokens`: ids by spelling, the 256 bytes first (`NO_TOKEN` if it has none), then in order of their merges.
 
         Raises ValueError if tiktoken cannot compile `pattern`.
         """
         self._ids = list(tokens.values())
+        self._has_gaps = NO_TOKEN in self._ids
         self._lengths = list(map(len, tokens))
         self._normalizer = normalizers.NFC() if nfc else None
         # tiktoken merges in the order of its own ids: it is given ranks, and the checkpoint's ids are looked up after.
@@ -57,7 +59,8 @@ class ByteBPE:
         # tiktoken drops what the pattern does not match; tokenizers may keep it as a piece of its own.
         if sum(map(self._lengths.__getitem__, ranks)) != len(text.encode()):
             return None
-        return list(map(self._ids.__getitem__, ranks))
+        ids = list(map(self._ids.__getitem__, ranks))
+        return None if self._has_gaps and NO_TOKEN in ids else ids
 
 
 def spelling(token: str) -> bytes:
@@ -133,6 +136,10 @@ def _tokens_in_merge_order(model: dict[str, Any], added: set[str]) -> dict[bytes
     if unmerged:
         return None
     try:
-        return {_bytes(token): vocabulary[token] for token in order}
-    except KeyError:  # a byte without a token, or a merge of characters that are not bytes
+        # SmolLM's vocabulary lacks 21 bytes that no text of its training had.
+        return {
+            _bytes(token): vocabulary.get(token, NO_TOKEN) if token in _ALPHABET else vocabulary[token]
+            for token in order
+        }
+    except KeyError:  # a merge of characters that are not bytes
         return None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tokenizers
 
 from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, spelling
-from beacon_cli.checkpoints.tokenizer.stream_decoder import ByteStream, StreamDecoder, TextStream
+from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from beacon_cli.errors import ModelError
 
@@ -113,7 +113,6 @@ class Tokenizer:
             begin = [token for token in first if token == self._files.special.get("bos_token")]
             return "".join(begin) + "\n\n".join(message["content"] for message in messages)
         # Deferred: transformers takes seconds to import, and the command line must answer before that.
-        from jinja2 import TemplateError  # noqa: PLC0415  takes time that only chat templates need
         from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415  takes time that only chat templates need
 
         try:
@@ -124,10 +123,9 @@ class Tokenizer:
                 enable_thinking=False,
                 **self._files.special,
             )
-        except TemplateError as error:
-            raise ModelError(
-                f"the model's chat template fails ({' '.join(str(error).split())}): use another model"
-            ) from error
+        except Exception as error:  # a template is a program: it may divide by zero, or add a text to a number
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ModelError(f"the model's chat template fails ({reason}): use another model") from error
         return str(prompt)
 
     def split_prompt(self, messages: Callable[[str], Messages]) -> tuple[list[int], list[int]]:
@@ -145,7 +143,7 @@ class Tokenizer:
 
     def stream_decoder(self) -> StreamDecoder:
         """Decodes one answer as its ids come."""
-        return TextStream(self.decode) if self._bpe is None else ByteStream(self._spell)
+        return StreamDecoder(self.decode)
 
     def _spell(self, token: int) -> bytes:
         """The bytes of an id of a byte-level vocabulary; none for a special token and for what is no token at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -115,6 +116,16 @@ def test_such_a_token_is_noticed_in_a_vocabulary_too_large_to_probe(
     monkeypatch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._PROBED_TOKENS", 1)
     tokenizer = Tokenizer.from_folder(save(tmp_path, with_unmerged_word(ignore_merges=True)))
     assert tokenizer.backend == "tokenizers"
+
+
+def test_a_byte_without_a_token_is_left_to_tokenizers(tmp_path: Path) -> None:
+    parsed = json.loads(STYLES["gpt2"]().to_str())
+    del parsed["model"]["vocab"]["Ą"]  # the byte 4: SmolLM has no such token
+    reference = Reference.from_str(json.dumps(parsed))
+    tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == "tiktoken"
+    for text in (TEXT, f"left\x04 out {TEXT}"):
+        assert tokenizer.encode(text) == reference.encode(text).ids
 
 
 def test_what_the_pattern_leaves_out_is_encoded(tmp_path: Path) -> None:

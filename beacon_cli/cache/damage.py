@@ -1,0 +1,46 @@
+"""What is wrong with a cache that cannot be used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from beacon_cli.errors import CacheError
+
+
+class DamageError(CacheError):
+    """A cache of one document that cannot be used.
+
+    Attributes:
+        what: what is wrong with it; the message also says what to do.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(
+            f"the cache in {folder} cannot be used: {what}; "
+            f"repair it with `beacon cache verify --repair {folder.name}`, rebuild it with --refresh, "
+            f"or remove it with `beacon cache rm {folder.name}`"
+        )
+        self.what = what
+
+
+def unreadable(path: Path, error: OSError) -> DamageError:
+    """A file of a cache that cannot be read."""
+    what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return DamageError(path.parent, f"{path.name} {what}")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something in a cache that is not as it was written.
+
+    Attributes:
+        what: what is wrong with it.
+        shard: which shard; None for the page texts.
+    """
+
+    what: str
+    shard: int | None
+
+    @classmethod
+    def of(cls, error: CacheError, shard: int | None) -> "Damage":
+        """What `error` says is wrong."""
+        return cls(error.what if isinstance(error, DamageError) else str(error), shard)

@@ -1,0 +1,141 @@
+"""From a name to a converted model: fetched if need be, converted once, left alone when it is here already."""
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from beacon_cli.checkpoints.catalogue import released
+from beacon_cli.checkpoints.convert.conversion import convert
+from beacon_cli.checkpoints.convert.merged import check_config, open_merged
+from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
+from beacon_cli.checkpoints.hub.repository import resolve_model
+from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
+from beacon_cli.checkpoints.local.fingerprint import check_hub_files
+from beacon_cli.checkpoints.local.hub_cache import repository_of
+from beacon_cli.checkpoints.local.lease import unused
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model
+from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
+from beacon_cli.errors import ModelError
+from beacon_cli.events import Note, Progress, Stage, silent
+from beacon_cli.version import __version__
+
+# Writes what was checked to a folder.
+Conversion = Callable[[Path, Progress], None]
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
+
+
+def obtain(
+    name: str,
+    *,
+    beacon_bits: int | None,
+    cache: Path,
+    target: Path | None = None,
+    progress: Progress = silent,
+    offline: bool = False,
+) -> Path:
+    """Convert the model `name`: a merged checkpoint in a folder or on the hub, which is fetched first, or a GGUF file.
+
+    What is converted already, from the same files and with the same `beacon_bits`, is left as it is.
+
+    Args:
+        beacon_bits: of the beacon's weights; None takes 16, or leaves what is converted already.
+        cache: where fingerprints and locks are.
+        target: the folder to make; by default one below `models_root()`.
+        offline: see `resolve_model`.
+
+    Raises:
+        ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
+    """
+    place = target or place_of(name)
+    local = local_model(name)
+    if local and local.is_dir():
+        check_model_folder(local)
+    folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
+    identity = os.path.realpath(local) if local else name
+    revision, state = (None, stamp(local)) if local else (folder.name, None)
+    lock = writing_lock(place, cache)
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        progress(Note(f"another process is converting {name}; waiting for it"))
+        held = lock.acquire()
+    with held:
+        sweep_up(cache)
+        made = _made(place, identity)
+        if made and (made.revision, made.stamp) == (revision, state) and beacon_bits in (None, made.beacon_bits):
+            return place
+        progress(Stage(f"checking {name}"))
+        origin = {
+            "source": identity,
+            "revision": revision,
+            "stamp": state,
+            "beacon_bits": beacon_bits or 16,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "tool_version": __version__,
+        }
+        write = _checked_gguf(folder, origin) if folder.is_file() else _checked_merged(folder, name, origin, cache)
+        with unused(place):
+            write(place, progress)
+    return place
+
+
+def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
+    model = open_model(path)
+    record = Record(
+        **origin,
+        generation="gguf",
+        base=model.name,
+        window=None,
+        ratios=(),
+        licence=model.licence,
+        source_bytes=model.size,
+        weight_bits=16,
+    )
+    return lambda place, progress: convert_gguf(model, place, record, progress)
+
+
+def _checked_merged(folder: Path, name: str, origin: dict[str, Any], cache: Path) -> Conversion:
+    merged = open_merged(folder)
+    if origin["revision"]:
+        check_hub_files(folder, cache)
+    known = {entry.id: entry for entry in released()}.get(repository_of(name))
+    record = Record(
+        **origin,
+        generation=merged.generation,
+        base=known.base if known else merged.stock["architectures"][0],
+        window=merged.config.window,
+        ratios=tuple(sorted(merged.config.usable_ratios)),
+        licence=_licence(folder) or (known.licence if known else ""),
+        source_bytes=merged.size,
+    )
+    return lambda place, progress: convert(merged, place, record, cache, progress)
+
+
+def _made(place: Path, identity: str) -> Record | None:
+    """The record of what is converted to `place` already.
+
+    Raises:
+        ModelError: if something else is there.
+    """
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return None
+    if not (place / RECORD_FILE).is_file():
+        raise ModelError(f"{place} exists and is no converted model; name another folder")
+    record = read_record(place)
+    if record.source != identity:
+        raise ModelError(f"{place} holds {record.source}; name another folder")
+    return record
+
+
+def _licence(folder: Path) -> str:
+    """What the head of the repository's README calls its licence."""
+    with suppress(OSError, UnicodeDecodeError):
+        if found := _LICENCE.match((folder / "README.md").read_text(encoding="utf-8")[:10_000]):
+            return found[1]
+    return ""

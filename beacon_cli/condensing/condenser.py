@@ -1,0 +1,312 @@
+"""From documents to one memory: out of the cache, or page by page and interval by interval into it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from activation_beacon.reader import Reader
+from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.growing import Beginning, restored
+from beacon_cli.cache.housekeeping import make_room
+from beacon_cli.cache.identities import entry_of, subject_of
+from beacon_cli.cache.store import Store
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.condensing import ratio as ratios
+from beacon_cli.condensing.intervals import condense_intervals
+from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
+from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
+from beacon_cli.documents import Document, PageSelection, open_document
+from beacon_cli.documents.finding import Place
+from beacon_cli.errors import DocumentError
+from beacon_cli.events import Condensed, Note, Progress
+from beacon_cli.quantities import counted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read, and how.
+
+    Attributes:
+        ratio: condensing ratio; None takes the smallest that fits.
+        needed: positions that a question and its answer will take.
+        pages: which pages to read; None reads all.
+        password: of encrypted PDFs.
+        refresh: condense anew whatever the cache has.
+    """
+
+    ratio: int | None = None
+    needed: int = 0
+    pages: PageSelection | None = None
+    password: str | None = None
+    refresh: bool = False
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A document and its text: all of it (`tokens` says how much), or, with None for `tokens`, as it will be read."""
+
+    path: str
+    document: Document
+    stream: TokenStream
+    tokens: int | None
+
+
+class Condenser:
+    """Brings documents into memory.
+
+    Args:
+        source: the model.
+        engine: loads its weights; called when it is known that the documents can be read and fit.
+        store: where memories are kept; without one, nothing of a document is written to disk.
+
+    Attributes:
+        seconds: spent so far, by stage: "open" (reading what must be read before the ratio is known), "load_model".
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        engine: Callable[[], Engine],
+        store: Store | None,
+        request: Request,
+        progress: Progress,
+    ) -> None:
+        self._source, self._engine, self._store = source, engine, store
+        self._request, self._progress = request, progress
+        self.seconds = {"open": 0.0, "load_model": 0.0}
+
+    def read(self, places: Sequence[Place]) -> Placed:
+        """Bring documents into one memory, at the request's ratio or the smallest at which all of them fit.
+
+        Raises:
+            DocumentError: if one that was named, or all of a folder, cannot be read, or if they are too long.
+            CacheError: if the cache cannot be written, read or trusted.
+            ModelError: if there are several, and the model's rotary frequencies are not fixed.
+        """
+        began = time.perf_counter()
+        with ExitStack() as opened:
+            if len(places) == 1 and places[0].folder is None and self._request.ratio is not None:
+                document = opened.enter_context(self._open(places[0]))
+                ratio = self._request.ratio
+                texts = [_Text(places[0].path, document, document_stream(self._source, document), None)]
+            else:
+                texts = self._measured(places)
+                ratio = self._fitting_ratio(texts, len(places))
+            loading = time.perf_counter()
+            self.seconds["open"] += loading - began
+            engine = self._engine()
+            self.seconds["load_model"] += time.perf_counter() - loading
+            memories = (self._memory(engine, text, ratio) for text in texts)
+            if len(texts) == 1:
+                return next(memories)
+            return place_together(engine, ratio, self._names(texts), memories)
+
+    def _open(self, place: Place) -> Document:
+        request = self._request
+        return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
+
+    def _measured(self, places: Sequence[Place]) -> list[_Text]:
+        """The documents and their lengths, each once, without those of a folder that cannot be read."""
+        found: dict[tuple[str, str], tuple[Place, _Text]] = {}
+        for place in places:
+            try:
+                with self._open(place) as document:
+                    key = (document.source.sha256, document.selection.canonical)
+                    if key in found:
+                        first = found[key][0].path
+                        self._progress(Note(f"{place.path} is the same document as {first}; it is read once"))
+                        continue
+                    found[key] = place, self._measure(place, document)
+            except DocumentError as error:
+                if place.folder is None:
+                    raise
+                self._progress(Note(f"left out: {error}"))
+                continue
+            self._fitting_ratio([text for _, text in found.values()], len(places))
+        if not found:
+            raise DocumentError(
+                f"{places[0].folder}: {counted(len(places), 'document')} in this directory, and none can be read: "
+                "`beacon inspect` says why"
+            )
+        return [text for _, text in found.values()]
+
+    def _measure(self, place: Place, document: Document) -> _Text:
+        """All of a document's text: that of a cache, whatever its ratio, else read now."""
+        if self._store is not None and not self._request.refresh:
+            for ratio in self._source.ratios:
+                entry = entry_of(self._source, document, ratio, self._store)
+                manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
+                if manifest is not None:
+                    stream = stored_stream(self._source, entry)
+                    if self._store.limit is not None:
+                        # Making room for one document must not take away the text of another.
+                        stream.read_all()
+                    return _Text(place.path, document, stream, manifest.tokens)
+        stream = document_stream(self._source, document)
+        self._progress(reading(document, stream))
+        stream.read_all(self._progress)
+        return _Text(place.path, document, stream, len(stream.ids))
+
+    def _names(self, texts: Sequence[_Text]) -> list[str]:
+        """What each document is called among the others: its name, or its path where two have one name."""
+        names = [text.document.source.name for text in texts]
+        times = Counter(names)
+        return [name if times[name] == 1 else text.path for name, text in zip(names, texts, strict=True)]
+
+    def _fitting_ratio(self, texts: Sequence[_Text], number: int) -> int:
+        """The ratio for `texts`, which are the first of `number` documents.
+
+        Raises:
+            DocumentError: if they do not fit.
+        """
+        source, request = self._source, self._request
+        *before, last = [text.tokens or 0 for text in texts]
+        needed = request.needed
+        if before:
+            encode = source.tokenizer.encode
+            needed += len(source.frame.opening) + sum(len(encode(name_text(name))) for name in self._names(texts))
+        ratio = request.ratio
+        if ratio is None:
+            ratio = ratios.smallest_ratio(source, last, needed, before)
+        if ratio is not None and ratios.fits(source, last, ratio, needed, before):
+            return ratio
+        largest = ratio if ratio is not None else max(source.ratios)
+        if not before or not ratios.fits(source, last, largest, request.needed):
+            # It does not fit even alone.
+            name, pages = texts[-1].document.source.name, texts[-1].stream.pages
+            raise ratios.too_long(source, name, last, request.ratio, request.needed, pages)
+        raise ratios.too_long_together(source, [*before, last], number, request.ratio, needed)
+
+    def _memory(self, engine: Engine, text: _Text, ratio: int) -> Placed:
+        """A document's own memory at `ratio`: loaded if it is in the cache, else condensed."""
+        document, store = text.document, self._store
+        if store is None:
+            return _Build(engine, text, None, None, self._request, ratio, self._progress).run()
+        entry = entry_of(engine.source, document, ratio, store)
+        if not self._request.refresh:
+            with entry.in_use():
+                found = entry.manifest()
+                if found is not None and found.complete:
+                    return _load(engine, document, entry, self._progress)
+        builder = entry.builder(subject_of(engine, document, ratio, store.bits), refresh=self._request.refresh)
+        if not builder.try_lock():
+            self._progress(Note(f"another process is condensing {document.source.name}; waiting for it"))
+        began_empty = False
+        try:
+            with builder:
+                if builder.manifest.complete:
+                    return _load(engine, document, entry, self._progress)
+                began_empty = entry.manifest() is None
+                memory = _Build(engine, text, builder, store, self._request, ratio, self._progress).run()
+        except DocumentError:
+            # A document that turns out to be unreadable, or too long, leaves the cache as it was.
+            if began_empty:
+                store.remove(entry)
+            raise
+        make_room(store, entry, self._progress)
+        return memory
+
+
+def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) -> Placed:
+    """The memory that a complete cache holds."""
+    began = time.perf_counter()
+    stored = entry.open(engine.device)
+    reader = restored(engine, stored)
+    pages = list(entry.pages())
+    manifest = stored.manifest
+    summary = Condensed(
+        name=document.source.name,
+        tokens=manifest.tokens,
+        rows=reader.memory.size + len(manifest.tail),
+        ratio=manifest.subject.identity.ratio,
+        condensed_now=0,
+        pages=len(pages),
+        cache_path=str(entry.folder),
+        warnings=manifest.warnings,
+        seconds={"load_cache": time.perf_counter() - began},
+        from_cache=True,
+    )
+    return _announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
+
+
+def _announced(placed: Placed, progress: Progress) -> Placed:
+    summary = placed.documents[0].summary
+    for warning in summary.warnings:
+        progress(Note(warning))
+    progress(summary)
+    return placed
+
+
+@dataclass(frozen=True)
+class _Build:
+    """Condensing one document, as its pages come; goes on after what is condensed already.
+
+    Attributes:
+        builder: within its context; None keeps nothing.
+        store: where other caches may have the document's beginning.
+    """
+
+    engine: Engine
+    text: _Text
+    builder: Builder | None
+    store: Store | None
+    request: Request
+    ratio: int
+    progress: Progress
+
+    def run(self) -> Placed:
+        began = time.perf_counter()
+        stream, name = self.text.stream, self.text.document.source.name
+        beginning = Beginning(self.builder, None if self.request.refresh else self.store)
+        self.progress(reading(self.text.document, stream))
+        reader: Reader | None = None
+        resumed = 0
+        for ended in self._pages():
+            if reader is None:
+                if beginning.needs_more(stream.ids) and not ended:
+                    continue
+                reader = beginning.reader(self.engine, self.ratio, stream.ids)
+                resumed = reader.planner.consumed
+                for note in beginning.notes:
+                    self.progress(Note(note))
+                self.progress(reading(self.text.document, stream, resumed))
+            condense_intervals(reader, stream.ids, self.ratio, self.builder, self.progress)
+        if reader is None:
+            raise RuntimeError("a document ended without a last page")  # _pages always says that it ended
+        tail = stream.ids[reader.planner.consumed :]
+        if self.builder is not None:
+            self.builder.finish(tail, stream.pages, stream.warnings)
+        if beginning.taken is not None:
+            self.progress(Note(f"{name}: {resumed:,} of its {len(stream.ids):,} tokens were condensed before"))
+            beginning.discard_superseded()
+        summary = Condensed(
+            name=name,
+            tokens=len(stream.ids),
+            rows=reader.memory.size + len(tail),
+            ratio=self.ratio,
+            condensed_now=reader.planner.consumed - resumed,
+            pages=len(stream.pages),
+            cache_path=None if self.builder is None else str(self.builder.folder),
+            warnings=tuple(stream.warnings),
+            seconds={"condense": time.perf_counter() - began},
+        )
+        return _announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
+
+    def _pages(self) -> Iterator[bool]:
+        """Read page after page; yields after each, and once more, True, after the last.
+
+        Raises:
+            DocumentError: as soon as what has been read is too long.
+        """
+        stream, source, needed = self.text.stream, self.engine.source, self.request.needed
+        ended = False
+        while not ended:
+            ended = not stream.read_page(self.progress)
+            if not ratios.fits(source, len(stream.ids), self.ratio, needed):
+                name = self.text.document.source.name
+                raise ratios.too_long(source, name, len(stream.ids), self.ratio, needed, stream.pages)
+            yield ended

@@ -1,0 +1,57 @@
+"""The LLM with its beacon, asked through the library: what is measured is what its users get."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from beacon_cli.condensing.ratio import reserve
+from beacon_cli.evaluation.methods import Method, Reply, running_losses
+from beacon_cli.evaluation.samples import EvalSample
+from beacon_cli.library import Memory, Model, Ratio
+
+
+class BeaconMethod(Method):
+    """Documents as `Model.read` reads them, questions as `Memory.ask` answers them; nothing is kept in a cache.
+
+    Args:
+        ratio: at which documents are condensed; "auto" takes, like `beacon ask`, the smallest at which they fit.
+        passages: how many are read again before a question.
+    """
+
+    def __init__(self, name: str, model: Model, ratio: Ratio, passages: int) -> None:
+        super().__init__(name, model.engine)
+        self._model, self._ratio, self._passages = model, ratio, passages
+
+    def ask(self, sample: EvalSample, max_new_tokens: int) -> Reply:
+        memory = self._read(sample, max_new_tokens)
+        answer = memory.ask(
+            sample.question, max_new_tokens=max_new_tokens, temperature=0.0, passages=self._passages
+        )  # fmt: skip
+        return Reply(answer.text, memory.rows, memory.ratio)
+
+    def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        """None without a fixed ratio, for running text asks no question that one could be chosen by."""
+        if self._ratio == "auto":
+            return iter(())
+        source = self.engine.source
+        config = source.info.config
+        rows = config.window // self._ratio if self._ratio else config.window
+        intervals = (source.context - config.sink_size - config.window) // rows
+        reader = self.engine.reader(self._ratio)
+        most = intervals * config.window - len(source.frame.opening)
+        return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids[:most])
+
+    def _read(self, sample: EvalSample, max_new_tokens: int) -> Memory:
+        room = self._model.room_for(sample.question, max_new_tokens=max_new_tokens, passages=self._passages)
+        # Two questions that leave a document as much room find it condensed alike.
+        key = sample.path, sample.text, reserve(self._model.source, room)
+        if self._latest is not None and self._latest[0] == key:
+            memory: Memory = self._latest[1]
+            return memory
+        self.forget()
+        if sample.path is None:
+            memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room)
+        else:
+            memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room)
+        self._latest = key, memory
+        return memory

@@ -1,0 +1,315 @@
+"""The public API: a model reads documents into a memory, and the memory answers (see `docs/api.md`)."""
+
+import time
+import weakref
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Literal
+
+from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
+from beacon_cli.answering.passages import Passage, split_passages
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.search import SearchIndex
+from beacon_cli.cache.store import Store, default_root
+from beacon_cli.checkpoints.engine import Engine, load_engine
+from beacon_cli.checkpoints.model_source import ModelSource, locate_model
+from beacon_cli.condensing.condenser import Condenser, Request
+from beacon_cli.condensing.placing import Placed
+from beacon_cli.documents import PageSelection
+from beacon_cli.documents.finding import Place, find_documents
+from beacon_cli.errors import DocumentError, SettingsError
+from beacon_cli.events import Condensed, Note, Progress, Stage, silent
+from beacon_cli.settings import DEFAULTS, Device, Settings
+
+Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
+Ratio = int | Literal["auto"]
+
+
+def load(
+    model: str = DEFAULTS.model,
+    beacon: str | None = None,
+    *,
+    beacon_bits: int | None = None,
+    device: Device = "auto",
+    cache_dir: str | PathLike[str] | None = None,
+    cache_bits: int = DEFAULTS.cache_bits,
+    cache_limit: int | None = None,
+    progress: Progress = silent,
+) -> "Model":
+    """Find a model and its beacon, fetching and converting what is not on this disk.
+
+    The weights are loaded when something is first read.
+
+    Args:
+        model: a checkpoint folder, a hub id, or the name of the built-in model.
+        beacon: the same for the beacon; by default the model's own.
+        beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
+        device: "auto", "cpu" or "cuda".
+        cache_dir: where condensed documents are kept; by default `BEACON_CACHE_DIR`, else the user's cache folder.
+        cache_bits: bits of a stored activation: 16, 8 or 4.
+        cache_limit: bytes that all cached documents may take; None for as many as there are.
+        progress: is called with the events of `beacon_cli.events`.
+
+    Raises:
+        BeaconError: if it cannot be found, or model and beacon do not belong together.
+    """
+    Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
+    root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
+    began = time.perf_counter()
+    source = locate_model(model, beacon, root, beacon_bits, progress=progress)
+    seconds = time.perf_counter() - began
+    return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
+
+
+class Model:
+    """A language model with its beacon. Made by `load`.
+
+    Attributes:
+        source: which model it is: name, context (positions), ratios, tokenizer, fingerprints.
+        seconds: that finding it took, downloading and converting included.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        device: Device,
+        cache_dir: Path,
+        cache_bits: int = DEFAULTS.cache_bits,
+        cache_limit: int | None = None,
+        *,
+        seconds: float = 0.0,
+        progress: Progress = silent,
+    ) -> None:
+        self.source, self.seconds = source, seconds
+        self._device, self._cache = device, (cache_dir, cache_bits, cache_limit)
+        self._progress = progress
+
+    @property
+    def name(self) -> str:
+        """What it was called when it was loaded."""
+        return self.source.name
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The loaded weights; loads them.
+
+        Raises:
+            ModelError: if they are missing, damaged, or of an architecture that cannot carry a beacon.
+            SettingsError: if CUDA is asked for and not there.
+        """
+        self._progress(Stage(f"loading {self.source.name}"))
+        engine = load_engine(self.source, self._device)
+        if engine.note:
+            self._progress(Note(engine.note))
+        return engine
+
+    def read(
+        self,
+        documents: Documents,
+        *,
+        ratio: Ratio = "auto",
+        pages: str | None = None,
+        password: str | None = None,
+        cache: bool = True,
+        refresh: bool = False,
+        room: int | None = None,
+        progress: Progress = silent,
+    ) -> "Memory":
+        """Read documents: condense them now, or take what the cache has of them.
+
+        Args:
+            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input.
+            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits.
+            pages: which pages to read, like "1-50,60-"; None reads all.
+            password: of encrypted PDFs.
+            cache: keep the memory on disk, and use what is there; without it nothing is written.
+            refresh: condense anew whatever the cache has.
+            room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
+                is kept free in any case.
+
+        Raises:
+            BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
+        """
+        places = find_documents(_paths(documents))
+        condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
+        placed = condenser.read(places)
+        return Memory(self.engine, placed, condenser.seconds)
+
+    def read_text(
+        self,
+        text: str,
+        *,
+        name: str = "text",
+        ratio: Ratio = "auto",
+        cache: bool = True,
+        room: int | None = None,
+        progress: Progress = silent,
+    ) -> "Memory":
+        """Read a text that is no file, as a text file that says the same would be read; see `read`.
+
+        Args:
+            text: paragraphs with blank lines between them; form feeds separate pages.
+            name: what messages and citations call it.
+        """
+        condenser = self._condenser(ratio, None, None, cache, False, room, progress)
+        placed = condenser.read([Place(name, text=text)])
+        return Memory(self.engine, placed, condenser.seconds)
+
+    def condense(
+        self,
+        documents: Documents,
+        *,
+        ratio: Ratio = "auto",
+        pages: str | None = None,
+        password: str | None = None,
+        refresh: bool = False,
+        room: int | None = None,
+        progress: Progress = silent,
+    ) -> list[Condensed]:
+        """Condense documents into the cache, each by itself, so that questions about them are answered at once.
+
+        See `read`. What cannot be read of a folder is left out, with a note.
+
+        Returns:
+            The figures of each document.
+        """
+        places = find_documents(_paths(documents))
+        condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
+        done: list[Condensed] = []
+        for place in places:
+            try:
+                placed = condenser.read([replace(place, folder=None)])
+                done.append(placed.documents[0].summary)
+            except DocumentError as error:
+                if place.folder is None:
+                    raise
+                progress(Note(f"left out: {error}"))
+        return done
+
+    def room_for(
+        self,
+        question: str = "",
+        *,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        passages: int = DEFAULTS.passages,
+    ) -> int:
+        """Positions that a question, the passages read again for it, and the longest answer take."""
+        asked = len(self.source.tokenizer.encode(question_text(question, ()))) + len(self.source.frame.closing)
+        return asked + passages * PASSAGE_TOKENS + max_new_tokens
+
+    def _condenser(
+        self,
+        ratio: Ratio,
+        pages: str | None,
+        password: str | None,
+        cache: bool,
+        refresh: bool,
+        room: int | None,
+        progress: Progress,
+    ) -> Condenser:
+        self._progress = progress
+        request = Request(
+            ratio=None if ratio == "auto" else self.source.check_ratio(ratio),
+            needed=self.room_for() if room is None else room,
+            pages=None if pages is None else PageSelection.parse(pages),
+            password=password,
+            refresh=refresh,
+        )
+        store = Store(*self._cache) if cache else None
+        return Condenser(self.source, lambda: self.engine, store, request, progress)
+
+
+class Memory:
+    """What a model has read: ask it as often as you like, a question does not use it up. Made by `Model.read`.
+
+    Attributes:
+        documents: the figures of each document that was read.
+        rows: of memory that they take.
+        seconds: spent on reading, by stage: "open", "load_model", "condense" or "load_cache".
+    """
+
+    def __init__(self, engine: Engine, placed: Placed, seconds: dict[str, float]) -> None:
+        self.documents = tuple(document.summary for document in placed.documents)
+        self.rows = placed.rows  # now: what is asked later takes rows of its own
+        self.seconds = dict(seconds)
+        for document in self.documents:
+            for stage, spent in document.seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self._engine, self._placed = engine, placed
+        self._end = placed.reader.mark()
+        self._running: weakref.ref[Answer] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents."""
+        return sum(document.tokens for document in self.documents)
+
+    @property
+    def ratio(self) -> int:
+        """The condensing ratio, the same for all documents."""
+        return self._placed.ratio
+
+    def ask(
+        self,
+        question: str,
+        *,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
+        passages: int = DEFAULTS.passages,
+    ) -> Answer:
+        """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
+
+        Args:
+            question: in words.
+            max_new_tokens: longest answer.
+            temperature: 0 always takes the likeliest token.
+            passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
+                it is answered; 0 answers from the condensed memory alone.
+
+        Raises:
+            SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
+                not fit the context.
+        """
+        if not question.strip():
+            raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
+        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages))
+
+    def summarize(
+        self, *, max_new_tokens: int = DEFAULTS.max_new_tokens, temperature: float = DEFAULTS.temperature
+    ) -> Answer:
+        """Ask for a summary; see `ask`."""
+        return self._answer(None, Decoding(max_new_tokens, temperature, 0))
+
+    def find(self, words: str, count: int = 5) -> list[Passage]:
+        """The passages of the documents that share most with `words`, the best first; no model takes part."""
+        return self._index.find(words, count)
+
+    @cached_property
+    def _index(self) -> SearchIndex:
+        return SearchIndex(
+            [place for text in self._placed.documents for place in split_passages(text.pages, text.summary.name)]
+        )
+
+    def _answer(self, question: str | None, how: Decoding) -> Answer:
+        return Answer(question, lambda made: self._pieces(made, question, how))
+
+    def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:
+        running = None if self._running is None else self._running()
+        if running is not None and not running.ended:
+            # There is one memory, and rewinding it would spoil an answer in the making; what ends that is its own.
+            with suppress(Exception):
+                running.complete()
+        self._running = weakref.ref(made)
+        del made, running  # an answer that nobody holds any more need not be completed
+        self._placed.reader.rewind(self._end)
+        return (yield from answer(self._engine, self._placed, self._index, question, how))
+
+
+def _paths(documents: Documents) -> list[str]:
+    if isinstance(documents, str | PathLike):
+        return [fspath(documents)]
+    return [fspath(each) for each in documents]

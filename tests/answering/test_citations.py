@@ -1,0 +1,33 @@
+"""Quotes are cut out of the text as it is."""
+
+from beacon_cli.answering.citations import QUOTE_CHARACTERS, cite
+from beacon_cli.answering.passages import split_passages
+from beacon_cli.answering.search import SearchIndex
+from beacon_cli.cache.pages import PageText
+
+
+def quote(text: str, answer: str) -> str:
+    (found,) = cite(SearchIndex(split_passages([PageText(1, "1", text, 0, 0)])), "who", answer)
+    return found.quote
+
+
+def test_a_long_quote_holds_the_answer_whatever_letters_stand_before_it() -> None:
+    # Folded to lower case, each of these is two or three letters: indices of the folded text are not those of the text.
+    text = "ŉŉŉﬃﬃßİİ " * 30 + "the keeper is Edda Voss " + "and so on it went " * 10
+    found = quote(text, "edda voss")
+    assert "Edda Voss" in found
+    assert found.startswith("…")
+    assert found.endswith("…")
+    assert len(found) <= QUOTE_CHARACTERS + 2
+
+
+def test_an_answer_may_run_over_lines() -> None:
+    assert (
+        quote("The keeper is called Edda\n   Voss, they say.", "Edda Voss.")
+        == "The keeper is called Edda Voss, they say."
+    )
+
+
+def test_a_part_of_a_word_is_no_place() -> None:
+    index = SearchIndex(split_passages([PageText(1, "1", "It cost 1200 crowns, 12% more.", 0, 0)]))
+    assert cite(index, "what", "20") == []

@@ -1,0 +1,146 @@
+"""Small GGUF files, written as llama.cpp's converter writes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import tokenizers
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+
+from tests.checkpoints.tokenizer.toy_tokenizers import CONTROL, ORDINARY, STYLES, TEMPLATE
+
+CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+INNER = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def tiny_model(architecture: str, vocabulary: int, **settings: Any) -> Any:
+    """Two layers of random weights."""
+    torch.manual_seed(0)
+    config = CONFIGS[architecture](
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=512,
+        vocab_size=vocabulary,
+        tie_word_embeddings=False,
+        **settings,
+    )
+    return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+
+
+def write(
+    path: Path,
+    *,
+    architecture: str = "llama",
+    tokenizer: tokenizers.Tokenizer | None = None,
+    pre: str = "gpt-2",
+    model: Any = None,
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    values: dict[str, Any] | None = None,
+    without: tuple[str, ...] = (),
+    tensors: dict[str, np.ndarray] | None = None,
+) -> Path:
+    """Write a model and a tokenizer.
+
+    Args:
+        kind: what matrices are stored as.
+        values: metadata, beside or in place of what belongs to the model.
+        without: metadata and tensors to leave out.
+        tensors: more tensors.
+    """
+    tokenizer = tokenizer or STYLES["gpt2"]()
+    model = model or tiny_model(architecture, tokenizer.get_vocab_size())
+    c = model.config
+    metadata: dict[str, Any] = {
+        "general.name": "Tiny",
+        "general.license": "mit",
+        f"{architecture}.block_count": c.num_hidden_layers,
+        f"{architecture}.context_length": c.max_position_embeddings,
+        f"{architecture}.embedding_length": c.hidden_size,
+        f"{architecture}.feed_forward_length": c.intermediate_size,
+        f"{architecture}.attention.head_count": c.num_attention_heads,
+        f"{architecture}.attention.head_count_kv": c.num_key_value_heads,
+        f"{architecture}.attention.key_length": c.head_dim,
+        f"{architecture}.attention.layer_norm_rms_epsilon": c.rms_norm_eps,
+        f"{architecture}.rope.freq_base": float(c.rope_parameters["rope_theta"]),
+        **tokenizer_values(tokenizer, pre),
+        **(values or {}),
+    }
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in metadata.items():
+        if key not in without:
+            add(writer, key, value)
+    for name, tensor in {**named(model, architecture), **(tensors or {})}.items():
+        if name in without:
+            continue
+        if tensor.ndim == 1 or kind == gguf.GGMLQuantizationType.F32:
+            writer.add_tensor(name, tensor.astype(np.float32))
+        else:
+            writer.add_tensor(name, gguf.quantize(tensor, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    """A value of the type that fits it."""
+    kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+    kinds.get(type(value), writer.add_array)(key, value)
+
+
+def tokenizer_values(tokenizer: tokenizers.Tokenizer, pre: str) -> dict[str, Any]:
+    """A tokenizer as metadata; `pre` is empty for one in the way of SentencePiece."""
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    special = [*CONTROL, "<unk>"]
+    kinds = [3 if token in special else 4 if token == ORDINARY else 1 for token in vocabulary]
+    values: dict[str, Any] = {
+        "tokenizer.ggml.model": "gpt2" if pre else "llama",
+        "tokenizer.ggml.tokens": vocabulary,
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.eos_token_id": tokenizer.token_to_id("<|end|>"),
+        "tokenizer.chat_template": TEMPLATE,
+    }
+    if not pre:
+        scores = [-float(i) for i in range(len(vocabulary))]
+        return {**values, "tokenizer.ggml.scores": scores, "tokenizer.ggml.unknown_token_id": 0}
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
+    return {**values, "tokenizer.ggml.pre": pre, "tokenizer.ggml.merges": merges}
+
+
+def named(model: Any, architecture: str) -> dict[str, np.ndarray]:
+    """The model's tensors under the names that the format has, Llama's projections in its order of rows."""
+    heads = {"attn_q": model.config.num_attention_heads, "attn_k": model.config.num_key_value_heads}
+    found = {}
+    for name, tensor in model.state_dict().items():
+        part, _, what = name.rpartition(".")
+        values = tensor.float().numpy()
+        if part in OUTER:
+            found[f"{OUTER[part]}.{what}"] = values
+            continue
+        _, _, layer, own = part.split(".", 3)
+        if architecture == "llama" and (count := heads.get(INNER[own])):
+            values = values.reshape(count, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+        found[f"blk.{layer}.{INNER[own]}.{what}"] = values
+    return found

@@ -1,0 +1,46 @@
+"""What is said and done on the way from documents to a memory."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon_cli import library
+from tests.cli.conftest import story
+from tests.cli.runner import assert_refused, run
+
+
+def test_a_malformed_cache_of_another_ratio_is_no_obstacle(tmp_path: Path, cache_dir: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text(story(6))
+    assert run("cache", "build", str(book), "--ratio", "4").code == 0
+    (manifest,) = cache_dir.glob("documents/*/manifest.json")
+    manifest.write_text("{")
+    result = run("ask", str(book), "Who?", "--json", "--max-new-tokens", "1")
+    assert result.code == 0, result.err
+    assert result.json["ratio"] == 2
+    assert_refused(run("ask", str(book), "Who?", "--ratio", "4"), "manifest")
+
+
+def test_a_document_too_long_even_alone_is_named_with_the_pages_that_fit(tmp_path: Path) -> None:
+    long, short = tmp_path / "long.txt", tmp_path / "short.txt"
+    long.write_text(story(4000))
+    short.write_text(story(2))
+    for order in ((long, short), (short, long)):
+        assert_refused(run("ask", *map(str, order), "Who?"), "long.txt has", "--pages 1-", "tokens")
+
+
+def test_time_spent_finding_the_model_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text(story(2))
+    find = library.locate_model
+
+    def slowly(*arguments: Any, **keywords: Any) -> Any:
+        time.sleep(0.5)
+        return find(*arguments, **keywords)
+
+    monkeypatch.setattr(library, "locate_model", slowly)
+    seconds = run("ask", str(book), "Who?", "--json", "--max-new-tokens", "1").json["seconds"]
+    assert seconds["find_model"] >= 0.5
+    assert seconds.keys() == {"find_model", "open", "load_model", "condense", "first_token", "answer"}
