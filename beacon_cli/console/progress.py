@@ -22,6 +22,8 @@ EVERY = 10.0
 LATELY = 20.0
 _LONGEST_BAR, _SHORTEST_BAR = 30, 8
 _GAP = "  "
+# Columns that stay free at the end: a terminal writes ^C there, and what is wrapped for it cannot be taken away.
+_FREE = 3
 
 
 class Bar:
@@ -61,14 +63,17 @@ class Bar:
             self._live.stop()
 
     def _line(self) -> Text:
-        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - 1)
+        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - _FREE)
 
 
 def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: int) -> Text:
     """The line that fits `width` columns: percentage and time left first, then the name, figures, and a bar."""
     percent = f"{share:4.0%}"
     room = width - len(percent) - (len(_GAP) + len(left) if left else 0)
-    name = shortened(name, max(min(room - len(_GAP), width // 4), 0))
+    # A long name takes a fourth of the line; less, down to a sixth, if all figures fit then.
+    beside = room - len(_GAP) - sum(len(_GAP) + len(figure) for figure in figures)
+    longest = beside if width // 6 <= beside < width // 4 else width // 4
+    name = shortened(name, max(min(room - len(_GAP), longest), 0))
     room -= cell_len(name) + len(_GAP) if name else 0
     fitting: list[str] = []
     for figure in figures:
@@ -134,12 +139,9 @@ class ReadingBar:
         # How long the whole document is can only be guessed from the pages that are there.
         total = max(tokens * self._pages / read if read else 0.0, self._condensed, 1.0)
         speed = self._speed.at(self._condensed)
-        figures = [
-            f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f} tokens",
-            f"page {self._page():,}/{self._pages:,}",
-        ]
-        if speed:
-            figures.append(f"{speed:,.0f} tokens/s")
+        figures = [f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f} tokens"]
+        figures += [f"{speed:,.0f}/s"] if speed else []
+        figures.append(f"page {self._page():,}/{self._pages:,}")
         self._bar.show(self._condensed, total, figures, (total - self._condensed) / speed if speed else None)
 
     def _page(self) -> int:

@@ -100,14 +100,14 @@ def test_tables_lose_what_matters_least(width: int, line: str) -> None:
     assert len(row) <= max(width, 22)
 
 
-@pytest.mark.parametrize("width", [79, 39, 20])
+@pytest.mark.parametrize("width", [77, 39, 20])
 def test_the_line_of_progress_fits(width: int) -> None:
-    figures = ["page 50/196", "15,000/60,000 tokens", "1,234 tokens/s"]
+    figures = ["15,000/60,000 tokens", "1,234/s", "page 50/196"]
     line = bar_line("the-book-of-everything.pdf", 0.25, figures, "0:12:34 left", width).plain
     assert len(line) <= width
     assert " 25%" in line
     assert line.endswith("0:12:34 left")
-    assert ("page 50/196" in line) == (width > 50) == ("15,000/60,000 tokens" in line)
+    assert [figure for figure in figures if figure in line] == {77: figures, 39: figures[1:2], 20: []}[width]
 
 
 def test_the_page_that_condensing_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_the_page_that_condensing_is_at(monkeypatch: pytest.MonkeyPatch) -> None
     console.draw(Reading("a", 10, 4, 400, 200))
     bar = console._progress
     assert bar is not None
-    monkeypatch.setattr(bar._bar, "show", lambda done, total, figures, left: shown.append((figures[1], figures[0])))  # type: ignore[union-attr]  # it is a ReadingBar
+    monkeypatch.setattr(bar._bar, "show", lambda done, total, figures, left: shown.append((figures[-1], figures[0])))  # type: ignore[union-attr]  # it is a ReadingBar
     for page in range(5, 11):
         console.draw(PageRead(page, 100 * page))
     for tokens in (400, 401, 1000):
