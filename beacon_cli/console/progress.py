@@ -70,9 +70,9 @@ def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: 
     """The line that fits `width` columns: percentage and time left first, then the name, figures, and a bar."""
     percent = f"{share:4.0%}"
     room = width - len(percent) - (len(_GAP) + len(left) if left else 0)
-    # A long name takes a fourth of the line; less, down to a sixth, if all figures fit then.
+    # A long name takes a fourth of the line; less, down to a seventh, if all figures fit then.
     beside = room - len(_GAP) - sum(len(_GAP) + len(figure) for figure in figures)
-    longest = beside if width // 6 <= beside < width // 4 else width // 4
+    longest = beside if width // 7 <= beside < width // 4 else width // 4
     name = shortened(name, max(min(room - len(_GAP), longest), 0))
     room -= cell_len(name) + len(_GAP) if name else 0
     fitting: list[str] = []
