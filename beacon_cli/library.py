@@ -90,6 +90,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """What it was called when it was loaded."""
         return self.source.name
 
     @cached_property
@@ -172,6 +173,9 @@ class Model:
         """Condense documents into the cache, each by itself, so that questions about them are answered at once.
 
         See `read`. What cannot be read of a folder is left out, with a note.
+
+        Returns:
+            The figures of each document.
         """
         places = find_documents(_paths(documents))
         condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
@@ -267,7 +271,8 @@ class Memory:
                 it is answered; 0 answers from the condensed memory alone.
 
         Raises:
-            SettingsError: for an empty question; when answering, if question and answer do not fit the context.
+            SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
+                not fit the context.
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')

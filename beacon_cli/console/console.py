@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar
+from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar, can_move_cursor
 from beacon_cli.console.tables import Column, columns_of, fitted
 from beacon_cli.console.text import one_line, plain, to_json
 from beacon_cli.errors import OutputError
@@ -79,7 +79,7 @@ class Console:
     def _begin(self, event: Event | TrainingEvent) -> None:
         match event:
             case Stage():
-                if self._err.is_terminal:
+                if can_move_cursor(self._err):
                     self.note(f"{event.text} …")
             case Note():
                 self._err.print(Text(f"note: {one_line(event.text)}", style="yellow"))
@@ -139,7 +139,7 @@ class Console:
 
     def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
         """A table that fits the terminal, see `Column`; where there is none, all of it, with tabs."""
-        if not self._out.is_terminal:
+        if not sys.stdout.isatty():
             heads = [column.title for column in columns_of(columns)]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
