@@ -45,7 +45,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, kept: str = "") -> None:
         self.quiet, self.as_json, self.kept = quiet, as_json, kept
-        self._err = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._err = _stderr(quiet=quiet)
         self._out = RichConsole(highlight=False, soft_wrap=True)
         self._progress: ReadingBar | AmountBar | TrainingBar | None = None
         self._records = 0
@@ -102,8 +102,7 @@ class Console:
 
     def error(self, text: str) -> None:
         """The one line that says what went wrong; shown even when quiet."""
-        console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-        console.print(Text.assemble(("error: ", "bold red"), one_line(text)))
+        _stderr().print(Text.assemble(("error: ", "bold red"), one_line(text)))
 
     def print_answer(self, answer: "Answer", *, several: bool) -> None:
         """The answer as it comes, and where it stands; `several`: whether documents must be named."""
@@ -160,6 +159,13 @@ class Console:
             if isinstance(error, BrokenPipeError):  # nobody reads on
                 raise
             raise OutputError(f"the output cannot be written ({error.strerror}); send it to another place") from None
+
+
+def _stderr(*, quiet: bool = False) -> RichConsole:
+    """Where people read: a terminal's lines are wrapped between words; elsewhere a message is one line."""
+    console = RichConsole(stderr=True, quiet=quiet, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def _condensed_line(event: Condensed) -> str:

@@ -22,6 +22,8 @@ EVERY = 10.0
 LATELY = 20.0
 _LONGEST_BAR, _SHORTEST_BAR, _SHORTEST_NAME = 30, 8, 12
 _GAP = "  "
+# Columns that stay free at the end: a terminal writes ^C there, and what is wrapped for it cannot be taken away.
+_FREE = 2
 
 
 class Bar:
@@ -61,7 +63,7 @@ class Bar:
             self._live.stop()
 
     def _line(self) -> Text:
-        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - 1)
+        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - _FREE)
 
 
 def can_move_cursor(console: RichConsole) -> bool:

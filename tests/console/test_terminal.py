@@ -74,6 +74,21 @@ def test_after_ctrl_c_no_line_stays_above_the_error() -> None:
     assert SEQUENCE.sub("", after).strip() == "interrupted"
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_line_leaves_room_for_what_ctrl_c_writes(columns: int) -> None:
+    _, written = run_in_terminal(script(READING.format(quiet=False, end="")), columns)
+    assert max(map(len, lines_of(written))) + len("^C") <= columns
+
+
+def test_messages_wrap_between_words_on_a_terminal_only() -> None:
+    text = "from beacon_cli.console.console import Console\nConsole().error('what is kept ' * 8)"
+    wrapped = SEQUENCE.sub("", run_in_terminal(script(text), 40)[1]).split("\r\n")
+    assert max(map(len, wrapped)) <= 40
+    assert {word for line in wrapped for word in line.split()} == {"error:", "what", "is", "kept"}
+    done = subprocess.run(script(text), capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_off_a_terminal_a_line_now_and_then_without_moving_the_cursor() -> None:
     text = "from beacon_cli.console import progress\nprogress.EVERY = 0.3\n" + READING.format(
         quiet=False, end="console.draw(IntervalDone(30_000, 2_000))"
