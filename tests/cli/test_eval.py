@@ -1,4 +1,4 @@
-"""`beacon eval` on the pocket model, with texts of a few hundred tokens."""
+"""`beacon eval`, with texts of a few hundred tokens."""
 
 import json
 import subprocess
