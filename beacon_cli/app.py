@@ -65,6 +65,8 @@ def root(
 
 def main() -> None:
     """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
+    # Before torch is imported: threads that wait by spinning take the processors from each other on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="beacon")
     except InterruptedByUserError as error:

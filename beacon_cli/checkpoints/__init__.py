@@ -4,6 +4,6 @@
 - `model_source`: which model and beacon a name means, checked to belong together; `obtain`: fetched and converted.
 - `engine`: loads the weights; `adapter`: those of the beacon.
 - `tokenizer/`: text to ids and back, and the chat template.
-- `convert/`: checkpoints in other forms to ours. `hub/`: downloads.
+- `convert/`: merged checkpoints to ours; `gguf/`: GGUF files to ours. `hub/`: downloads.
 - `local/`: what is on this disk: a model's files and their fingerprint, converted models and who uses them.
 """

@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
@@ -23,6 +25,8 @@ from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
 from beacon_cli.version import __version__
 
+# Writes what was checked to a folder.
+Conversion = Callable[[Path, Progress], None]
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
 
 
@@ -67,48 +71,50 @@ def obtain(
         if made and (made.revision, made.stamp) == (revision, state) and beacon_bits in (None, made.beacon_bits):
             return place
         progress(Stage(f"checking {name}"))
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        if folder.is_file():
-            model = open_model(folder)
-            record = Record(
-                source=identity,
-                revision=None,
-                stamp=state,
-                generation="gguf",
-                base=model.name,
-                window=None,
-                ratios=(),
-                licence=model.licence,
-                beacon_bits=beacon_bits or 16,
-                source_bytes=model.size,
-                weight_bits=16,
-                created=created,
-                tool_version=__version__,
-            )
-            with unused(place):
-                convert_gguf(model, place, record, progress)
-            return place
-        source = open_merged(folder)
-        if not local:
-            check_hub_files(folder, cache)
-        known = {entry.id: entry for entry in released()}.get(repository_of(name))
-        record = Record(
-            source=identity,
-            revision=revision,
-            stamp=state,
-            generation=source.generation,
-            base=known.base if known else source.stock["architectures"][0],
-            window=source.config.window,
-            ratios=tuple(sorted(source.config.usable_ratios)),
-            licence=_licence(folder) or (known.licence if known else ""),
-            beacon_bits=beacon_bits or 16,
-            source_bytes=source.size,
-            created=created,
-            tool_version=__version__,
-        )
+        origin = {
+            "source": identity,
+            "revision": revision,
+            "stamp": state,
+            "beacon_bits": beacon_bits or 16,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "tool_version": __version__,
+        }
+        write = _checked_gguf(folder, origin) if folder.is_file() else _checked_merged(folder, name, origin, cache)
         with unused(place):
-            convert(source, place, record, cache, progress)
+            write(place, progress)
     return place
+
+
+def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
+    model = open_model(path)
+    record = Record(
+        **origin,
+        generation="gguf",
+        base=model.name,
+        window=None,
+        ratios=(),
+        licence=model.licence,
+        source_bytes=model.size,
+        weight_bits=16,
+    )
+    return lambda place, progress: convert_gguf(model, place, record, progress)
+
+
+def _checked_merged(folder: Path, name: str, origin: dict[str, Any], cache: Path) -> Conversion:
+    merged = open_merged(folder)
+    if origin["revision"]:
+        check_hub_files(folder, cache)
+    known = {entry.id: entry for entry in released()}.get(repository_of(name))
+    record = Record(
+        **origin,
+        generation=merged.generation,
+        base=known.base if known else merged.stock["architectures"][0],
+        window=merged.config.window,
+        ratios=tuple(sorted(merged.config.usable_ratios)),
+        licence=_licence(folder) or (known.licence if known else ""),
+        source_bytes=merged.size,
+    )
+    return lambda place, progress: convert(merged, place, record, cache, progress)
 
 
 def _made(place: Path, identity: str) -> Record | None:

@@ -57,9 +57,7 @@ def verify(
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
 
-    verifier = Verifier(
-        _matcher(store, flags.get("model"), flags.get("beacon")), where, deep=deep, repair=repair, password=password
-    )
+    verifier = Verifier(_matcher(store, flags), where, deep=deep, repair=repair, password=password)
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
         with console:
@@ -165,7 +163,7 @@ def import_(
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  as above
 
-    entry, usable = import_archive(store, file, _matcher(store, flags.get("model"), flags.get("beacon")), force=force)
+    entry, usable = import_archive(store, file, _matcher(store, flags), force=force)
     console.print_line(entry.key)
     if not usable:
         console.note(f"{UNMATCHED} yet; until then `beacon cache prune --unusable` would remove it")
@@ -199,7 +197,7 @@ def _told(summary: Summary) -> str:
 
 def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
     """Why caches cannot be used, by key."""
-    matcher = _matcher(store)
+    matcher = _matcher(store, {})
     broken = {each.entry.key: "it cannot be read" for each in summaries if each.problem is not None}
     strange = {
         each.entry.key: UNMATCHED for each in summaries if each.manifest and not matcher.find(each.manifest.subject)
@@ -207,12 +205,13 @@ def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
     return broken | strange
 
 
-def _matcher(store: Store, model: str | None = None, beacon: str | None = None) -> "Matcher":
+def _matcher(store: Store, flags: options.Flags) -> "Matcher":
+    """What finds the models of caches: those that the flags name, or else the configured and the built-in one too."""
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
 
     settings = load_settings({})
-    return Matcher(store.path, model, beacon, default=(settings.model, settings.beacon))
+    return Matcher(store.path, flags.get("model"), flags.get("beacon"), default=(settings.model, settings.beacon))
 
 
 def _line(report: "Report") -> str:

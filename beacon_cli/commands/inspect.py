@@ -1,6 +1,6 @@
 """`beacon inspect`."""
 
-import resource
+import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,6 +82,13 @@ def _totals(findings: list["Inspected"], seconds: float) -> dict[str, Any]:
         **{state: sum(finding.state == state for finding in findings) for state in STATES},
         "pages": sum(finding.pages for finding in findings),
         "seconds": round(seconds, 1),
-        # The largest of all reading processes; kilobytes on Linux.
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "peak_memory_mb": _peak_memory() // 2**20,
     }
+
+
+def _peak_memory() -> int:
+    """Bytes of main memory that the largest of the reading processes took."""
+    import resource  # noqa: PLC0415  Windows has none, where `--help` is to work all the same
+
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

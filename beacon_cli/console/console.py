@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar
+from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar, can_move_cursor
 from beacon_cli.console.tables import Column, columns_of, fitted
 from beacon_cli.console.text import one_line, plain, to_json
 from beacon_cli.errors import OutputError
@@ -45,7 +45,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, kept: str = "") -> None:
         self.quiet, self.as_json, self.kept = quiet, as_json, kept
-        self._err = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._err = _stderr(quiet=quiet)
         self._out = RichConsole(highlight=False, soft_wrap=True)
         self._progress: ReadingBar | AmountBar | TrainingBar | None = None
         self._records = 0
@@ -79,7 +79,7 @@ class Console:
     def _begin(self, event: Event | TrainingEvent) -> None:
         match event:
             case Stage():
-                if self._err.is_terminal:
+                if can_move_cursor(self._err):
                     self.note(f"{event.text} …")
             case Note():
                 self._err.print(Text(f"note: {one_line(event.text)}", style="yellow"))
@@ -102,8 +102,7 @@ class Console:
 
     def error(self, text: str) -> None:
         """The one line that says what went wrong; shown even when quiet."""
-        console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-        console.print(Text.assemble(("error: ", "bold red"), one_line(text)))
+        _stderr().print(Text.assemble(("error: ", "bold red"), one_line(text)))
 
     def print_answer(self, answer: "Answer", *, several: bool) -> None:
         """The answer as it comes, and where it stands; `several`: whether documents must be named."""
@@ -140,7 +139,7 @@ class Console:
 
     def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
         """A table that fits the terminal, see `Column`; where there is none, all of it, with tabs."""
-        if not self._out.is_terminal:
+        if not sys.stdout.isatty():
             heads = [column.title for column in columns_of(columns)]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
@@ -160,6 +159,13 @@ class Console:
             if isinstance(error, BrokenPipeError):  # nobody reads on
                 raise
             raise OutputError(f"the output cannot be written ({error.strerror}); send it to another place") from None
+
+
+def _stderr(*, quiet: bool = False) -> RichConsole:
+    """Where people read: a terminal's lines are wrapped between words; elsewhere a message is one line."""
+    console = RichConsole(stderr=True, quiet=quiet, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def _condensed_line(event: Condensed) -> str:

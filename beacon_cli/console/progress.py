@@ -20,8 +20,10 @@ from beacon_cli.training.events import Saved, TrainingBegun, TrainStep, Validate
 EVERY = 10.0
 # Seconds whose speed tells how long the rest takes.
 LATELY = 20.0
-_LONGEST_BAR, _SHORTEST_BAR = 30, 8
+_LONGEST_BAR, _SHORTEST_BAR, _SHORTEST_NAME = 30, 8, 12
 _GAP = "  "
+# Columns that stay free at the end: a terminal writes ^C there, and what is wrapped for it cannot be taken away.
+_FREE = 2
 
 
 class Bar:
@@ -38,7 +40,7 @@ class Bar:
         self._share, self._figures, self._left = 0.0, tuple[str, ...](), ""
         self._shown = time.monotonic()
         self._live: Live | None = None
-        if console.is_terminal and not console.quiet:
+        if can_move_cursor(console) and not console.quiet:
             self._live = Live(console=console, get_renderable=self._line, refresh_per_second=4, transient=True)
             self._live.start()
 
@@ -61,20 +63,28 @@ class Bar:
             self._live.stop()
 
     def _line(self) -> Text:
-        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - 1)
+        return bar_line(self._name, self._share, self._figures, self._left, self._console.width - _FREE)
+
+
+def can_move_cursor(console: RichConsole) -> bool:
+    """Whether it is a terminal that a line can change on. (`FORCE_COLOR` makes rich take anything for a terminal.)"""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: int) -> Text:
-    """The line that fits `width` columns: percentage and time left first, then the name, figures, and a bar."""
+    """The line that fits `width` columns: percentage and time left, then a name, figures, more of the name, a bar."""
     percent = f"{share:4.0%}"
     room = width - len(percent) - (len(_GAP) + len(left) if left else 0)
-    name = shortened(name, max(min(room - len(_GAP), width // 4), 0))
-    room -= cell_len(name) + len(_GAP) if name else 0
+    least = min(cell_len(name), _SHORTEST_NAME, max(room - len(_GAP), 0))
+    room -= least + len(_GAP) if least else 0
     fitting: list[str] = []
     for figure in figures:
-        if len(_GAP) + len(figure) <= room:
-            fitting.append(figure)
-            room -= len(_GAP) + len(figure)
+        if len(_GAP) + len(figure) > room:
+            break
+        fitting.append(figure)
+        room -= len(_GAP) + len(figure)
+    name = shortened(name, least + max(min(room, width // 3 - least), 0)) if least else ""
+    room -= cell_len(name) - least
     size = min(room - len(_GAP), _LONGEST_BAR)
     line = Text(name, no_wrap=True, overflow="crop")
     if size >= _SHORTEST_BAR:
@@ -134,12 +144,9 @@ class ReadingBar:
         # How long the whole document is can only be guessed from the pages that are there.
         total = max(tokens * self._pages / read if read else 0.0, self._condensed, 1.0)
         speed = self._speed.at(self._condensed)
-        figures = [
-            f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f} tokens",
-            f"page {self._page():,}/{self._pages:,}",
-        ]
-        if speed:
-            figures.append(f"{speed:,.0f} tokens/s")
+        figures = [f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f}"]
+        figures += [f"{speed:,.0f} tokens/s"] if speed else ["tokens"]
+        figures.append(f"page {self._page():,}/{self._pages:,}")
         self._bar.show(self._condensed, total, figures, (total - self._condensed) / speed if speed else None)
 
     def _page(self) -> int:
@@ -188,7 +195,7 @@ class TrainingBar:
         elif isinstance(event, Validated):
             losses = "  ".join(f"{_ratio_name(name)} {loss:.4f}" for name, loss in event.losses.items())
             self._console.print(Text(f"validation at step {event.step:,}: {losses}", style="dim"))
-        elif not self._console.is_terminal:
+        elif not can_move_cursor(self._console):
             self._bar.say("saved")
 
     def stop(self) -> None:

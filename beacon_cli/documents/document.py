@@ -18,8 +18,11 @@ from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
 
 _OCR = "needs OCR first (for instance with ocrmypdf)"
-# What is said of pages that have no text; nothing of blank ones.
-_WITHOUT_TEXT: tuple[tuple[Outcome, str], ...] = (
+_FORCED = "for instance ocrmypdf --force-ocr"
+# What is said of pages that have no text, or an uncertain one; nothing of blank ones.
+_REMARKS: tuple[tuple[Outcome, str], ...] = (
+    ("mapped", "in fonts that name no letters: read by the tables of Adobe's character collections"),
+    ("garbled", f"left out, as nothing tells which letters their fonts draw: OCR can ({_FORCED})"),
     ("scanned", f"without text, only images: scanned text {_OCR}"),
     ("drawn", "without text, only drawings"),
     ("damaged", "unreadable (damaged)"),
@@ -155,12 +158,13 @@ class Document:
             if content.cut:
                 cut.append(number)
             yield _page(number, content, extras)
-        if "text" not in told:
-            raise self._without_text("damaged" if told.keys() <= {"damaged", "lost"} else "scanned")
+        if not told.keys() & {"text", "mapped"}:
+            kinds: tuple[Outcome, ...] = ("scanned", "drawn", "blank", "garbled", "damaged")
+            raise self._without_text(next((kind for kind in kinds if kind in told), "damaged"))
         self.warnings[:] = [*extras.notes, *self._remarks(told, cut)]
 
     def _remarks(self, told: dict[Outcome, list[int]], cut: Sequence[int]) -> Iterator[str]:
-        for outcome, state in _WITHOUT_TEXT:
+        for outcome, state in _REMARKS:
             if numbers := told.get(outcome):
                 yield f"{_pages(numbers)} {state}"
         limits = self._limits
@@ -175,6 +179,8 @@ class Document:
             return self._raw.error("none of its pages can be read: download it again, or repair it with qpdf")
         whole = self.selection == PageSelection(((1, self.source.page_count),))
         where = "" if whole else f" on pages {self.selection.canonical}"
+        if outcome == "garbled":
+            return self._raw.error(f"nothing tells which letters its fonts draw{where}: it needs OCR ({_FORCED})")
         if self._opening.kind != "pdf":
             return self._raw.error(f"holds no text{where}: there is nothing to read")
         return self._raw.error(f"holds no text{where}: it looks scanned and {_OCR}")

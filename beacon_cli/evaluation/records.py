@@ -1,4 +1,7 @@
-"""What is known of every sample, kept as lines of JSON so that an interrupted evaluation goes on."""
+"""What is known of every sample, kept as lines of JSON so that an interrupted evaluation goes on.
+
+The first line says which evaluation it is; each other one is the list of all records of one sample by one method.
+"""
 
 import json
 from collections.abc import Iterator
@@ -54,16 +57,18 @@ class Journal:
             lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise cannot_write(folder, error) from error
+        kept: list[Any] = []
         if any(lines):
             # A line that an interruption cut short is measured again; the first one never is.
             first, *others = map(_parsed, lines)
             if first != identity:
                 raise EvaluationError(f"{folder} holds the results of another evaluation: choose another --out")
-            self.records = [Measurement(**value) for value in others if value is not None]
-        write_whole(self._path, "".join(map(_line, (identity, *map(asdict, self.records)))))
+            kept = [line for line in others if line is not None]
+            self.records = [Measurement(**value) for line in kept for value in line]
+        write_whole(self._path, "".join(map(_line, (identity, *kept))))
 
     def add(self, records: list[Measurement]) -> None:
-        """Keep the records of one sample.
+        """Keep all the records of one sample by one method; interrupted, it keeps none of them.
 
         Raises:
             EvaluationError: if they cannot be written.
@@ -72,7 +77,7 @@ class Journal:
         if self._path is not None:
             try:
                 with self._path.open("a", encoding="utf-8") as file:
-                    file.writelines(_line(asdict(record)) for record in records)
+                    file.write(_line([asdict(record) for record in records]))
             except OSError as error:
                 raise cannot_write(self._path.parent, error) from error
 
@@ -103,13 +108,13 @@ def cannot_write(folder: Path, error: OSError | UnicodeDecodeError) -> Evaluatio
     return EvaluationError(f"results cannot be written to {folder} ({reason}): make room, or choose another --out")
 
 
-def _line(value: dict[str, Any]) -> str:
+def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: str) -> Any:
+    """What a line holds; None if it was cut short, which JSON that begins with a bracket shows."""
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None

@@ -102,9 +102,8 @@ class Uncondensed:
         positions = range(memory.size, memory.size + len(ids))
         memory.extend_positions(positions.stop if window is None else min(positions.stop, window))
         mask = None if window is None else self._mask(window, positions)
-        hidden = self._attached.run(
-            position_tensor(ids, device)[None], position_tensor(positions, device), memory, mask
-        )  # fmt: skip
+        where = position_tensor(positions, device)
+        hidden = self._attached.run(position_tensor(ids, device)[None], where, memory, mask)
         memory.commit(positions)
         return hidden[0]
 

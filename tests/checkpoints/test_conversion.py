@@ -1,6 +1,5 @@
 """Converting merged checkpoints: what comes of them, and what is refused."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.checkpoints.obtain import obtain
+from beacon_cli.durable.locks import flock
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.events import Event, Note, Transfer
 from tests.checkpoints.merged_checkpoints import BETWEEN, V1, V2, Checkpoint, checkpoint
@@ -289,10 +289,10 @@ def test_who_waits_for_a_new_conversion_leases_what_comes_of_it(
     folder = convert(source, cache_dir)
     waited = iter(range(100))
 
-    def wait(descriptor: int, kind: int) -> None:
+    def wait(descriptor: int, *, alone: bool) -> None:
         if next(waited) == 0:
             convert(source, cache_dir, bits=4)
-        fcntl.flock(descriptor, kind)
+        flock(descriptor, alone=alone)
 
     with monkeypatch.context() as patched:
         patched.setattr("beacon_cli.checkpoints.local.lease.flock", wait)

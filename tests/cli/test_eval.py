@@ -1,4 +1,4 @@
-"""`beacon eval`, with texts of a few hundred tokens."""
+"""`beacon eval` on the scripted model, with texts of a few hundred tokens."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import Result, assert_misused, assert_refused, run
-from tests.scripted import UNPROMPTED
+from tests.scripted import UNPROMPTED, Script
 
 STORY = "The keeper of the Morvane lighthouse is Edda Voss. The harbour lies below the hill.\n\n"
 
@@ -89,13 +89,18 @@ def test_questions(tmp_path: Path) -> None:
     assert_refused(run("eval", "qa", str(tmp_path / "none.jsonl")), "cannot be read")
 
 
-def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path) -> None:
+def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path, says: Script) -> None:
+    says("Edda Voss")
     story.write_text(f"{story.read_text()}\n\n{STORY}{story.read_text()}")
     path, question = tmp_path / "asked.jsonl", "Who is the keeper of the Morvane lighthouse?"
     path.write_text(json.dumps({"path": story.name, "question": question, "answers": ["Edda Voss"]}) + "\n")
     (sample,) = run("eval", "qa", str(path), "--methods", "ask", "--json").json["samples"]
     asked = run("ask", str(story), question, "--json").json
-    assert sample["details"]["answer"] == asked["answer"]
+    in_evaluation, as_command = says.asked
+    assert in_evaluation.passages
+    assert in_evaluation.equals(as_command)
+    assert sample["details"]["answer"] == asked["answer"] == "Edda Voss"
+    assert sample["scores"] == {"exact": 1, "f1": 1}
     assert sample["details"]["ratio"] == asked["ratio"]
 
 

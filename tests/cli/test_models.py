@@ -353,7 +353,7 @@ def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch:
     wide = run("ask", str(book), "Who?", "--beacon-bits", "16", "--json").json
     narrow = run("ask", str(book), "Who?", "--json").json
     assert wide["cache_path"] != narrow["cache_path"]
-    assert_misused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "--beacon-bits is '8'; choose one of 16, 4")
+    assert_misused(run("ask", str(book), "Who?", "--beacon-bits", "8"), "--beacon-bits is 8; choose one of 16, 4")
 
 
 def test_the_catalogue_names_the_released_pairs() -> None:

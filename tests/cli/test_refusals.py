@@ -176,7 +176,6 @@ def test_slips_of_the_keyboard_get_a_hint(book: Path, tmp_path: Path) -> None:
     )
     assert_refused(ask(tmp_path / "bok.txt"), "bok.txt", "did you mean book.txt?")
     assert_refused(run("summarize", str(tmp_path / "Book.txt")), "did you mean book.txt?")
-    assert_refused(run("inspect", str(tmp_path / "boook.txt")), "did you mean book.txt?")
     assert_refused(run("cache", "build", str(tmp_path / "no" / "folder.txt")), "check the path")
 
 

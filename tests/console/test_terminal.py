@@ -47,7 +47,8 @@ def test_progress_has_percentage_and_time_left_at_every_width(columns: int) -> N
     assert last.startswith("the-book")
     if columns == 80:
         assert "page 50/200" in last
-        assert "15,000/60,000 tokens" in last
+        assert "15,000/60,000" in last
+        assert "tokens/s" in last
     assert written.rstrip("\r\n ").endswith("\x1b[2K"), "the line is taken away in the end"
 
 
@@ -73,14 +74,30 @@ def test_after_ctrl_c_no_line_stays_above_the_error() -> None:
     assert SEQUENCE.sub("", after).strip() == "interrupted"
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_line_leaves_room_for_what_ctrl_c_writes(columns: int) -> None:
+    _, written = run_in_terminal(script(READING.format(quiet=False, end="")), columns)
+    assert max(map(len, lines_of(written))) + len("^C") <= columns
+
+
+def test_messages_wrap_between_words_on_a_terminal_only() -> None:
+    text = "from beacon_cli.console.console import Console\nConsole().error('what is kept ' * 8)"
+    wrapped = SEQUENCE.sub("", run_in_terminal(script(text), 40)[1]).split("\r\n")
+    assert max(map(len, wrapped)) <= 40
+    assert {word for line in wrapped for word in line.split()} == {"error:", "what", "is", "kept"}
+    done = subprocess.run(script(text), capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_off_a_terminal_a_line_now_and_then_without_moving_the_cursor() -> None:
     text = "from beacon_cli.console import progress\nprogress.EVERY = 0.3\n" + READING.format(
         quiet=False, end="console.draw(IntervalDone(30_000, 2_000))"
     )
-    done = subprocess.run(script(text), capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"FORCE_COLOR": "1"}
+    done = subprocess.run(script(text), capture_output=True, text=True, check=True, env=environment)
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(
-        r"the-book-of-everything.pdf: 50%, 30,000/60,000 tokens, page 100/200, [\d,]+ tokens/s, 0:00:0\d left", line
+        r"the-book-of-everything.pdf: 50%, 30,000/60,000, [\d,]+ tokens/s, page 100/200, 0:00:0\d left", line
     )
     assert done.stdout == ""
 

@@ -278,6 +278,60 @@ def test_columns_drawn_row_by_row_are_read_one_after_the_other(tmp_path: Path, e
     assert [block.splitlines() for block in text.split("\n\n")[1:]] == [left, right]
 
 
+def _moved(x: float, y: float, text: str) -> bytes:
+    return b"1 0 0 1 %g %g Tm (%s) Tj " % (x, y, text.encode())
+
+
+@pytest.mark.parametrize("step", [0, 2, 7, 11])
+def test_columns_may_be_drawn_in_one_text_object_and_out_of_step(tmp_path: Path, step: float) -> None:
+    left = [f"a line of the left column, {n}" for n in range(8)]
+    right = [f"a line of the right column, {n}" for n in range(8)]
+    content = b"BT /F1 10 Tf "
+    for row in range(8):
+        content += _moved(50, 740 - 24 * row, left[row]) + _moved(310, 740 - step - 24 * row, right[row])
+    (text,) = _read(_write(tmp_path, pdf([content + b"ET"])))
+    assert [line for line in text.splitlines() if line] == left + right
+
+
+def test_words_that_are_placed_one_by_one_are_no_columns(tmp_path: Path) -> None:
+    content, lines = b"BT /F1 10 Tf ", []
+    for row in range(30):
+        words = [f"word{row}{n}" for n in range(8)]
+        lines.append(" ".join(words))
+        for n, word in enumerate(words):
+            content += _moved(50 + 60 * n + row * 7 % 12 * (n % 2), 740 - 14 * row, word)
+    (text,) = _read(_write(tmp_path, pdf([content + b"ET"])))
+    assert text.split() == " ".join(lines).split()
+
+
+def _with_collection(ordering: bytes, codes: str) -> bytes:
+    """A page in a font of numbers, which nothing but the character collection gives a meaning."""
+    content = b"BT /F1 14 Tf 72 700 Td <%s> Tj ET" % codes.encode()
+    return assemble(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[5 0 R]/Count 1>>",
+            b"<</Type/Font/Subtype/Type0/BaseFont/Ryumin/Encoding/Identity-H/DescendantFonts[4 0 R]>>",
+            b"<</Type/Font/Subtype/CIDFontType0/BaseFont/Ryumin"
+            b"/CIDSystemInfo<</Registry(Adobe)/Ordering(%s)/Supplement 2>>/DW 1000>>" % ordering,
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F1 3 0 R>>>>/Contents 6 0 R>>",
+            b"<</Length %d>>\nstream\n%s\nendstream" % (len(content), content),
+        ]
+    )
+
+
+def test_characters_of_adobes_collections_are_known(tmp_path: Path) -> None:
+    with open_document(_write(tmp_path, _with_collection(b"Japan1", "034b034d034f03510353"))) as document:
+        assert [page.text for page in document.pages()] == ["あいうえお"]
+        (warning,) = document.warnings
+        assert warning.startswith("page 1: in fonts that name no letters")
+
+
+def test_pages_in_fonts_without_letters_are_left_out(tmp_path: Path) -> None:
+    data = _with_collection(b"Identity", "034b034d034f03510353")
+    assert "nothing tells which letters its fonts draw" in _refusal(_write(tmp_path, data))
+
+
 def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
     content = b"".join(
         _stroke(50, 740 - 12 * row, f"Item {row}") + _stroke(310, 740 - 12 * row, f"{row} km") for row in range(9)

@@ -15,7 +15,7 @@ from beacon_cli.evaluation.methods import Method
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.evaluation.perplexity import Text, predict
 from beacon_cli.evaluation.records import FILE, Journal, Measurement
-from beacon_cli.evaluation.running import answer_questions, make_methods
+from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 from beacon_cli.events import Counting, Event
 from beacon_cli.library import Ratio
@@ -121,6 +121,20 @@ def test_an_evaluation_that_goes_on_is_one_that_was_never_interrupted(engine: En
         (folder / FILE).write_text("".join(lines[:kept]) + lines[kept][:9])
         resumed = Journal(folder, {})
         answer_questions(methods_of(engine, *METHODS), questions, resumed)
+        assert figures(resumed.records) == figures(whole.records)
+
+
+def test_losses_that_were_not_all_kept_are_measured_again(engine: Engine, tmp_path: Path) -> None:
+    texts = [Text("one", random_ids(300, 1)), Text("two", random_ids(300, 2))]
+    methods = methods_of(engine, "full", "beacon")
+    whole = Journal(tmp_path, {})
+    predict_texts(methods, texts, [100, 200, 300], whole)
+    assert len(whole.records) == 3 * 2 * 3
+    kept = (tmp_path / FILE).read_text()
+    for end in range(kept.index("\n") + 1, len(kept), len(kept) // 9):
+        (tmp_path / FILE).write_text(kept[:end])
+        resumed = Journal(tmp_path, {})
+        predict_texts(methods, texts, [100, 200, 300], resumed)
         assert figures(resumed.records) == figures(whole.records)
 
 

@@ -78,7 +78,7 @@ def test_what_is_written_has_everything(tmp_path: Path) -> None:
 def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     Journal(tmp_path, {"task": "needle"}).add(NEEDLES[:3])
     path = tmp_path / FILE
-    path.write_text(path.read_text() + '{"method": "fu')  # the power fails
+    path.write_text(path.read_text() + '[{"method": "fu')  # the power fails
     again = Journal(tmp_path, {"task": "needle"})
     assert again.records == NEEDLES[:3]
     again.add(NEEDLES[3:])

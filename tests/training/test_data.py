@@ -110,7 +110,7 @@ def test_short_texts_can_be_packed(tmp_path: Path) -> None:
         ({"messages": [{"role": "wizard", "content": prose(60)}]}, "the role 'wizard' is not known"),
         ({"messages": [{"role": "user", "content": None}]}, "both of them texts"),
         ({"question": "Who?", "answer": "He"}, "no document"),
-        ({"text": prose(60) + "\0"}, "no usable text"),
+        ({"text": "\0" * 60}, "no usable text"),
         ("\udcff", "not UTF-8 (byte 1 of the line)"),
     ],
 )

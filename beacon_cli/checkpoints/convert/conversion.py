@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from transformers import BitsAndBytesConfig
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize
 from beacon_cli.checkpoints.convert.merged import Merged
+from beacon_cli.checkpoints.convert.skeleton import Stored
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint, remember_hashes
@@ -88,21 +89,13 @@ def quantized_weights(model: Any) -> set[str]:
     return {f"{name}.weight" for name, part in model.named_modules() if type(part) is nn.Linear and part is not head}
 
 
-class Readable(Protocol):
-    """A tensor in a file, whatever that file's format."""
-
-    @property
-    def size(self) -> int: ...
-    def read(self, dtype: torch.dtype) -> Tensor: ...
-
-
-class Counter:
+class CountingReader:
     """Reads tensors and tells how many bytes that were."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
 
-    def read(self, stored: Readable, dtype: torch.dtype = DTYPE) -> Tensor:
+    def read(self, stored: Stored, dtype: torch.dtype = DTYPE) -> Tensor:
         tensor = stored.read(dtype)
         self._done += stored.size
         self._progress(Transfer("converting", self._done, self._total))
@@ -110,7 +103,7 @@ class Counter:
 
 
 def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: Progress) -> None:
-    reader = Counter(source.size, progress)
+    reader = CountingReader(source.size, progress)
     if source.duplicate is not None:
         _check_duplicate(source, source.duplicate)
     _write_base(source, folder, reader)
@@ -134,7 +127,7 @@ def _check_duplicate(source: Merged, duplicate: StoredTensor) -> None:
         )
 
 
-def _write_base(source: Merged, folder: Path, reader: Counter) -> None:
+def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
     """The base model's configuration and shards, with their hashes."""
     quantized = quantized_weights(source.model)
     shards = list(_shards(source, quantized))
@@ -163,7 +156,7 @@ def _write_base(source: Merged, folder: Path, reader: Counter) -> None:
     remember_hashes(folder, hashes)
 
 
-def _write_beacon(source: Merged, path: Path, reader: Counter, bits: int) -> str:
+def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int) -> str:
     """The adapter's weights; returns their hash."""
     tensors: list[NewTensor] = []
     for name, stored in source.beacon.items():
@@ -176,7 +169,7 @@ def _write_beacon(source: Merged, path: Path, reader: Counter, bits: int) -> str
     return write_tensors(path, tensors)
 
 
-def _first_row(reader: Counter, stored: StoredTensor) -> Tensor:
+def _first_row(reader: CountingReader, stored: StoredTensor) -> Tensor:
     return reader.read(stored)[0]
 
 

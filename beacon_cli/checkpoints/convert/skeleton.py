@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
+from transformers.utils import logging as transformers_logging
 
 from beacon_cli.errors import ConfigError, ModelError
 from beacon_cli.quantities import counted
 
 
 class Stored(Protocol):
-    """A tensor in a file, whatever that file's format."""
+    """A tensor in a file, whatever that file's format; its size is in bytes."""
 
     @property
     def name(self) -> str: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> int: ...
+    def read(self, dtype: torch.dtype) -> Tensor: ...
 
 
 def meta_model(stock: dict[str, Any]) -> nn.Module:
@@ -28,6 +32,8 @@ def meta_model(stock: dict[str, Any]) -> nn.Module:
     Raises:
         ConfigError: if transformers makes none of it.
     """
+    # What transformers remarks on a configuration is nothing that a user could act on.
+    transformers_logging.set_verbosity_error()
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[stock["model_type"]].from_dict(copy.deepcopy(stock))
         with torch.device("meta"):

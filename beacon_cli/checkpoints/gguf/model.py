@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from beacon_cli.checkpoints.convert.conversion import Counter, replacing, write_json
+from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
 from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, open_gguf
@@ -152,10 +152,10 @@ def convert_gguf(source: GgufModel, target: Path, record: Record, progress: Prog
         ModelError: if the weights hold values that are not finite, the tokenizer cannot be used, or the model cannot be
             written. `target` is then as it was, and nothing else is left.
     """
-    counter = Counter(source.size, progress)
-    with replacing(target, sum(tensor.size for tensor in _new_tensors(source, counter.read))) as folder:
+    reader = CountingReader(source.size, progress)
+    with replacing(target, sum(tensor.size for tensor in _new_tensors(source, reader.read))) as folder:
         write_tokenizer(source.file, folder)
-        sha256 = write_tensors(folder / SINGLE, _new_tensors(source, counter.read))
+        sha256 = write_tensors(folder / SINGLE, _new_tensors(source, reader.read))
         write_json(folder / CONFIG, source.config)
         remember_hashes(folder, {SINGLE: sha256})
         write_record(folder, record)

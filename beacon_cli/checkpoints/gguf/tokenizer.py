@@ -27,6 +27,8 @@ _SPLITS = {
 }
 _ROLES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 _ENDINGS = ("eos", "eot", "eom")
+# Control tokens that end a turn in the chat templates there are; a file's own ending may be that of whole texts.
+_TURN_ENDS = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "</s>"}
 
 
 def write_tokenizer(file: GgufFile, folder: Path) -> None:
@@ -52,10 +54,11 @@ def write_tokenizer(file: GgufFile, folder: Path) -> None:
     special = {role: token for role, token in roles.items() if token is not None}
     if _adds_beginning(file, kind) and "bos_token" in special:
         tokenizer["post_processor"] = _beginning(special["bos_token"], tokens.index(special["bos_token"]))
-    endings = [file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in _ENDINGS]
+    stated = {tokens.index(token) for name in _ENDINGS if (token := _token(file, tokens, name)) is not None}
+    ends = stated | {token["id"] for token in tokenizer["added_tokens"] if token["content"] in _TURN_ENDS}
     _write(folder / "tokenizer.json", tokenizer)
     _write(folder / "tokenizer_config.json", special)
-    _write(folder / "generation_config.json", {"eos_token_id": sorted({i for i in endings if type(i) is int})})
+    _write(folder / "generation_config.json", {"eos_token_id": sorted(ends)})
     if "tokenizer.chat_template" in file.metadata:
         template = file.value("tokenizer.chat_template", str)
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8", newline="")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from beacon_cli.checkpoints.local.elsewhere import OLLAMA, gguf_files_elsewhere
 from beacon_cli.errors import ModelError
 
 Kind = Literal["model", "beacon"]
@@ -46,13 +47,32 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def local_model(name: str) -> Path | None:
-    """The folder or GGUF file on this disk that `name` is; None if it is a hub id.
+    """The folder or GGUF file on this disk that `name` is (`ollama:NAME` is one too); None if it is a hub id.
+
+    A folder with nothing of a model in it but one GGUF file is taken for that file.
 
     Raises:
         ModelError: if it is none of them.
     """
+    if name.startswith(OLLAMA):
+        named = gguf_files_elsewhere()
+        # As Ollama has it, no tag means the latest.
+        file = named.get(name) or named.get(f"{name}:latest")
+        if file is None:
+            raise ModelError(
+                f"Ollama has no model {name.removeprefix(OLLAMA)} here; `beacon models list` shows what it has"
+            )
+        return file
     path = Path(os.path.expanduser(name))
-    return path if path.is_file() and GGUF in path.name.lower() else local_folder(name)
+    if GGUF in path.name.lower() and not path.is_dir():
+        if not path.is_file():
+            raise ModelError(f"there is no file {name}; give a GGUF file, the folder of a model, or a hub id")
+        return path
+    folder = local_folder(name)
+    if folder is None or (folder / CONFIG).exists():
+        return folder
+    files = list(folder.glob(f"*{GGUF}"))
+    return files[0] if len(files) == 1 and files[0].is_file() else folder
 
 
 def local_folder(name: str, kind: Kind = "model") -> Path | None:

@@ -9,11 +9,14 @@ from statistics import median
 
 # Baselines closer than this, in font sizes, are the same.
 _SAME_BASELINE = 0.1
+# Lines of columns that are out of step differ by less than this, in font sizes.
+_HARDLY = 1.25
 # Left edges closer than this, in points, are the same.
 _SAME_EDGE = 3.0
 # Two columns have so many rows in common, and so much text in either: a table has less in its cells.
 _FEWEST_ROWS = 5
 _LEAST_TEXT = 20
+_MOSTLY = 0.6
 # The average width of a character, in font sizes.
 _CHARACTER = 0.45
 
@@ -32,11 +35,24 @@ class Line:
         """Whether `line` stands on the same baseline, further right."""
         return self.left < line.left and abs(self.baseline - line.baseline) < _SAME_BASELINE * line.size
 
+    def has_beside(self, line: Line) -> bool:
+        """Whether `line` stands to the right, on the same baseline or clear of this one and hardly above or below."""
+        clear = self.right < line.left and abs(self.baseline - line.baseline) < _HARDLY * line.size
+        return clear or self.is_continued_by(line)
+
+    @property
+    def right(self) -> float:
+        """About where it ends."""
+        left, offset = self.strokes[-1] if self.strokes else (self.left, 0)
+        return left + (len(self.text) - offset) * _CHARACTER * self.size
+
     def parted(self, left: float, offset: int) -> tuple[Line, Line]:
         """What stands before a stroke, and the rest."""
+        before = [stroke for stroke in self.strokes if stroke[1] < offset]
+        after = [(place, index - offset) for place, index in self.strokes if index >= offset]
         return (
-            replace(self, text=self.text[:offset].rstrip()),
-            replace(self, text=self.text[offset:].lstrip(), left=left),
+            replace(self, text=self.text[:offset].rstrip(), strokes=before),
+            replace(self, text=self.text[offset:].lstrip(), left=left, strokes=after),
         )
 
 
@@ -44,7 +60,7 @@ def in_columns(lines: Iterable[Line]) -> list[Line]:
     """The same lines, with rows that run across two columns of prose taken apart; the left column comes first."""
     rows: list[list[Line]] = []
     for line in lines:
-        if rows and rows[-1][-1].is_continued_by(line):
+        if rows and rows[-1][-1].has_beside(line):
             rows[-1].append(line)
         else:
             rows.append([line])
@@ -77,10 +93,18 @@ def _gutter(rows: Sequence[Sequence[Line]]) -> float | None:
     )
     if not edges:
         return None
-    (place, _), *_ = edges.most_common(1)
+    (place, count), *others = edges.most_common(3)
+    if any(abs(other - place) > 1 and often >= _MOSTLY * count for other, often in others):
+        return None  # a table of three columns or more
     edge = place * _SAME_EDGE
-    halves = [halves for row in rows if (halves := _halves(row, edge))]
+    parted = [_halves(row, edge) for row in rows]
+    halves = [each for each in parted if each]
     if len(halves) < _FEWEST_ROWS:
+        return None
+    # Of the rows between the first and the last that reach over the edge, most have a gap there: not just words.
+    first, last = parted.index(halves[0]), len(parted) - parted[::-1].index(halves[-1])
+    crossing = sum(row[0].left < edge - _SAME_EDGE and row[-1].right > edge for row in rows[first:last])
+    if len(halves) < _MOSTLY * crossing:
         return None
     shortest = min(median(sum(len(line.text) for line in half) for half in side) for side in zip(*halves, strict=True))
     return edge if shortest >= _LEAST_TEXT else None
@@ -101,5 +125,4 @@ def _halves(row: Sequence[Line], edge: float) -> tuple[Sequence[Line], Sequence[
 
 
 def _ends_before(row: Sequence[Line], edge: float) -> bool:
-    last = row[-1]
-    return last.left + len(last.text) * _CHARACTER * last.size < edge
+    return row[-1].right < edge

@@ -13,11 +13,14 @@ from typing import Any, BinaryIO, Literal
 from pypdf import PageObject, PdfReader
 from pypdf.generic import DictionaryObject
 
-from beacon_cli.documents.content import Extras, PageContent, RunningHead
+from beacon_cli.documents.content import Extras, Outcome, PageContent, RunningHead
 from beacon_cli.documents.pdf import extras, running_heads
 from beacon_cli.documents.pdf.annotations import visible_texts
 from beacon_cli.documents.pdf.ending import check_ending, damaged
+from beacon_cli.documents.pdf.fonts import is_gibberish
 from beacon_cli.documents.pdf.layout import LineCollector
+from beacon_cli.documents.pdf.pdfium import PdfiumReader
+from beacon_cli.documents.pdf.strokes import separate_strokes
 from beacon_cli.documents.text.prose import clean, tidy_page
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
@@ -45,6 +48,9 @@ class PdfFile:
 
     def __init__(self, file: BinaryIO, password: str | None) -> None:
         check_ending(file)
+        self._file, self._password = file, password
+        self._pdfium: PdfiumReader | None = None
+        self._outcomes: dict[int, Outcome] = {}  # of pages whose fonts do not tell their letters
         try:
             self._reader = PdfReader(file)
             self._decrypt(password)
@@ -92,7 +98,8 @@ class PdfFile:
         text = tidy_page(running_heads.without(lines, number, running))
         shown = [written for written in visible_texts(page) if written not in text]
         text = "\n\n".join(filter(None, [text, "\n".join(shown)]))
-        return PageContent(text, "text" if text else _what_is_there(page, lines))
+        outcome = self._outcomes.get(number, "text")
+        return PageContent(text, outcome if text or outcome == "garbled" else _what_is_there(page, lines))
 
     def _may_hold_text(self, number: int) -> bool:
         try:
@@ -115,12 +122,32 @@ class PdfFile:
             self._reader.resolved_objects.clear()
         collector = LineCollector()
         try:
-            extracted = self._reader.pages[number - 1].extract_text(visitor_text=collector)
+            page = self._reader.pages[number - 1]
+            separate_strokes(page)
+            extracted = page.extract_text(visitor_text=collector)
         except MemoryError:
             raise
         except Exception:  # as above; one bad page does not spoil the rest
             return None
+        if collector.characters["collection"]:
+            mapped = self._mapped(number)
+            if mapped or extracted.strip():
+                self._outcomes[number] = "mapped" if mapped else "garbled"
+            return mapped
+        if is_gibberish(extracted, collector.characters["untold"]):
+            self._outcomes[number] = "garbled"
+            return ""
         return collector.text(extracted)
+
+    def _mapped(self, number: int) -> str:
+        try:
+            if self._pdfium is None:
+                self._pdfium = PdfiumReader(self._file, self._password)
+            return self._pdfium.text(number)
+        except MemoryError:
+            raise
+        except Exception:  # as above
+            return ""
 
     def _decrypt(self, password: str | None) -> None:
         if not self._reader.is_encrypted or self._reader.decrypt(""):

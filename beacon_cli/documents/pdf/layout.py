@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from beacon_cli.documents.pdf.columns import Line, in_columns
+from beacon_cli.documents.pdf.fonts import Told, is_told
 
 # A gap is what exceeds the usual distance between baselines by this factor.
 _GAP = 1.3
@@ -17,16 +19,24 @@ _INDENT = 0.7
 
 
 class LineCollector:
-    """A `visitor_text` for pypdf's `extract_text` that notes the position of each line."""
+    """A `visitor_text` for pypdf's `extract_text` that notes the position of each line.
+
+    `characters` counts those that were seen, by what their fonts tell.
+    """
 
     def __init__(self) -> None:
         self._lines = [Line()]
         self._followed = True
+        self._told: dict[int, Told] = {}  # by the identity of fonts
+        self.characters: Counter[Told] = Counter()
 
     def __call__(self, text: str, user: Sequence[float], matrix: Sequence[float], font: object, size: float) -> None:
         """Take a piece of text, its user and text matrices (six numbers each) and its font size."""
         line = self._lines[-1]
         if text.strip():
+            if id(font) not in self._told:
+                self._told[id(font)] = is_told(font)
+            self.characters[self._told[id(font)]] += len(text.strip())
             # The text matrix times the user matrix, as far as it is needed: how the piece stands, where it starts.
             up = matrix[2] * user[1] + matrix[3] * user[3]
             left = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
