@@ -164,7 +164,7 @@ class Console:
 def _stderr(*, quiet: bool = False) -> RichConsole:
     """Where people read: a terminal's lines are wrapped between words; elsewhere a message is one line."""
     console = RichConsole(stderr=True, quiet=quiet, highlight=False)
-    console.soft_wrap = not console.is_terminal
+    console.soft_wrap = not can_move_cursor(console)
     return console
 
 
