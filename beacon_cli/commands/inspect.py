@@ -1,6 +1,7 @@
 """`beacon inspect`."""
 
 import resource
+import textwrap
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.console.text import one_line
 from beacon_cli.quantities import counted
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from beacon_cli.documents.survey import Inspected
 
 STATES = ("read", "warned", "refused")
+_FIELDS = ("state", "pages", "words", "seconds", "document", "remarks")
+_HEAD = f"{'state':7}  {'pages':>5}  {'words':>9}  document"
+_INDENT = " " * 9
 
 
 def inspect(
@@ -43,11 +48,11 @@ def inspect(
     findings = []
     paths = paths_of(places)
     if not as_json:
-        console.print_line("\t".join(("state", "pages", "words", "seconds", "document", "remarks")))
+        console.print_line(_HEAD if console.columns else "\t".join(_FIELDS))
     for finding in survey(paths, password=password, pages=selection):
         findings.append(finding)
         if not as_json:
-            console.print_line(_row(finding))
+            console.print_line(_row(finding, console.columns))
     totals = _totals(findings, time.perf_counter() - began)
     if as_json:
         console.print_json({"documents": [asdict(finding) for finding in findings], "totals": totals})
@@ -72,9 +77,14 @@ def _show_text(console: Console, document: "Document") -> None:
         console.note(f"note: {warning}")
 
 
-def _row(finding: "Inspected") -> str:
-    figures = (str(finding.pages), str(finding.words), f"{finding.seconds:.2f}")
-    return "\t".join((finding.state, *figures, finding.path, "; ".join(finding.remarks)))
+def _row(finding: "Inspected", columns: int | None) -> str:
+    """A document's line, tabs between its fields; on a terminal of so many columns, aligned, with the remarks below."""
+    path, remarks = one_line(finding.path), one_line("; ".join(finding.remarks))
+    if columns is None:
+        figures = (str(finding.pages), str(finding.words), f"{finding.seconds:.2f}")
+        return "\t".join((finding.state, *figures, path, remarks))
+    below = textwrap.wrap(remarks, columns, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False)
+    return "\n".join((f"{finding.state:7}  {finding.pages:5,}  {finding.words:9,}  {path}", *below))
 
 
 def _totals(findings: list["Inspected"], seconds: float) -> dict[str, Any]:
