@@ -47,6 +47,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     if not as_json:
         sizes = ("size", "download", "to_fetch")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
+        entry = {field: value for field, value in entry.items() if value}
     Console().print_record(entry, as_json=as_json)
 
 

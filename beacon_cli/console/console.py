@@ -133,6 +133,11 @@ class Console:
             text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
             self.print_line(f"{field}: {one_line(text)}".rstrip())
 
+    @property
+    def columns(self) -> int | None:
+        """Of the terminal that answers and tables go to; None if they go elsewhere."""
+        return self._out.width if self._out.is_terminal else None
+
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""
         self._write(plain(text) + "\n")
@@ -143,7 +148,7 @@ class Console:
             heads = [column.title for column in columns_of(columns)]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
-        head, *lines = fitted(columns, rows, self._out.width)
+        head, *lines = fitted(columns, rows, self.columns)
         with self._out.capture() as captured:
             self._out.print(Text(head, style="bold"))
         self._write(captured.get() + "".join(f"{line}\n" for line in lines))
@@ -164,7 +169,7 @@ class Console:
 def _stderr(*, quiet: bool = False) -> RichConsole:
     """Where people read: a terminal's lines are wrapped between words; elsewhere a message is one line."""
     console = RichConsole(stderr=True, quiet=quiet, highlight=False)
-    console.soft_wrap = not console.is_terminal
+    console.soft_wrap = not can_move_cursor(console)
     return console
 
 
