@@ -133,11 +133,6 @@ class Console:
             text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
             self.print_line(f"{field}: {one_line(text)}".rstrip())
 
-    @property
-    def columns(self) -> int | None:
-        """Of the terminal that answers and tables go to; None if they go elsewhere."""
-        return self._out.width if self._out.is_terminal else None
-
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""
         self._write(plain(text) + "\n")
@@ -148,7 +143,7 @@ class Console:
             heads = [column.title for column in columns_of(columns)]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
-        head, *lines = fitted(columns, rows, self.columns)
+        head, *lines = fitted(columns, rows, self._out.width)
         with self._out.capture() as captured:
             self._out.print(Text(head, style="bold"))
         self._write(captured.get() + "".join(f"{line}\n" for line in lines))
