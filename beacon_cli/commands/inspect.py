@@ -1,6 +1,6 @@
 """`beacon inspect`."""
 
-import resource
+import sys
 import textwrap
 import time
 from dataclasses import asdict
@@ -92,6 +92,15 @@ def _totals(findings: list["Inspected"], seconds: float) -> dict[str, Any]:
         **{state: sum(finding.state == state for finding in findings) for state in STATES},
         "pages": sum(finding.pages for finding in findings),
         "seconds": round(seconds, 1),
-        # The largest of all reading processes; kilobytes on Linux.
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "peak_memory_mb": _peak_memory() // 2**20,
     }
+
+
+def _peak_memory() -> int:
+    """Bytes that the largest of all reading processes took; 0 where the system does not say."""
+    try:
+        import resource  # noqa: PLC0415  Windows has no such module, and `--help` there comes this way
+    except ModuleNotFoundError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes, macOS bytes

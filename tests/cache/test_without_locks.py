@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 # filelock knows Windows' own locks; where it finds neither, it warns.
-HIDDEN = "import filelock, sys; sys.modules['fcntl'] = None; import beacon_cli; from beacon_cli.app import main; main()"
+HIDDEN = (
+    "import filelock, sys; sys.modules |= dict.fromkeys(('fcntl', 'resource', 'termios', 'pwd', 'grp'));"
+    "import beacon_cli; from beacon_cli.app import main; main()"
+)
 
 
 def run_without_locks(*arguments: str) -> subprocess.CompletedProcess[str]:
