@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ from activation_beacon.reader import Reader
 from beacon_cli.answering import decoding
 from beacon_cli.answering.prompts import RULE
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 
 UNPROMPTED = "Nobody knows."
 WINDOW, RATIOS, CONTEXT = 128, (2, 4, 8, 16, 32), 8192
@@ -72,15 +74,27 @@ def make_model(folder: Path, *, context: int = CONTEXT, **settings: Any) -> Path
     return folder
 
 
-def make_tokenizer(folder: Path) -> tokenizers.Tokenizer:
-    """A byte-level BPE of 1,000 tokens, written into `folder` with a chat template."""
+@cache
+def scripted_tokenizer(more: str = "") -> Tokenizer:
+    """What `make_tokenizer` makes, for tests that need no more of the model."""
+    with TemporaryDirectory() as folder:
+        make_tokenizer(Path(folder), more)
+        return Tokenizer.from_folder(Path(folder))
+
+
+def make_tokenizer(folder: Path, more: str = "") -> tokenizers.Tokenizer:
+    """A byte-level BPE of 1,000 tokens, written into `folder` with a chat template.
+
+    Args:
+        more: text whose words it is to know too.
+    """
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=1000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator([_BOOK.read_text(encoding="utf-8")], trainer)
+    tokenizer.train_from_iterator([_BOOK.read_text(encoding="utf-8"), more], trainer)
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in (END, USER, ASSISTANT)]
     )

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from beacon_cli.cache.damage import DamageError, unreadable
+from beacon_cli.cache.damage import read_checked
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Models
 from beacon_cli.cache.leftovers import tidy
-from beacon_cli.cache.manifest import MANIFEST, Manifest, PagesFile, Shard, parse_manifest
+from beacon_cli.cache.manifest import MANIFEST, Manifest, parse_manifest
 from beacon_cli.cache.matching import Matcher
 from beacon_cli.cache.repair import examine
 from beacon_cli.cache.store import IMPORT_SUFFIX, Store
@@ -53,7 +53,7 @@ def export(entry: Entry, target: Path) -> int:
                 write(data)
                 size = len(data)
                 for name, there in manifest.files.items():
-                    data = _member(entry.key, name, _checked(entry.folder, name, there))
+                    data = _member(entry.key, name, read_checked(entry.folder / name, there.size, there.sha256))
                     write(data)
                     size += len(data)
                 write(_end(size))
@@ -245,16 +245,6 @@ def _without_whereabouts(manifest: Manifest) -> Manifest:
     subject = manifest.subject
     names = Models(PurePath(subject.models.base).name, PurePath(subject.models.beacon).name)
     return replace(manifest, subject=replace(subject, document=replace(subject.document, path="-"), models=names))
-
-
-def _checked(folder: Path, name: str, there: Shard | PagesFile) -> bytes:
-    try:
-        data = (folder / name).read_bytes()
-    except OSError as error:
-        raise unreadable(folder / name, error) from error
-    if len(data) != there.size or hashlib.sha256(data).hexdigest() != there.sha256:
-        raise DamageError(folder, f"{name} does not match its checksum")
-    return data
 
 
 def _header(key: str, name: str, size: int) -> bytes:

@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from beacon_cli.cache.damage import DamageError, read_checked
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
-from beacon_cli.durable.files import sync_path, what_is_wrong, write_error
+from beacon_cli.durable.files import sync_path, write_error
 from beacon_cli.durable.locks import alone
 
 
 def trustworthy(folder: Path, found: Manifest) -> Manifest:
     """`found` itself if all its files are whole, else what remains without the damaged one and what follows it."""
     for index, (name, file) in enumerate(found.files.items()):
-        if what_is_wrong(folder / name, file.size, file.sha256):
+        try:
+            read_checked(folder / name, file.size, file.sha256)
+        except DamageError:
             return found.truncated(index)
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache.damage import DamageError, unreadable
+from beacon_cli.cache.damage import DamageError, check_size, unreadable
 from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.shards import Tensors, decode, decode_sink, unpack
 
@@ -42,7 +42,7 @@ class StoredMemory:
         for index, shard in enumerate(manifest.shards):
             path = folder / shard.file_name(index)
             try:
-                _check_size(path, path.stat(), shard.size)
+                check_size(path, path.stat(), shard.size)
             except OSError as error:
                 raise unreadable(path, error) from error
 
@@ -98,7 +98,7 @@ def read_shard(folder: Path, manifest: Manifest, index: int, pinned: bool = Fals
     digest = hashlib.sha256()
     try:
         with path.open("rb", buffering=0) as file:
-            _check_size(path, os.fstat(file.fileno()), shard.size)
+            check_size(path, os.fstat(file.fileno()), shard.size)
             data = torch.empty(shard.size, dtype=torch.uint8, pin_memory=pinned)
             rest = memoryview(data.numpy())  # type: ignore[arg-type]  # numpy's own
             while rest and (count := file.readinto(rest[:_PIECE])):
@@ -112,8 +112,3 @@ def read_shard(folder: Path, manifest: Manifest, index: int, pinned: bool = Fals
         return unpack(data, manifest, index)
     except (ValueError, RecursionError) as error:
         raise DamageError(folder, f"{path.name} is malformed: {error}") from error
-
-
-def _check_size(path: Path, present: os.stat_result, size: int) -> None:
-    if present.st_size != size:
-        raise DamageError(path.parent, f"{path.name} has {present.st_size} bytes instead of {size}")

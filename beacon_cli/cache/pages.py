@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon_cli.cache.damage import DamageError
+from beacon_cli.cache.damage import DamageError, read_checked
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.durable.files import what_is_wrong
 from beacon_cli.durable.records import from_json, parse
 
 
@@ -54,12 +53,10 @@ def read_pages(folder: Path, manifest: Manifest) -> tuple[PageText, ...]:
     if manifest.pages is None:
         raise DamageError(folder, "the document has not been read to its end yet")
     path = folder / manifest.pages.file_name
-    wrong = what_is_wrong(path, manifest.pages.size, manifest.pages.sha256)
-    if wrong:
-        raise DamageError(folder, wrong)
+    data = read_checked(path, manifest.pages.size, manifest.pages.sha256)
     try:
-        pages = parse(Pages, from_json(path.read_bytes()))
+        pages = parse(Pages, from_json(data))
         pages.check_span(manifest.tokens)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DamageError(folder, f"{path.name} is malformed: {error}") from error
     return pages.pages

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import beacon_pocket
 from beacon_cli.checkpoints.catalogue import POCKET, released
 from beacon_cli.checkpoints.local.converted import models_root
+from beacon_cli.checkpoints.local.elsewhere import gguf_files_elsewhere
 from beacon_cli.checkpoints.local.hub_cache import cached_repository, hub_cache, repository_of
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, count_parameters, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.errors import ModelError
 
-State = Literal["embedded", "converted", "downloaded", "incomplete", "unusable", "not here"]
+# In the order in which they are listed.
+State = Literal["embedded", "converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class KnownModel:
         window: tokens in an interval; None if not known.
         ratios: condensing ratios that it was trained for; empty if not known.
         licence: empty if not known.
-        state: incomplete is a download that ended before its end; unusable a converted model that is damaged.
-        size: bytes of the folder; 0 if there is none.
+        state: incomplete is a download that ended before its end; unusable a converted model that is damaged; of
+            another program a GGUF file that Ollama or LM Studio has.
+        size: bytes of the folder or file; 0 if there is none.
         folder: of the converted or embedded model; None if there is none.
         download: bytes that the hub's cache has of its repository, all revisions of it.
         to_fetch: bytes of its weights on the hub; None if not known.
@@ -70,7 +73,10 @@ def known_models() -> list[KnownModel]:
     for repository in {*_cached(), *known} - found.keys():
         model, size = known.get(repository) or KnownModel(repository), _bytes(cached_repository(repository))
         found[repository] = replace(model, download=size, state=_download_state(repository) if size else "not here")
-    order: list[State] = ["embedded", "converted", "unusable", "downloaded", "incomplete", "not here"]
+    for name, path in gguf_files_elsewhere().items():
+        made = found.pop(os.path.realpath(path), None)
+        found[name] = replace(made, id=name) if made else _elsewhere(name, path)
+    order = list(get_args(State))
     return sorted(found.values(), key=lambda model: (order.index(model.state), model.id))
 
 
@@ -101,6 +107,10 @@ def _embedded() -> KnownModel:
         _bytes(folder),
         folder,
     )
+
+
+def _elsewhere(name: str, path: Path) -> KnownModel:
+    return KnownModel(name, base=name.rpartition("/")[2], state="of another program", size=path.stat().st_size)
 
 
 def _converted() -> Iterator[KnownModel]:

@@ -1,7 +1,6 @@
 """`beacon inspect`."""
 
 import sys
-import textwrap
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
-from beacon_cli.console.text import one_line
+from beacon_cli.console.tables import Column
 from beacon_cli.quantities import counted
 
 if TYPE_CHECKING:
@@ -18,9 +17,14 @@ if TYPE_CHECKING:
     from beacon_cli.documents.survey import Inspected
 
 STATES = ("read", "warned", "refused")
-_FIELDS = ("state", "pages", "words", "seconds", "document", "remarks")
-_HEAD = f"{'state':7}  {'pages':>5}  {'words':>9}  document"
-_INDENT = " " * 9
+COLUMNS = [
+    Column("state", keep=True),
+    Column("pages", drop=2),
+    Column("words", drop=1),
+    Column("seconds", drop=3),
+    Column("document", keep=True),
+    Column("remarks", least=20),
+]
 
 
 def inspect(
@@ -36,32 +40,22 @@ def inspect(
     from beacon_cli.documents import PageSelection, open_document  # noqa: PLC0415  takes time that `--help` can do without
     from beacon_cli.documents.survey import paths_of, survey  # noqa: PLC0415  takes time that `--help` can do without
 
-    console = Console(quiet=quiet, as_json=as_json)
     selection = None if pages is None else PageSelection.parse(pages)
-    if text:
-        if len(places) != 1:
-            raise typer.BadParameter("--text shows one document", param_hint="PATH")
-        with open_document(places[0], password=password, pages=selection) as document:
-            _show_text(console, document)
-        return
-    began = time.perf_counter()
-    findings = []
-    paths = paths_of(places)
-    if not as_json:
-        console.print_line(_HEAD if console.columns else "\t".join(_FIELDS))
-    for finding in survey(paths, password=password, pages=selection):
-        findings.append(finding)
-        if not as_json:
-            console.print_line(_row(finding, console.columns))
-    totals = _totals(findings, time.perf_counter() - began)
+    with Console(quiet=quiet, as_json=as_json) as console:
+        if text:
+            if len(places) != 1:
+                raise typer.BadParameter("--text shows one document", param_hint="PATH")
+            with open_document(places[0], password=password, pages=selection) as document:
+                _show_text(console, document)
+            return
+        began = time.perf_counter()
+        found = survey(paths_of(places), password=password, pages=selection, progress=console.draw)
+        totals = _totals(found, time.perf_counter() - began)
     if as_json:
-        console.print_json({"documents": [asdict(finding) for finding in findings], "totals": totals})
+        console.print_json({"documents": [asdict(each) for each in found], "totals": totals})
     else:
-        states = ", ".join(f"{totals[state]:,} {state}" for state in STATES)
-        console.note(
-            f"{states}; {counted(totals['pages'], 'page')} in {totals['seconds']:,} seconds, "
-            f"with at most {totals['peak_memory_mb']:,} MB of memory"
-        )
+        console.print_table(COLUMNS, [_row(each) for each in found])
+        console.note(_summary(totals))
 
 
 def _show_text(console: Console, document: "Document") -> None:
@@ -77,30 +71,32 @@ def _show_text(console: Console, document: "Document") -> None:
         console.note(f"note: {warning}")
 
 
-def _row(finding: "Inspected", columns: int | None) -> str:
-    """A document's line, tabs between its fields; on a terminal of so many columns, aligned, with the remarks below."""
-    path, remarks = one_line(finding.path), one_line("; ".join(finding.remarks))
-    if columns is None:
-        figures = (str(finding.pages), str(finding.words), f"{finding.seconds:.2f}")
-        return "\t".join((finding.state, *figures, path, remarks))
-    below = textwrap.wrap(remarks, columns, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False)
-    return "\n".join((f"{finding.state:7}  {finding.pages:5,}  {finding.words:9,}  {path}", *below))
+def _row(each: "Inspected") -> list[str]:
+    figures = (str(each.pages), str(each.words), f"{each.seconds:.2f}")
+    return [each.state, *figures, each.path, "; ".join(each.remarks)]
 
 
-def _totals(findings: list["Inspected"], seconds: float) -> dict[str, Any]:
+def _totals(found: list["Inspected"], seconds: float) -> dict[str, Any]:
     return {
-        **{state: sum(finding.state == state for finding in findings) for state in STATES},
-        "pages": sum(finding.pages for finding in findings),
+        **{state: sum(each.state == state for each in found) for state in STATES},
+        "pages": sum(each.pages for each in found),
         "seconds": round(seconds, 1),
-        "peak_memory_mb": _peak_memory() // 2**20,
+        "peak_memory_mb": _peak_memory(),
     }
 
 
-def _peak_memory() -> int:
-    """Bytes that the largest of all reading processes took; 0 where the system does not say."""
+def _peak_memory() -> int | None:
+    """Megabytes that the largest of all reading processes took; None where the system does not tell."""
     try:
-        import resource  # noqa: PLC0415  Windows has no such module, and `--help` there comes this way
-    except ModuleNotFoundError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes, macOS bytes
+        import resource  # noqa: PLC0415  not on Windows
+    except ImportError:
+        return None
+    kilobytes = 1024 if sys.platform == "darwin" else 1  # which macOS counts in bytes
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // kilobytes // 1024
+
+
+def _summary(totals: dict[str, Any]) -> str:
+    states = ", ".join(f"{totals[state]:,} {state}" for state in STATES)
+    memory = totals["peak_memory_mb"]
+    with_memory = "" if memory is None else f", with at most {memory:,} MB of memory"
+    return f"{states}; {counted(totals['pages'], 'page')} in {totals['seconds']:,} seconds{with_memory}"

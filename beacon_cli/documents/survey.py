@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from beacon_cli.documents.opening import open_document
 from beacon_cli.documents.raw import printable
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.errors import BeaconError, DocumentError
+from beacon_cli.events import Counting, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,13 @@ def paths_of(arguments: Sequence[str]) -> list[str]:
 
 
 def survey(
-    paths: Sequence[str], *, password: str | None = None, pages: PageSelection | None = None
-) -> Iterator[Inspected]:
-    """Read documents, as many at a time as there are processors; yield what each came to in the order of `paths`."""
+    paths: Sequence[str],
+    *,
+    password: str | None = None,
+    pages: PageSelection | None = None,
+    progress: Progress = silent,
+) -> list[Inspected]:
+    """Read documents, as many at a time as there are processors: what each came to, in the order of `paths`."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, Inspected]] = queue.SimpleQueue()
     for index in range(len(paths)):
@@ -72,12 +77,12 @@ def survey(
     # Daemons, so that Ctrl-C need not wait for them; the processes that they read with end with this one.
     for _ in range(min(os.cpu_count() or 1, len(paths))):
         threading.Thread(target=work, daemon=True).start()
-    early: dict[int, Inspected] = {}
-    for wanted in range(len(paths)):
-        while wanted not in early:
-            index, finding = done.get()
-            early[index] = finding
-        yield early.pop(wanted)
+    found: dict[int, Inspected] = {}
+    while len(found) < len(paths):
+        progress(Counting("reading", len(found), len(paths)))
+        index, inspected = done.get()
+        found[index] = inspected
+    return [found[index] for index in range(len(paths))]
 
 
 def inspect(path: str, *, password: str | None = None, pages: PageSelection | None = None) -> Inspected:

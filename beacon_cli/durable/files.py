@@ -1,7 +1,6 @@
 """Files that outlive a power cut and that nobody else can read (POSIX)."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -110,22 +109,6 @@ def share_durably(source: Path, target: Path) -> None:
         sync_path(target.parent)
     except OSError:
         write_durably(target, source.read_bytes())
-
-
-def what_is_wrong(path: Path, size: int, sha256: str) -> str | None:
-    """How the file at `path` differs from one of `size` bytes with checksum `sha256`; None if it does not."""
-    try:
-        with path.open("rb") as file:
-            present = os.fstat(file.fileno()).st_size
-            if present != size:
-                return f"{path.name} has {present} bytes instead of {size}"
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                return f"{path.name} does not match its checksum"
-    except FileNotFoundError:
-        return f"{path.name} is missing"
-    except OSError as error:
-        return f"{path.name} cannot be read ({error.strerror})"
-    return None
 
 
 def write_error(path: Path, error: OSError) -> CacheError:

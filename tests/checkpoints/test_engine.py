@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
-import beacon_pocket
 from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
@@ -20,8 +18,8 @@ QUESTION = list(range(100, 140))
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> ModelSource:
-    return locate_model("beacon-pocket", None, tmp_path)
+def source(scripted_model: Path, tmp_path: Path) -> ModelSource:
+    return locate_model(str(scripted_model), None, tmp_path)
 
 
 def tie_again(folder: Path, cache: Path) -> None:
@@ -74,20 +72,17 @@ def test_free_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert engine.free_memory() > 2000
 
 
-def test_a_16_bit_model_is_quantized_on_the_way(source: ModelSource, tmp_path: Path) -> None:
-    plain = engine.load_engine(source, "cpu")
-    folder = tmp_path / "plain"
-    shutil.copytree(beacon_pocket.FOLDER, folder)
-    expected = plain.reader(8).read(QUESTION)
-    plain.attached.detach()
-    config = AutoConfig.from_pretrained(folder)
-    del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(plain.model.state_dict())
-    model.save_pretrained(folder)
+def test_weights_stored_in_4_bits_are_those_that_are_quantized_on_the_way(
+    source: ModelSource, scripted_model: Path, tmp_path: Path
+) -> None:
+    expected = engine.load_engine(source, "cpu").reader(8).read(QUESTION)
+    folder = tmp_path / "stored"
+    shutil.copytree(scripted_model, folder)
+    engine.load_four_bit(source, torch.device("cpu"), torch.float32).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["quantization_config"]["load_in_4bit"]
     tie_again(folder, tmp_path)
     again = engine.load_engine(locate_model(str(folder), None, tmp_path), "cpu")
-    torch.testing.assert_close(again.reader(8).read(QUESTION), expected, atol=0.3, rtol=0.05)
+    torch.testing.assert_close(again.reader(8).read(QUESTION), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_cuda_that_is_not_there(source: ModelSource) -> None:
@@ -97,9 +92,9 @@ def test_cuda_that_is_not_there(source: ModelSource) -> None:
         engine.load_engine(source, "cuda")
 
 
-def test_damaged_weights(tmp_path: Path) -> None:
+def test_damaged_weights(scripted_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(beacon_pocket.FOLDER, folder)
+    shutil.copytree(scripted_model, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     tie_again(folder, tmp_path)
@@ -118,10 +113,11 @@ def test_damaged_weights(tmp_path: Path) -> None:
         ("tokenizer_config.json", {"chat_template": "{{ 1 / 0 }}"}),
     ],
 )
-def test_settings_that_cannot_be_are_one_line(file: str, change: dict[str, Any], tmp_path: Path) -> None:
+def test_settings_that_cannot_be_are_one_line(
+    file: str, change: dict[str, Any], scripted_model: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(beacon_pocket.FOLDER, folder)
-    (folder / "chat_template.jinja").unlink()
+    shutil.copytree(scripted_model, folder)
     settings = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps(settings | change))
     tie_again(folder, tmp_path)

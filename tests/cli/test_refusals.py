@@ -9,7 +9,6 @@ from pathlib import Path
 import pypdf
 import pytest
 
-import beacon_pocket
 from tests.cli.runner import Result, assert_misused, assert_refused, run, run_process
 
 
@@ -89,9 +88,9 @@ def test_a_full_disk(book: Path) -> None:
     assert_refused(result, "cannot write")
 
 
-def test_a_model_folder_without_weights(book: Path, tmp_path: Path) -> None:
+def test_a_model_folder_without_weights(book: Path, tmp_path: Path, scripted_model: Path) -> None:
     model = tmp_path / "model"
-    shutil.copytree(beacon_pocket.FOLDER, model)
+    shutil.copytree(scripted_model, model)
     (model / "model.safetensors").unlink()
     assert_refused(ask(book, "--model", str(model)), "safetensors")
 
@@ -100,9 +99,9 @@ def test_no_such_model(book: Path) -> None:
     assert_refused(ask(book, "--model", "./nowhere"), "nowhere")
 
 
-def test_a_beacon_of_another_base_model(book: Path, tmp_path: Path) -> None:
+def test_a_beacon_of_another_base_model(book: Path, tmp_path: Path, scripted_model: Path) -> None:
     beacon = tmp_path / "beacon"
-    shutil.copytree(beacon_pocket.FOLDER / "beacon", beacon)
+    shutil.copytree(scripted_model / "beacon", beacon)
     path = beacon / "beacon_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_fingerprint": "0" * 64, "base_name": "other"}))
     assert_refused(ask(book, "--beacon", str(beacon)), "another base model", "other")

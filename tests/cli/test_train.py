@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-import beacon_pocket
 from beacon_cli.training.metrics import Metrics
 from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.training.tiny_base import curve, prose, question, write_lines
@@ -125,9 +124,11 @@ def test_nothing_to_train_on(out: Path, tmp_path: Path) -> None:
     assert_refused(train(out, tmp_path / "nowhere.txt"), "nowhere.txt", "is not there")
 
 
-def test_a_beacon_of_another_base_model_is_no_start(data: Path, out: Path, tmp_path: Path) -> None:
+def test_a_beacon_of_another_base_model_is_no_start(
+    data: Path, out: Path, tmp_path: Path, scripted_model: Path
+) -> None:
     beacon = tmp_path / "beacon"
-    shutil.copytree(beacon_pocket.FOLDER / "beacon", beacon)
+    shutil.copytree(scripted_model / "beacon", beacon)
     path = beacon / "beacon_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_fingerprint": "0" * 64}))
     assert_refused(train(out, data, "--init", beacon), "belongs to", "--init copy")

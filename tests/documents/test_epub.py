@@ -44,6 +44,7 @@ def _texts(path: Path) -> list[str]:
     return [page.text for page in pages]
 
 
+DAMAGED = "has a damaged list of its chapters: what is not in it was read last"
 BOTH = ["The Harbour\n\nThe lamp is lit.", "The Storm\n\nThe ferry sank."]
 
 
@@ -120,7 +121,8 @@ def test_a_chapter_that_only_the_contents_name_is_read_last(tmp_path: Path) -> N
 
 
 def test_without_an_order_all_texts_are_read(tmp_path: Path) -> None:
-    assert _texts(_book(tmp_path / "a.epub", spine="<a/>")) == BOTH
+    pages, warnings = _read(_book(tmp_path / "a.epub", spine="<a/>"))
+    assert ([page.text for page in pages], warnings) == (BOTH, [DAMAGED])
 
 
 @pytest.mark.parametrize(
@@ -136,12 +138,25 @@ def test_xhtml_is_read_as_such(tmp_path: Path, head: str, body: str) -> None:
     assert _texts(_book(tmp_path / "a.epub", extra={"b/two.xhtml": _xhtml(body, head)})) == BOTH
 
 
+@pytest.mark.parametrize(
+    "references",
+    ['<itemref idref="a"/><itemref x=y idref="b"/>', '<itemref idref="a"/><x y=z><itemref idref="b"/>', "<x y=z>"],
+)
+def test_a_damaged_list_of_chapters_is_told_and_all_are_read(tmp_path: Path, references: str) -> None:
+    package = f'<package><item id="a" href="one.xhtml" media-type="{XHTML}"/>{references}'
+    pages, warnings = _read(_book(tmp_path / "a.epub", extra={"b/b.opf": package}))
+    assert [page.text for page in pages] == BOTH
+    assert warnings[0] == DAMAGED
+    pages, warnings = _read(_book(tmp_path / "a.epub", extra={"b/b.opf": "\0"}))
+    assert ([page.text for page in pages], warnings) == (BOTH, [DAMAGED])
+
+
 def test_a_missing_chapter_is_named_and_the_rest_read(tmp_path: Path) -> None:
     pages, warnings = _read(_book(tmp_path / "a.epub", extra={"b/two.xhtml": ""}))
     assert [page.text for page in pages] == BOTH[:1]
     assert warnings == ["b/two.xhtml is missing, so this part is left out"]
     _, warnings = _read(_book(tmp_path / "a.epub", spine='<itemref idref="one"/><itemref idref="lost"/>'))
-    assert warnings == ["lost is missing, so this part is left out"]
+    assert warnings == [DAMAGED, "lost is missing, so this part is left out"]
 
 
 def test_a_damaged_chapter_is_named_and_the_rest_read(tmp_path: Path) -> None:

@@ -110,6 +110,22 @@ def test_numbers_that_word_makes_are_read(tmp_path: Path) -> None:
     assert page.text == "1. Terms\n\n1.1 rent\n1.2 dogs\n(a) small\n- point\n2. more\n4. anew\n\nplain"
 
 
+def test_lists_may_stand_for_others_and_count_in_digits(tmp_path: Path) -> None:
+    levels = '<w:lvl w:ilvl="0"><w:numFmt w:val="upperRoman"/><w:lvlText w:val="%1"/></w:lvl>'
+    levels += '<w:lvl w:ilvl="1"><w:isLgl/><w:numFmt w:val="decimal"/><w:lvlText w:val="§ %1.%2"/></w:lvl>'
+    lists = f'<w:abstractNum w:abstractNumId="0"><w:styleLink w:val="S"/>{levels}</w:abstractNum>'
+    lists += '<w:abstractNum w:abstractNumId="1"><w:numStyleLink w:val="S"/></w:abstractNum>'
+    lists += '<w:num w:numId="1"><w:abstractNumId w:val="1"/></w:num>'
+    body = _numbered(1, 0, "one") + _numbered(1, 0, "two") + _numbered(1, 1, "law")
+    assert _text(word(tmp_path / "a.docx", body, numbering=lists)) == "I one\nII two\n§ 2.1 law"
+
+
+def test_damaged_parts_are_named(tmp_path: Path) -> None:
+    with open_document(str(word(tmp_path / "a.docx", paragraph("text"), footnotes="<w:footnote>"))) as document:
+        assert [page.text for page in document.pages()] == ["text"]
+        assert document.warnings == ["has damaged footnotes, which are left out"]
+
+
 def test_a_table_in_a_table_and_cells_that_span(tmp_path: Path) -> None:
     inner = table(("a", "1"), ("b", "2"))
     merged = "<w:tcPr><w:vMerge{}/></w:tcPr>"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import beacon_pocket
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import DocumentError, EvaluationError, SettingsError
 from beacon_cli.evaluation.evaluating import embedded_text
@@ -15,13 +14,14 @@ from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.samples import Haystack, QuestionTask
 from beacon_cli.evaluation.topic import topic
+from tests.scripted import scripted_tokenizer
 
 HAY = "\n\n".join(f"Paragraph {number} says that it is number {number}, and nothing more." for number in range(60))
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.from_folder(beacon_pocket.FOLDER)
+    return scripted_tokenizer()
 
 
 def make(name: str, tokenizer: Tokenizer, seed: int) -> QuestionTask:

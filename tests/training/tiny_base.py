@@ -1,15 +1,14 @@
-"""A base model for which a beacon is trained in a second, with the pocket model's tokenizer, and data for it."""
+"""A base model for which a beacon is trained in a second, and data for it."""
 
 import json
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-import beacon_pocket
+from tests.scripted import END, make_tokenizer
 
 WORDS = ["keeper", "road", "mill", "cart", "rain", "ditch", "lamp", "sea", "harbour", "captain", "letter", "stone"]
 SCHEME = ("--window", "32", "--ratios", "2,4,8", "--max-tokens", "160", "--no-checkpoint-layers", "--lr", "1e-2")
@@ -17,9 +16,11 @@ SCHEME = ("--window", "32", "--ratios", "2,4,8", "--max-tokens", "160", "--no-ch
 
 def make_base(folder: Path) -> Path:
     """2 layers, 64 wide, random."""
+    folder.mkdir(exist_ok=True)
+    tokenizer = make_tokenizer(folder, prose(3000))
     torch.manual_seed(5)
     config = LlamaConfig(
-        vocab_size=4096,
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=64,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -28,13 +29,9 @@ def make_base(folder: Path) -> Path:
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
+        eos_token_id=tokenizer.token_to_id(END),
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    for path in beacon_pocket.FOLDER.iterdir():
-        if "token" in path.name or "template" in path.name or path.name == "generation_config.json":
-            shutil.copy(path, folder)
     return folder
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from beacon_cli.checkpoints.local.elsewhere import OLLAMA, gguf_files_elsewhere
 from beacon_cli.errors import ModelError
 
 Kind = Literal["model", "beacon"]
@@ -46,13 +47,22 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def local_model(name: str) -> Path | None:
-    """The folder or GGUF file on this disk that `name` is; None if it is a hub id.
+    """The folder or GGUF file on this disk that `name` is (`ollama:NAME` is one too); None if it is a hub id.
 
     A folder with nothing of a model in it but one GGUF file is taken for that file.
 
     Raises:
         ModelError: if it is none of them.
     """
+    if name.startswith(OLLAMA):
+        named = gguf_files_elsewhere()
+        # As Ollama has it, no tag means the latest.
+        file = named.get(name) or named.get(f"{name}:latest")
+        if file is None:
+            raise ModelError(
+                f"Ollama has no model {name.removeprefix(OLLAMA)} here; `beacon models list` shows what it has"
+            )
+        return file
     path = Path(os.path.expanduser(name))
     if GGUF in path.name.lower() and not path.is_dir():
         if not path.is_file():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import unquote, urldefrag
 from zipfile import BadZipFile, ZipFile
@@ -21,6 +23,8 @@ from beacon_cli.errors import DocumentError
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _TEXT_TYPES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")
+_TEXT_SUFFIXES = (".xhtml", ".html", ".htm")
+_REFERENCE = re.compile(rb"<(?:\w{1,20}:)?itemref\b")
 _NCX_TYPE = "application/x-dtbncx+xml"
 # Fonts may be scrambled in a book that is not protected.
 _FONT_SCRAMBLING = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
@@ -42,8 +46,11 @@ def read_epub(file: BinaryIO) -> WholeFile:
         book = _Book(archive)
         package = _Package(book)
         titles = _titles(book, package)
-        parts, notes = list[Part](), list[str]()
-        for path, reason in package.chapters(also=titles):
+        parts, notes, also = list[Part](), list[str](), [*titles]
+        if package.is_damaged:
+            notes.append("has a damaged list of its chapters: what is not in it was read last")
+            also += sorted(name for name in book.names() if name.lower().endswith(_TEXT_SUFFIXES))
+        for path, reason in package.chapters(also):
             try:
                 part, remarks = _chapter(book, path, reason)
                 parts.append(Part(part, titles.get(path)))
@@ -69,7 +76,7 @@ def _chapter(book: _Book, path: str, reason: str | None) -> tuple[list[Paragraph
 
 def _shown(path: str, titles: Titles) -> str:
     title = titles.get(path)
-    return one_line(f"“{title}” ({path})" if title else path, _LONGEST_NAME)
+    return one_line(f"“{title}” ({path})" if title else path or "a part without a name", _LONGEST_NAME)
 
 
 class _Book:
@@ -80,7 +87,7 @@ class _Book:
         self._left = _MOST_BYTES
         # Many books are made where letter case does not matter.
         self._names = {name.replace("\\", "/").casefold(): name for name in archive.namelist()}
-        if self.has(_ENCRYPTION):
+        with suppress(_LostError):
             methods = {element.get("Algorithm") for element in named(self.xml(_ENCRYPTION), "EncryptionMethod")}
             if not methods <= _FONT_SCRAMBLING:
                 raise DocumentError("is protected, and only books without DRM can be read")
@@ -112,7 +119,7 @@ class _Book:
         """The root of an XML file; `_LostError` as above."""
         try:
             return parse(self.read(path))
-        except (ValueError, etree.LxmlError) as error:
+        except ValueError as error:
             raise _LostError("is damaged") from error
 
 
@@ -123,10 +130,20 @@ class _Package:
         self._book = book
         path = self._path()
         self._folder = posixpath.dirname(path)
-        root = book.xml(path)
+        try:
+            data = book.read(path)
+            root = parse(data)
+        except (_LostError, ValueError):
+            data, root = b"", etree.Element("package")
         self.title = next((element.text for element in named(root, "title") if element.text), None)
         self.items = {item.get("id", ""): item for item in named(root, "item") if item.get("href")}
         self._order = [reference.get("idref", "") for reference in named(root, "itemref")]
+        # Of XML that had to be repaired, something may be gone.
+        self.is_damaged = (
+            not self._order
+            or len(_REFERENCE.findall(data)) > len(self._order)
+            or any(key not in self.items for key in self._order)
+        )
 
     def path_of(self, item: etree._Element) -> str:
         """Where an item of the manifest lies."""
@@ -146,16 +163,14 @@ class _Package:
             if path not in told:
                 told.add(path)
                 yield path, None if found is not None else "is no text" if item is not None else "is missing"
-        yield from ((path, None) for path in also if path not in told and self._book.has(path))
+        yield from ((path, None) for path in dict.fromkeys(also) if path not in told and self._book.has(path))
 
     def _path(self) -> str:
         """Where the package file is: as the container says, or else the first there is."""
-        try:
+        with suppress(_LostError):
             for root_file in named(self._book.xml(_CONTAINER), "rootfile"):
                 if self._book.has(path := resolved("", root_file.get("full-path", ""))):
                     return path
-        except _LostError:
-            pass
         found = next((name for name in self._book.names() if name.lower().endswith(".opf")), None)
         if found is None:
             raise ValueError("it is no EPUB: no list of what it consists of is in it")
@@ -181,7 +196,7 @@ class _Package:
         try:
             return b"<html" in self._book.read(self.path_of(item))[:4096].lower()
         except _LostError:
-            return posixpath.splitext(self.path_of(item))[1].lower() in (".xhtml", ".html", ".htm")
+            return posixpath.splitext(self.path_of(item))[1].lower() in _TEXT_SUFFIXES
 
 
 def _titles(book: _Book, package: _Package) -> Titles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from html.entities import html5
 
 from lxml import etree
@@ -13,10 +14,12 @@ _XML_NAMES = {b"amp;", b"lt;", b"gt;", b"quot;", b"apos;"}
 
 def parse(data: bytes) -> etree._Element:
     """The root of a document, repaired as far as needed; `ValueError` if there is none."""
-    root = etree.fromstring(_with_plain_references(data), _parser(recover=True))
-    if root is None:
-        raise ValueError("it holds no XML")
-    return root
+    for encoding in (None, "utf-8"):  # the one that it declares, and what it is likely to be
+        with suppress(etree.XMLSyntaxError):  # raised where there is nothing to repair
+            root = etree.fromstring(_with_plain_references(data), _parser(recover=True, encoding=encoding))
+            if root is not None:
+                return root
+    raise ValueError("it holds no XML")
 
 
 def parse_strictly(data: bytes) -> etree._Element | None:
@@ -42,8 +45,8 @@ def named(root: etree._Element, name: str) -> list[etree._Element]:
     return [element for element in root.iter(etree.Element) if local_name(element).lower() == name.lower()]
 
 
-def _parser(*, recover: bool) -> etree.XMLParser:
-    return etree.XMLParser(recover=recover, resolve_entities=False, no_network=True, load_dtd=False)
+def _parser(*, recover: bool, encoding: str | None = None) -> etree.XMLParser:
+    return etree.XMLParser(recover=recover, encoding=encoding, resolve_entities=False, no_network=True, load_dtd=False)
 
 
 def _with_plain_references(data: bytes) -> bytes:

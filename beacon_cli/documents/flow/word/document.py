@@ -52,6 +52,7 @@ class _Reader:
     """Reads a document from its beginning to its end, counting lists and notes as it goes."""
 
     def __init__(self, package: Package) -> None:
+        self._package = package
         self._styles = Styles(package.part("styles"))
         self._numbering = Numbering(package.part("numbering"))
         self._notes = {
@@ -64,9 +65,10 @@ class _Reader:
 
     def remarks(self) -> list[str]:
         """What is not read."""
+        lost = [f"has damaged {kind}, which are left out" for kind in self._package.damaged]
         number = self._embedded
         what = "an embedded document, which is" if number == 1 else f"{number:,} embedded documents, which are"
-        return [f"has {what} not read"] if number else []
+        return [*lost, f"has {what} not read"] if number else lost
 
     def paragraphs(self, parent: etree._Element) -> Iterator[Paragraph]:
         """The paragraphs and rows of a body, cell, note or text box."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from beacon_cli.documents.flow import notation
-from beacon_cli.documents.flow.word.elements import attribute, first, tag
+from beacon_cli.documents.flow.word.elements import attribute, first, is_on, tag
 
 _LEVELS = 9
 _PLACE = re.compile("%([1-9])")
@@ -20,19 +20,18 @@ class _Level:
     form: str = "decimal"
     text: str = ""
     start: int = 1
+    is_legal: bool = False  # the numbers of other levels are written in digits
 
 
 class Numbering:
     """The lists of a document, counted on with each of their paragraphs."""
 
     def __init__(self, root: etree._Element | None) -> None:
-        patterns: dict[str, dict[int, _Level]] = {}
+        patterns = _patterns(root)
         self._lists: dict[str, tuple[str, dict[int, _Level]]] = {}  # what counts together, and the levels
         self._counts: dict[str, list[int | None]] = defaultdict(lambda: [None] * _LEVELS)
         for each in () if root is None else root:
-            if tag(each) == "w:abstractNum":
-                patterns[attribute(each, "abstractNumId") or ""] = _levels(each)
-            elif tag(each) == "w:num":
+            if tag(each) == "w:num":
                 pattern = attribute(first(each, "w:abstractNumId")) or ""
                 levels, restarts = dict(patterns.get(pattern, {})), False
                 for override in each.iterchildren("{*}lvlOverride"):
@@ -60,9 +59,23 @@ class Numbering:
             index = int(found[1]) - 1
             inner = levels.get(index, _Level())
             count = counts[index]
-            return notation.numbered(inner.start if count is None else count, inner.form)
+            form = "decimal" if shown.is_legal and index != level else inner.form
+            return notation.numbered(inner.start if count is None else count, form)
 
         return "" if shown.form == "none" else _PLACE.sub(one, shown.text).strip()
+
+
+def _patterns(root: etree._Element | None) -> dict[str, dict[int, _Level]]:
+    """The levels of abstract lists by their ids; one may stand for another by the name of a style."""
+    patterns, named, standing = {}, {}, {}
+    for each in () if root is None else root.iterchildren("{*}abstractNum"):
+        key = attribute(each, "abstractNumId") or ""
+        patterns[key] = _levels(each)
+        if (name := attribute(first(each, "w:styleLink"))) is not None:
+            named[name] = key
+        if (name := attribute(first(each, "w:numStyleLink"))) is not None:
+            standing[key] = name
+    return patterns | {key: patterns[named[name]] for key, name in standing.items() if name in named}
 
 
 def _levels(parent: etree._Element) -> dict[int, _Level]:
@@ -73,6 +86,7 @@ def _levels(parent: etree._Element) -> dict[int, _Level]:
             attribute(first(each, "w:numFmt")) or "decimal",
             attribute(first(each, "w:lvlText")) or "",
             1 if start is None else start,
+            bool(is_on(each, "w:isLgl")),
         )
     return levels
 

@@ -20,6 +20,7 @@ class Package:
     def __init__(self, archive: ZipFile) -> None:
         self._archive = archive
         self._left = _MOST_BYTES
+        self.damaged: list[str] = []  # kinds of parts that are named but not to be read
         self._path = self._related("", "officeDocument") or "word/document.xml"
 
     @cached_property
@@ -35,7 +36,10 @@ class Package:
     def part(self, kind: str) -> etree._Element | None:
         """The root of another part by the kind of relation, for instance "footnotes"; None if there is none."""
         path = self._related(self._path, kind)
-        return None if path is None else self._parsed(path)
+        root = None if path is None else self._parsed(path)
+        if path is not None and root is None:
+            self.damaged.append(kind)
+        return root
 
     @cached_property
     def title(self) -> str | None:
