@@ -171,7 +171,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "document_size": document.size,
         "document_sha256": document.sha256,
         "title": document.title,
-        "pages": document.page_count,
+        "page_count": document.page_count,
         "selection": document.selection,
         "tokens": manifest.tokens if manifest.complete else manifest.condensed_tokens,
         "rows": manifest.rows + manifest.sink_rows + len(manifest.tail),
