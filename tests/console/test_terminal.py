@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -125,23 +124,6 @@ def test_settings_and_models_keep_what_identifies_them(columns: int) -> None:
     assert "not here" in models
 
 
-@pytest.mark.parametrize("columns", [80, 40])
-def test_what_can_be_read_is_aligned_with_remarks_below(columns: int, tmp_path: Path) -> None:
-    (tmp_path / "a-rather-long-name-of-a-text.txt").write_text("It rained. " * 2000)
-    (tmp_path / "b.txt").write_text("")
-    (tmp_path / "c.pdf").write_text("%PDF-1.4 that ends here")
-    code, written = run_in_terminal(beacon("inspect", tmp_path / "*"), columns)
-    assert code == 0
-    head, *lines = SEQUENCE.sub("", written).split("\r\n")
-    rows = [line for line in lines if re.match("read|refused", line)]
-    assert [line[:7].strip() for line in rows] == ["read", "refused", "refused"]
-    assert {line.index(str(tmp_path)) for line in rows} == {head.index("document")}
-    assert {line[: head.index("pages") + 5].split()[-1] for line in rows[1:]} == {"0"}
-    below = [line for line in lines if line.startswith(" ")]
-    assert len(below) >= 3
-    assert max(map(len, below)) <= columns
-
-
 def test_ctrl_c_says_that_something_is_kept_only_where_it_is(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number}.txt").write_text("It rained. " * 200)
@@ -149,12 +131,12 @@ def test_ctrl_c_says_that_something_is_kept_only_where_it_is(tmp_path: Path) -> 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.readline()
-        time.sleep(0.2)
+        process.stderr.readline()  # how far it is
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         errors = process.stderr.read()
-    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "error: interrupted"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

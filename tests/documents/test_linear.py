@@ -13,7 +13,7 @@ import pytest
 from beacon_cli.documents.content import Kind
 from beacon_cli.documents.worker.readers import open_file
 
-PACKAGE = Path(__file__).parents[2] / "beacon_cli" / "documents"
+PACKAGE = Path(__file__).parents[2] / "beacon_cli"
 _parse = re._parser.parse  # type: ignore[attr-defined]  # nothing public tells what a pattern is made of
 
 
