@@ -46,7 +46,7 @@ COLUMNS = (
 @app.command("build")
 @options.flags(Settings, *options.CONDENSING)
 def build(
-    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
+    documents: Annotated[list[str], typer.Argument(metavar="DOC", help="Documents, folders, patterns, or -.")],
     *,
     flags: options.Flags,
     pages: options.Pages = None,
@@ -112,7 +112,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
 
 @app.command("rm")
 def remove(
-    which: Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`.")] = None,
+    which: Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC", help="See `cache list`.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove every condensed document.")] = False,
     quiet: options.Quiet = False,
 ) -> None:

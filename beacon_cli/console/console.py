@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -141,6 +142,13 @@ class Console:
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""
         self._write(plain(text) + "\n")
+
+    def print_sentence(self, text: str) -> None:
+        """A line for people; on a terminal it is wrapped between words."""
+        text = one_line(text)
+        if self.columns is not None:
+            text = textwrap.fill(text, self.columns, break_on_hyphens=False)
+        self._write(text + "\n")
 
     def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
         """A table that fits the terminal, see `Column`; where there is none, all of it, with tabs."""

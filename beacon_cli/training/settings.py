@@ -76,7 +76,10 @@ class TrainSettings(Checked):
     )
     pos: str | None = setting(None, "interleave|append", "Where beacons stand.", panel=_SCHEME)
     attn: str | None = setting(
-        None, "full-coverage|step-expansion|segmentation", "What a beacon sees of its interval.", panel=_SCHEME
+        None,
+        "NAME",
+        "What a beacon sees of its interval: full-coverage, step-expansion or segmentation.",
+        panel=_SCHEME,
     )
     attend_prev: bool | None = setting(None, "", "Beacons see those before them.", panel=_SCHEME)
     attend_memory: bool | None = setting(None, "", "Beacons see the memory.", panel=_SCHEME, flag="")
