@@ -108,6 +108,15 @@ def test_passages_are_found_best_first_and_without_the_model(model: Model, book:
     assert not says.asked
 
 
+def test_as_many_passages_are_read_again_as_fit(model: Model, book: Path, says: Script) -> None:
+    memory = model.read(book, ratio=8)
+    answer = memory.ask(OTHER, passages=50, max_new_tokens=7000)
+    best = memory.find(OTHER, 50)
+    assert 1 < len(answer.passages) < len(best)
+    assert answer.passages == tuple(reversed(best[: len(answer.passages)]))
+    assert all(passage.text in says.asked[0].prompt for passage in answer.passages)
+
+
 def test_an_answer_that_stands_nowhere_is_not_supported(model: Model, short: Path, says: Script) -> None:
     says("Karl Brann")
     answer = model.read(short).ask(WHO_KEEPS)

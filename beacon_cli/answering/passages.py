@@ -10,7 +10,6 @@ from beacon_cli.cache.pages import PageText
 PASSAGE_WORDS = 100
 # A full stop before a small letter is an abbreviation, or stands in a record ("Capital. name: Reykjavik").
 SENTENCE_END = re.compile(r"""[.!?]["'”’)]*[^\S\n]+(?=[^\sa-z])|\n+""")
-_EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passag
 
 def _passage(document: str, page: PageText, text: str) -> Passage:
     """Without the white space around it, but for what its first line is indented by."""
-    return Passage(document, page.number, page.label, page.section, _EMPTY_LINES.sub("", text).rstrip())
+    first_line = text.rfind("\n", 0, len(text) - len(text.lstrip())) + 1
+    return Passage(document, page.number, page.label, page.section, text[first_line:].rstrip())
 
 
 def sentences(text: str) -> Iterator[str]:

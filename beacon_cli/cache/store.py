@@ -155,7 +155,7 @@ class Store:
         return [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
 
     def sweep(self) -> None:
-        """Delete what interrupted removals and imports left behind."""
+        """Delete what interrupted removals and imports left."""
         self._delete_removed()
         for folder in self._documents.glob(f"*{IMPORT_SUFFIX}"):
             entry = self.entry_of_key(folder.name.removesuffix(IMPORT_SUFFIX))

@@ -27,7 +27,7 @@ from beacon_cli.version import __version__
 
 # Writes what was checked to a folder.
 Conversion = Callable[[Path, Progress], None]
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?licen[cs]e: *[\"']?([\w.-]+)")
+_LICENCE = re.compile(r"licen[cs]e: *[\"']?([\w.-]+)")
 
 
 def obtain(
@@ -136,6 +136,7 @@ def _made(place: Path, identity: str) -> Record | None:
 def _licence(folder: Path) -> str:
     """What the head of the repository's README calls its licence."""
     with suppress(OSError, UnicodeDecodeError):
-        if found := _LICENCE.match((folder / "README.md").read_text(encoding="utf-8")[:10_000]):
+        first, *head = (folder / "README.md").read_text(encoding="utf-8")[:10_000].splitlines()[:1000] or [""]
+        if first == "---" and (found := next(filter(None, map(_LICENCE.match, head)), None)):
             return found[1]
     return ""

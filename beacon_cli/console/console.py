@@ -134,20 +134,20 @@ class Console:
             text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
             self.print_line(f"{field}: {one_line(text)}".rstrip())
 
+    def print_line(self, text: str) -> None:
+        """Plain text, and the end of a line."""
+        self._write(plain(text) + "\n")
+
     @property
     def columns(self) -> int | None:
         """Of the terminal that answers and tables go to; None if they go elsewhere."""
         return self._out.width if self._out.is_terminal else None
 
-    def print_line(self, text: str) -> None:
-        """Plain text, and the end of a line."""
-        self._write(plain(text) + "\n")
-
     def print_sentence(self, text: str) -> None:
         """A line for people; on a terminal it is wrapped between words."""
         text = one_line(text)
         if self.columns is not None:
-            text = textwrap.fill(text, self.columns, break_on_hyphens=False)
+            text = textwrap.fill(text, self.columns, break_on_hyphens=False, break_long_words=False)
         self._write(text + "\n")
 
     def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
@@ -156,7 +156,7 @@ class Console:
             heads = [column.title for column in columns_of(columns)]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
-        head, *lines = fitted(columns, rows, self.columns)
+        head, *lines = fitted(columns, rows, self._out.width)
         with self._out.capture() as captured:
             self._out.print(Text(head, style="bold"))
         self._write(captured.get() + "".join(f"{line}\n" for line in lines))

@@ -86,7 +86,7 @@ class Document:
             password=password,
             ranges=selection.ranges,
             memory=limits.memory,
-            open_seconds=limits.opening(raw.size),
+            open_seconds=limits.opening(kind, raw.size),
             page_characters=limits.page_characters,
             page_seconds=limits.page_seconds,
         )

@@ -3,6 +3,7 @@
 import ast
 import re
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from beacon_cli.documents.content import Kind
 from beacon_cli.documents.worker.readers import open_file
 
-PACKAGE = Path(__file__).parents[2] / "beacon_cli" / "documents"
+PACKAGE = Path(__file__).parents[2] / "beacon_cli"
 _parse = re._parser.parse  # type: ignore[attr-defined]  # nothing public tells what a pattern is made of
 
 
@@ -97,3 +98,23 @@ def test_twice_the_size_costs_about_twice_the_time(name: str) -> None:
     seconds(64)  # what is done once
     small, large = seconds(MANY), min(seconds(4 * MANY) for _ in range(2))
     assert large < 0.1 or large < 10 * small, f"{small:.3f} s, and {large:.3f} s for four times as much"
+
+
+def _book(contents: str) -> bytes:
+    target = BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        kind = 'media-type="application/xhtml+xml"'
+        items = f'<item id="n" properties="nav" href="n.xhtml" {kind}/><item id="a" href="a.xhtml" {kind}/>'
+        archive.writestr("a.opf", f'<package>{items}<itemref idref="a"/></package>')
+        archive.writestr("n.xhtml", f'<nav epub:type="toc">{contents}</nav>')
+        archive.writestr("a.xhtml", "<p>text</p>")
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "made", [lambda n: "<li><a href=a.xhtml>x</a>" * n, lambda n: "<li>" + "<p><a href=a.xhtml>x</a></p>" * n]
+)
+def test_a_table_of_contents_costs_no_more_than_its_size(made: Callable[[int], str]) -> None:
+    began = time.process_time()
+    open_file("epub", BytesIO(_book(made(5_000))), "a", None)
+    assert time.process_time() - began < 5

@@ -38,6 +38,12 @@ def test_notes_follow_the_paragraph_that_they_hang_on(tmp_path: Path) -> None:
     )
 
 
+def test_a_note_that_refers_to_itself_is_read_once(tmp_path: Path) -> None:
+    mark = '<w:r><w:footnoteReference w:id="1"/></w:r>'
+    notes = f'<w:footnote w:id="1">{paragraph("See", mark)}</w:footnote>'
+    assert _text(word(tmp_path / "a.docx", paragraph("text", mark), footnotes=notes)) == "text[1]\n\n[1] See"
+
+
 def test_content_controls_hold_paragraphs_tables_rows_and_words(tmp_path: Path) -> None:
     def controlled(inside: str) -> str:
         return f"<w:sdt><w:sdtPr/><w:sdtContent>{inside}</w:sdtContent></w:sdt>"

@@ -31,6 +31,7 @@ _FONT_SCRAMBLING = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/p
 _MOST_BYTES = 1 << 28
 _LONGEST_NAME = 80
 _MOST_FALLBACKS = 8
+_MOST_LEVELS = 64  # of elements in a table of contents
 
 # The titles above a chapter and its own, by the path of its file.
 Titles = dict[str, str]
@@ -225,18 +226,21 @@ def _nav_titles(root: LexborNode) -> Iterator[tuple[str, str]]:
     kinds = [f"{each.attributes.get('epub:type') or ''} {each.attributes.get('role') or ''}" for each in lists]
     contents = [each for each, kind in zip(lists, kinds, strict=True) if "toc" in kind.replace("-", " ").split()]
     contents += [each for each, kind in zip(lists, kinds, strict=True) if not kind.strip()]
+    labels: dict[int, LexborNode | None] = {}  # of entries, by their identity
     for link in contents[0].css("a[href]") if contents else []:
         titles = [link.text()]
         entry = link.parent
-        while entry is not None and entry.tag != "nav":
-            if entry.tag == "li" and (label := _label(entry)) is not None and label.mem_id != link.mem_id:
-                titles.insert(0, label.text())
+        for _ in range(_MOST_LEVELS):
+            if entry is None or entry.tag == "nav":
+                break
+            if entry.tag == "li":
+                if entry.mem_id not in labels:
+                    labels[entry.mem_id] = next((each for each in entry.iter() if each.tag in ("a", "span")), None)
+                label = labels[entry.mem_id]
+                if label is not None and label.mem_id != link.mem_id:
+                    titles.insert(0, label.text())
             entry = entry.parent
         yield link.attributes.get("href") or "", " › ".join(titles)
-
-
-def _label(entry: LexborNode) -> LexborNode | None:
-    return next((child for child in entry.iter() if child.tag in ("a", "span")), None)
 
 
 def _ncx_titles(root: etree._Element) -> Iterator[tuple[str, str]]:

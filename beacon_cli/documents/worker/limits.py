@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beacon_cli.documents.content import Kind
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -11,7 +13,7 @@ class Limits:
 
     Attributes:
         open_seconds: wall time for opening the document, and again for its bookmarks and labels.
-        open_seconds_per_mb: more wall time for every megabyte of it: all kinds but PDF are read whole on opening.
+        open_seconds_per_mb: more wall time for every megabyte of what is read whole on opening: all kinds but PDF.
         page_seconds: wall time for one page.
         memory: bytes of address space.
         page_characters: of text; what goes beyond is left out.
@@ -25,6 +27,6 @@ class Limits:
     page_characters: int = 1_000_000
     lost_pages: int = 3
 
-    def opening(self, size: int) -> float:
+    def opening(self, kind: Kind, size: int) -> float:
         """Seconds for opening a document of `size` bytes."""
-        return self.open_seconds + self.open_seconds_per_mb * size / 1e6
+        return self.open_seconds + (0 if kind == "pdf" else self.open_seconds_per_mb * size / 1e6)

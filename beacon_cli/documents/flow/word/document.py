@@ -132,22 +132,18 @@ class _Reader:
             return ""
         if name == "w:ruby":
             base, reading = first(element, "w:rubyBase"), first(element, "w:rt")
-            return (
-                ""
-                if base is None or reading is None
-                else f"{self._text(base, paragraph)}({self._text(reading, paragraph)})"
-            )
+            texts = ["" if part is None else self._text(part, paragraph) for part in (base, reading)]
+            return f"{texts[0]}({texts[1]})" if texts[1] else texts[0]
         return _CHARACTERS.get(name, "")
 
     def _note(self, reference: str, key: str) -> str:
         """The mark of a note, whose text comes after the paragraph."""
-        note = self._notes[reference].get(key)
+        note = self._notes[reference].pop(key, None)  # read once, also if it refers to itself
         if note is None:
             return ""
         self._count[reference] += 1
-        mark = notation.numbered(
-            self._count[reference], "decimal" if reference == "w:footnoteReference" else "lowerRoman"
-        )
+        form = "decimal" if reference == "w:footnoteReference" else "lowerRoman"
+        mark = notation.numbered(self._count[reference], form)
         texts = [paragraph.text.strip() for paragraph in self._by_itself(note)]
         self._aside.append(Paragraph(f"[{mark}] " + "\n".join(filter(None, texts))))
         return f"[{mark}]"
