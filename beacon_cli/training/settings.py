@@ -61,7 +61,7 @@ class TrainSettings(Checked):
     """
 
     data: tuple[str, ...] = setting((), "DATA", "Texts or .jsonl files to train on, or folders of them.", flag="")
-    model: str = setting(DEFAULTS.model, "DIR|HUB-ID", "Base model.", shown=_SHARED["model"].shown)
+    model: str = setting(DEFAULTS.model, _SHARED["model"].metavar, _SHARED["model"].help, shown=_SHARED["model"].shown)
     init: str = setting(COPY, "copy|DIR", "Start from the base's projections or from a beacon.")
     device: Device = setting("auto", _SHARED["device"].metavar, _SHARED["device"].help)
     bits: int = setting(4, "4|16", "Of the frozen base model's weights.", choices=(4, 16))
