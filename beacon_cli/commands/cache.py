@@ -106,7 +106,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
         console.print_json(entries[0] if len(entries) == 1 else entries)
         return
     for summary in found:
-        known = {name: value for name, value in _entry(summary).items() if value is not None}
+        known = {name: value for name, value in _entry(summary).items() if value not in (None, [])}
         console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
 
 

@@ -57,8 +57,8 @@ def too_long(
     if not limit:
         return TooLongError(
             f"a question, what is read again for it and its answer may take {needed:,} tokens and leave no room for "
-            f"{name} in the context of {source.name}, {source.context:,}: ask in fewer words, lower --max-new-tokens or "
-            "--passages, or choose a model with a longer context (--model)"
+            f"{name} in the context of {source.name} ({source.context:,}): ask in fewer words, lower --max-new-tokens "
+            "or --passages, or choose a model with a longer context (--model)"
         )
     fitting = [page.number for page in pages if page.end_token <= limit]
     hint = (
