@@ -188,8 +188,15 @@ class Settings(Checked):
         SettingsError: for a value that cannot be used.
     """
 
-    model: str = setting("beacon-pocket", "DIR|HUB-ID", "Base model.", shown="beacon-pocket, built in")
-    beacon: str | None = setting(None, "DIR|HUB-ID", "Its beacon.", shown="the folder beacon in the model's")
+    model: str = setting(
+        "beacon-pocket",
+        "MODEL",
+        "A folder, a hub id or a GGUF file, see `models list`.",
+        shown="beacon-pocket, built in",
+    )
+    beacon: str | None = setting(
+        None, "BEACON", "Its beacon: a folder or a hub id.", shown="the folder beacon in the model's"
+    )
     beacon_bits: int | None = setting(
         None,
         "16|4",

@@ -46,7 +46,7 @@ COLUMNS = (
 @app.command("build")
 @options.flags(Settings, *options.CONDENSING)
 def build(
-    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Documents, folders, patterns, or -.")],
+    documents: Annotated[list[str], typer.Argument(metavar="DOC", help="Documents, folders, patterns, or -.")],
     *,
     flags: options.Flags,
     pages: options.Pages = None,
@@ -106,13 +106,13 @@ def show(which: Which, as_json: options.Json = False) -> None:
         console.print_json(entries[0] if len(entries) == 1 else entries)
         return
     for summary in found:
-        known = {name: value for name, value in _entry(summary).items() if value is not None}
+        known = {name: value for name, value in _entry(summary).items() if value not in (None, [])}
         console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
 
 
 @app.command("rm")
 def remove(
-    which: Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`.")] = None,
+    which: Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC", help="See `cache list`.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove every condensed document.")] = False,
     quiet: options.Quiet = False,
 ) -> None:

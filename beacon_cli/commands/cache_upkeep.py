@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Which = Annotated[
     str, typer.Argument(metavar="KEY|DOC", help="A key (or its beginning) or a document, see `cache list`.")
 ]
-Several = Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC...", help="See `cache list`; all if none.")]
+Several = Annotated[list[str] | None, typer.Argument(metavar="KEY|DOC", help="See `cache list`; all if none.")]
 UNMATCHED = "no model on this disk can use it"
 EMPTY = "nothing is condensed yet; `beacon cache build` or a first question does it"
 # What `verify` says of each state of a report.
@@ -64,7 +64,7 @@ def verify(
             report = verifier.verify(summary, console.draw)
         reports.append(report)
         if not as_json:
-            console.print_line(_line(report))
+            console.print_sentence(_line(report))
     if as_json:
         console.print_json([asdict(report) for report in reports])
     bad = [report for report in reports if report.state in ("damaged", "unverified")]
@@ -107,7 +107,7 @@ def prune(
         )
         return
     for removal in gone:
-        console.print_line(
+        console.print_sentence(
             f"{removal.summary.entry.key[:12]} {name(removal.summary)} ({format_size(removal.summary.size)}): "
             f"{removal.reason}"
         )
@@ -119,7 +119,7 @@ def prune(
 def export(
     which: Which,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="NAME.beacon")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; NAME.beacon if not given.")
     ] = None,
     force: Force = False,
     quiet: options.Quiet = False,

@@ -42,7 +42,7 @@ def get(name: Name) -> None:
 def set_(
     name: Name,
     value: Annotated[
-        str | None, typer.Argument(metavar="[VALUE]", help="Without one, the default counts again.", show_default=False)
+        str | None, typer.Argument(metavar="VALUE", help="Without one, the default counts again.", show_default=False)
     ] = None,
 ) -> None:
     """Set a default in the configuration file; the rest of the file stays as it is."""

@@ -27,7 +27,7 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE...]",
+            metavar="FILE",
             help="needle: the haystack; perplexity: the texts (both: The Time Machine if none is given); "
             "qa: JSON lines with question, answers, and document (a text) or path (of a file).",
         ),

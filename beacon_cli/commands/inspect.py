@@ -23,12 +23,12 @@ COLUMNS = [
     Column("words", drop=1),
     Column("seconds", drop=3),
     Column("document", keep=True),
-    Column("remarks", least=20),
+    Column("remarks"),
 ]
 
 
 def inspect(
-    places: Annotated[list[str], typer.Argument(metavar="PATH...", help="Documents, folders or patterns.")],
+    places: Annotated[list[str], typer.Argument(metavar="PATH", help="Documents, folders or patterns.")],
     text: Annotated[bool, typer.Option("--text", help="Print the text of one document, page by page.")] = False,
     pages: options.Pages = None,
     password: options.Password = None,
@@ -53,8 +53,14 @@ def inspect(
         totals = _totals(found, time.perf_counter() - began)
     if as_json:
         console.print_json({"documents": [asdict(each) for each in found], "totals": totals})
-    else:
+    elif console.columns is None:
         console.print_table(COLUMNS, [_row(each) for each in found])
+        console.note(_summary(totals))
+    else:  # remarks say what to do, and are not to be shortened
+        console.print_table(COLUMNS[:-1], [_row(each)[:-1] for each in found])
+        for each in found:
+            if each.remarks:
+                console.print_sentence(f"{each.path}: {'; '.join(each.remarks)}")
         console.note(_summary(totals))
 
 

@@ -54,11 +54,12 @@ def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[.
 def option(setting: Setting) -> Any:
     """How typer is told of a setting's flag."""
     pair = setting.kind is bool and setting.flag is None
+    shown = _shown(setting)
     return typer.Option(
         f"{setting.option}/--no-{setting.option[2:]}" if pair else setting.option,
         metavar=setting.metavar or None,
-        help=setting.help,
-        show_default=_shown(setting) or False,
+        help=f"{setting.help} Default: {shown}." if shown else setting.help,
+        show_default=False,
         rich_help_panel=setting.panel,
     )
 

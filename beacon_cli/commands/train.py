@@ -20,12 +20,10 @@ def train(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DATA...", help="Texts or .jsonl files to train on, or folders of them.", show_default=False
+            metavar="DATA", help="Texts or .jsonl files to train on, or folders of them.", show_default=False
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the beacon goes.", show_default="required")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the beacon goes. Required.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A TOML file of settings; flags count more.")
     ] = None,
@@ -36,8 +34,9 @@ def train(
 ) -> None:
     """Train a beacon; the base model stays as it is.
 
-    Killed at any moment, the same command goes on from the last checkpoint. Several GPUs: accelerate launch -m
-    beacon_cli train …
+    Killed at any moment, the same command goes on from the last checkpoint.
+
+    Several GPUs: accelerate launch -m beacon_cli train …
     """
     if out is None:
         raise typer.BadParameter("name the folder that the beacon goes to", param_hint="--out")

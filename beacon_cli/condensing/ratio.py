@@ -54,6 +54,12 @@ def too_long(
     """The error for a document that does not fit at `ratio` (None: at any), naming the limit and what would fit."""
     highest = ratio if ratio is not None else max(source.ratios)
     limit = most_tokens(source, highest, needed)
+    if not limit:
+        return TooLongError(
+            f"a question, what is read again for it and its answer may take {needed:,} tokens and leave no room for "
+            f"{name} in the context of {source.name} ({source.context:,}): ask in fewer words, lower --max-new-tokens "
+            "or --passages, or choose a model with a longer context (--model)"
+        )
     fitting = [page.number for page in pages if page.end_token <= limit]
     hint = (
         f"read a part of it (--pages {pages[0].number}-{fitting[-1]} fits)"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -136,6 +137,18 @@ class Console:
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""
         self._write(plain(text) + "\n")
+
+    @property
+    def columns(self) -> int | None:
+        """Of the terminal that answers and tables go to; None if they go elsewhere."""
+        return self._out.width if self._out.is_terminal else None
+
+    def print_sentence(self, text: str) -> None:
+        """A line for people; on a terminal it is wrapped between words."""
+        text = one_line(text)
+        if self.columns is not None:
+            text = textwrap.fill(text, self.columns, break_on_hyphens=False, break_long_words=False)
+        self._write(text + "\n")
 
     def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
         """A table that fits the terminal, see `Column`; where there is none, all of it, with tabs."""

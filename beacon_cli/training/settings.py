@@ -61,7 +61,7 @@ class TrainSettings(Checked):
     """
 
     data: tuple[str, ...] = setting((), "DATA", "Texts or .jsonl files to train on, or folders of them.", flag="")
-    model: str = setting(DEFAULTS.model, "DIR|HUB-ID", "Base model.", shown=_SHARED["model"].shown)
+    model: str = setting(DEFAULTS.model, _SHARED["model"].metavar, _SHARED["model"].help, shown=_SHARED["model"].shown)
     init: str = setting(COPY, "copy|DIR", "Start from the base's projections or from a beacon.")
     device: Device = setting("auto", _SHARED["device"].metavar, _SHARED["device"].help)
     bits: int = setting(4, "4|16", "Of the frozen base model's weights.", choices=(4, 16))
@@ -76,7 +76,10 @@ class TrainSettings(Checked):
     )
     pos: str | None = setting(None, "interleave|append", "Where beacons stand.", panel=_SCHEME)
     attn: str | None = setting(
-        None, "full-coverage|step-expansion|segmentation", "What a beacon sees of its interval.", panel=_SCHEME
+        None,
+        "NAME",
+        "What a beacon sees of its interval: full-coverage, step-expansion or segmentation.",
+        panel=_SCHEME,
     )
     attend_prev: bool | None = setting(None, "", "Beacons see those before them.", panel=_SCHEME)
     attend_memory: bool | None = setting(None, "", "Beacons see the memory.", panel=_SCHEME, flag="")

@@ -31,6 +31,14 @@ def test_a_document_too_long_even_alone_is_named_with_the_pages_that_fit(tmp_pat
         assert_refused(run("ask", *map(str, order), "Who?"), "long.txt has", "--pages 1-", "tokens")
 
 
+def test_a_question_too_long_for_any_document_is_not_blamed_on_the_document(tmp_path: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text(story(2))
+    refused = run("ask", str(book), "Who? " * 9000)
+    assert_refused(refused, "leave no room for book.txt", "ask in fewer words", "--max-new-tokens")
+    assert "--pages" not in refused.err
+
+
 def test_time_spent_finding_the_model_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = tmp_path / "book.txt"
     book.write_text(story(2))

@@ -124,6 +124,23 @@ def test_settings_and_models_keep_what_identifies_them(columns: int) -> None:
     assert "not here" in models
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_what_can_be_read_is_aligned_with_remarks_below(columns: int, tmp_path: Path) -> None:
+    (tmp_path / "a-rather-long-name-of-a-text.txt").write_text("It rained. " * 2000)
+    (tmp_path / "b.txt").write_text("")
+    (tmp_path / "c.pdf").write_text("%PDF-1.4 that ends here")
+    code, written = run_in_terminal(beacon("inspect", tmp_path / "*"), columns)
+    assert code == 0
+    lines = lines_of(written)
+    rows = [line for line in lines if re.match("(state|read|refused) ", line)]
+    assert [line.split()[0] for line in rows] == ["state", "read", "refused", "refused"]
+    assert len({line.index(word) for line, word in zip(rows, ("document", *[str(tmp_path)] * 3), strict=True)}) == 1
+    below = " ".join(lines)
+    assert "b.txt: is empty: there is nothing to read" in below
+    assert "or repair it (for instance: qpdf damaged.pdf repaired.pdf)" in below
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= columns
+
+
 def test_ctrl_c_says_that_something_is_kept_only_where_it_is(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number}.txt").write_text("It rained. " * 200)

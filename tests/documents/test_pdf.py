@@ -43,6 +43,14 @@ def test_the_source_describes_the_bytes(tmp_path: Path) -> None:
     assert source.title == "A Book"
 
 
+@pytest.mark.parametrize("catalog", [b"5", b"<</Type/Catalog/Pages 5>>", b"<</Type/Catalog/Pages[]>>", b"x"])
+def test_a_broken_structure_is_told_of_in_words(tmp_path: Path, catalog: bytes) -> None:
+    refusal = _refusal(_write(tmp_path, assemble([catalog, b"5"])))
+    assert "truncated or damaged (" in refusal
+    assert "object has no attribute" not in refusal
+    assert "b'" not in refusal
+
+
 @pytest.mark.parametrize(
     "title", [b"", b"untitled", b"Microsoft Word - report.doc", b"thesis_final.tex", b"---", b"12"]
 )

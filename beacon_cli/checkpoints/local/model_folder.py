@@ -88,7 +88,10 @@ def local_folder(name: str, kind: Kind = "model") -> Path | None:
     if name.startswith((".", "/", "~")) or repository.count(os.sep) > 1 or os.path.exists(folder):
         raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
     if not _HUB_ID.fullmatch(repository) or (at and not revision):
-        raise ModelError(f"{name!r} is neither a folder nor a hub id; give a folder, owner/name or owner/name@revision")
+        raise ModelError(
+            f"{name!r} is neither a folder nor a hub id (owner/name, or owner/name@revision); "
+            "`beacon models list` shows what is known and what is here"
+        )
     return None
 
 

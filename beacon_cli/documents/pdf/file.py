@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 from pypdf import PageObject, PdfReader
+from pypdf.errors import PyPdfError
 from pypdf.generic import DictionaryObject
 
 from beacon_cli.documents.content import Extras, Outcome, PageContent, RunningHead
@@ -63,7 +64,8 @@ class PdfFile:
                 f"uses a PDF feature that cannot be read ({_brief(error)}): save or print it as another PDF"
             ) from error
         except Exception as error:  # pypdf raises whatever its parsing runs into
-            raise damaged(_brief(error)) from error
+            told = isinstance(error, PyPdfError) and "b'" not in str(error)  # else it tells of pypdf, not of the file
+            raise damaged(_brief(error) if told else "its structure is broken") from error
         if self.page_count < declared:
             raise damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
