@@ -37,6 +37,7 @@ def main(words: list[str] | None = None) -> None:
     measure = commands.add_parser("evaluate", parents=[shared], help="measure it")
     measure.add_argument("--reader", type=Path, help="its folder; without, the model as it comes")
     measure.add_argument("--questions", type=int, default=200, help="a set")
+    measure.add_argument("--sets", nargs="+", help="only these")
     measure.add_argument("--split", choices=("dev", "test"), default="test")
     measure.add_argument("--most", type=int, default=32, help="tokens an answer")
     options = parser.parse_args(words)

@@ -16,7 +16,7 @@ from recipes.smollm2.conversations import Ask, shuffled
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import REFUSAL, Passage, Question
 
-BATCH = 16
+BATCH = 48
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation + "“”‘’–—…")
 

@@ -110,8 +110,10 @@ def train(options: argparse.Namespace) -> None:
         write(trainer, size, options.out)
         plain = load_merged(size, options.out)
         found = evaluation.sets(load_passages(size, options.data, "test"), 200 if size.real else 2)
-        results = dict(evaluation.evaluate(plain, layout, found))
-        (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        results = {}
+        for name, figures in evaluation.evaluate(plain, layout, found):
+            results[name] = figures
+            (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 def write(trainer: Trainer, size: Size, out: Path) -> None:
@@ -148,4 +150,5 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     torch.set_num_threads(options.threads)
     _, tokenizer = load_model(size)
     found = evaluation.sets(load_passages(size, options.data, options.split), options.questions)
+    found = {name: cases for name, cases in found.items() if name in (options.sets or found)}
     yield from evaluation.evaluate(load_merged(size, options.reader), Layout(tokenizer), found, options.most)
