@@ -52,9 +52,10 @@ class LoraLinear(nn.Module):
         super().__init__()
         if base.bias is not None:
             raise ValueError("a projection with a bias is not supported")
-        self.base, self.scale = base.requires_grad_(False), scale
-        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features))
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.base: nn.Linear = base.requires_grad_(False)
+        self.scale: float = scale
+        self.lora_A: nn.Parameter = nn.Parameter(torch.empty(rank, base.in_features))
+        self.lora_B: nn.Parameter = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ class LoraLinear(nn.Module):
     def merged(self) -> Tensor:
         """The projection's weight with the change in it, (out, in), in the base's type."""
         change = self.scale * self.lora_B @ self.lora_A
-        return (self.base.weight.float() + change).to(self.base.weight.dtype)
+        weight: Tensor = self.base.weight
+        return (weight.float() + change).to(weight.dtype)
 
 
 def add_adapter(model: nn.Module, rank: int, alpha: float) -> None:

@@ -65,7 +65,7 @@ def _blocks(masks: Sequence[Tensor]) -> Iterator[tuple[int, int, int, Tensor]]:
         start += len(mask)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's is
 def attend(
     module: torch.nn.Module,
     query: Tensor,

@@ -93,7 +93,7 @@ def answers(model: Any, layout: Layout, cases: Sequence[Case], most: int = 32) -
 def scores(cases: Sequence[Case], given: Sequence[str]) -> dict[str, float]:
     """Per cent: `exact`, `f1`, `contained` (a right answer stands in what is said), `refused`."""
     pairs = [(answer, case.question.answers or (REFUSAL,)) for case, answer in zip(cases, given, strict=True)]
-    figures = {
+    figures: dict[str, list[float]] = {
         "exact": [any(normal(answer) == normal(gold) for gold in golds) for answer, golds in pairs],
         "f1": [max(_f1(normal(answer).split(), normal(gold).split()) for gold in golds) for answer, golds in pairs],
         "contained": [any(f" {normal(g)} " in f" {normal(answer)} " for g in golds) for answer, golds in pairs],
