@@ -1,5 +1,6 @@
 """The command line's root, and the only place where an error becomes an exit code."""
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typer.core import TyperGroup
 
 from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
-from beacon_cli.console.console import Console, InterruptedByUserError
+from beacon_cli.console.console import Console, InterruptedByUserError, cannot_write, close_output
 from beacon_cli.errors import BeaconError, SettingsError
 from beacon_cli.settings import unknown_variables
 from beacon_cli.version import __version__
@@ -77,11 +78,15 @@ def main() -> None:
             raise
         Console().error(" ".join(str(error).split()))
         sys.exit(USAGE if isinstance(error, SettingsError) else FAILED)
-    except Exception as error:  # a defect of this tool; its user gets one line and a way to a report
+    except Exception as error:
         if os.environ.get("BEACON_DEBUG") == "1":
             raise
-        Console().error(
-            f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-            "run it again with BEACON_DEBUG=1 and report what it prints"
-        )
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of what typer prints itself, like --help
+            close_output()
+            Console().error(cannot_write(error))
+        else:  # a defect of this tool; its user gets one line and a way to a report
+            Console().error(
+                f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+                "run it again with BEACON_DEBUG=1 and report what it prints"
+            )
         sys.exit(FAILED)

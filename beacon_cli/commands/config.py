@@ -10,6 +10,7 @@ from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import BeaconError, CacheError, SettingsError
+from beacon_cli.quantities import format_size, parse_size
 from beacon_cli.settings import Setting, Settings, check_values, config_path, declared, nearest, trace_settings
 
 app = typer.Typer(no_args_is_help=True, help="Defaults of flags: what they are, and where they come from.")
@@ -24,7 +25,7 @@ def list_settings(as_json: options.Json = False) -> None:
         console.print_json({name: asdict(origin) for name, origin in origins.items()})
         return
     rows = [
-        [name, _written(each, origins[name].value) or "-", origins[name].where, each.help]
+        [name, _shown(each, origins[name].value), origins[name].where, each.help]
         for name, each in declared(Settings).items()
     ]
     columns = [Column("setting", keep=True), Column("value", keep=True), Column("from"), Column("meaning", drop=1)]
@@ -85,3 +86,8 @@ def _setting(name: str) -> Setting:
 def _written(each: Setting, value: Any) -> str:
     """A value as it is typed; empty for none."""
     return each.none or "" if value is None else str(value)
+
+
+def _shown(each: Setting, value: Any) -> str:
+    """A value for people; a dash for none."""
+    return format_size(value) if value is not None and each.read is parse_size else _written(each, value) or "-"

@@ -166,12 +166,10 @@ class Console:
             sys.stdout.write(text)
             sys.stdout.flush()
         except OSError as error:
-            # What is still in its buffer would fail again when the interpreter ends.
-            with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            close_output()
             if isinstance(error, BrokenPipeError):  # nobody reads on
                 raise
-            raise OutputError(f"the output cannot be written ({error.strerror}); send it to another place") from None
+            raise OutputError(cannot_write(error)) from None
 
 
 def _stderr(*, quiet: bool = False) -> RichConsole:
@@ -197,3 +195,14 @@ def _training_line(event: TrainingBegun) -> str:
     how = f"{event.steps:,} steps" + (f", going on after step {event.step:,}" if event.step else "")
     learned = f"{event.parameters:,} parameters on {event.texts:,} texts of {event.tokens:,} tokens"
     return f"{event.name}: training {learned}, {how}"
+
+
+def close_output() -> None:
+    """Write nothing more: what is still in stdout's buffer would fail again when the interpreter ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def cannot_write(error: OSError) -> str:
+    """What is said of standard output that takes no more."""
+    return f"the output cannot be written ({error.strerror}); send it to another place"

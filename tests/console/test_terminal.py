@@ -157,7 +157,9 @@ def test_ctrl_c_says_that_something_is_kept_only_where_it_is(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [("config", "list", "--json"), ("config", "list"), ("config", "path")])
+@pytest.mark.parametrize(
+    "arguments", [("config", "list", "--json"), ("config", "list"), ("config", "path"), ("--help",)]
+)
 def test_an_output_that_takes_no_more(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(beacon(*arguments), stdout=full, stderr=subprocess.PIPE, text=True)
