@@ -78,13 +78,13 @@ def main() -> None:
             raise
         Console().error(" ".join(str(error).split()))
         sys.exit(USAGE if isinstance(error, SettingsError) else FAILED)
-    except Exception as error:
+    except Exception as error:  # whatever it is, its user gets one line
         if os.environ.get("BEACON_DEBUG") == "1":
             raise
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of what typer prints itself, like --help
             close_output()
             Console().error(cannot_write(error))
-        else:  # a defect of this tool; its user gets one line and a way to a report
+        else:  # a defect of this tool: a way to a report
             Console().error(
                 f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
                 "run it again with BEACON_DEBUG=1 and report what it prints"
