@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # mallopt's numbers, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
@@ -37,7 +38,9 @@ def fingerprint(path: Path) -> str:
 
 
 def load_base(path: Path) -> tuple[Any, Any]:
-    """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file."""
+    """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file, or of a folder with the same in transformers' form."""
+    if path.is_dir():
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).eval(), AutoTokenizer.from_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
     return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
 

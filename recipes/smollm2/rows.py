@@ -43,8 +43,13 @@ class Layout:
     def ids(self, text: str) -> list[int]:
         """The ids of a text."""
         if text not in self._known:
-            self._known[text] = self._tokenizer.encode(text, add_special_tokens=False)
+            self._known[text] = self.encode(text)
         return self._known[text]
+
+    def encode(self, text: str) -> list[int]:
+        """The same, not kept."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer."""
