@@ -367,9 +367,14 @@ def train(options: argparse.Namespace) -> None:
     del source
     save_reader(lora, options, training)
     decoder, model = merged(model, lora, dtype, device, compiled)
-    print(json.dumps({"reader_done": round(time.monotonic() - began, 1)}), flush=True)
+    _say("reader", began)
     train_beacon(decoder, model, layout, passages, books, beacon_plan, options, device)
-    print(json.dumps({"done": round(time.monotonic() - began, 1)}), flush=True)
+    _say("beacon", began)
+
+
+def _say(what: str, began: float) -> None:
+    peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+    print(json.dumps({"done": what, "seconds": round(time.monotonic() - began, 1), "peak_GiB": round(peak, 1)}), flush=True)
 
 
 def train_beacon(
