@@ -89,7 +89,7 @@ ROWS = [["0123456789ab", "a long name of a document.pdf", "model-of-mine", "1,23
         (99, "0123456789ab  a long name of a document.pdf  model-of-mine   1,234  2026-01-01 12:00"),
         (70, "0123456789ab  a long name of…  model-of-mine   1,234  2026-01-01 12:00"),
         (50, "0123456789ab  a long name…   model-of-mine   1,234"),
-        (40, "0123456789ab  a long…   beacon-…   1,234"),
+        (40, "0123456789ab  a long…   model-o…   1,234"),
         (10, "0123456789ab  a long…"),
     ],
 )
