@@ -18,17 +18,19 @@ def answer_from(
 ) -> None:
     """Read `documents`, ask `question` (None: for a summary) and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
+        template = check_template(TEMPLATE if settings.template is None else settings.template)
         model = load_model(settings, console)
         length, passages = settings.max_new_tokens, settings.passages if question else 0
         memory = model.read(
             documents,
             ratio=settings.ratio or "auto",
             **asdict(how),
-            room=model.room_for(question or "", max_new_tokens=length, passages=passages),
+            room=model.room_for(question or "", max_new_tokens=length, passages=passages, template=template),
             progress=console.draw,
         )
         if question is None and model.source.note:
@@ -36,7 +38,13 @@ def answer_from(
         if question is None:
             answer = memory.summarize(max_new_tokens=length, temperature=settings.temperature)
         else:
-            answer = memory.ask(question, max_new_tokens=length, temperature=settings.temperature, passages=passages)
+            answer = memory.ask(
+                question,
+                max_new_tokens=length,
+                temperature=settings.temperature,
+                passages=passages,
+                template=template,
+            )
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
@@ -56,6 +64,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
         settings.beacon,
         beacon_bits=settings.beacon_bits,
         device=settings.device,
+        system=settings.system,
         cache_bits=settings.cache_bits,
         cache_limit=settings.cache_limit,
         progress=console.draw,

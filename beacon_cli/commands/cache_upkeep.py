@@ -206,7 +206,7 @@ def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
 
 
 def _matcher(store: Store, flags: options.Flags) -> "Matcher":
-    """What finds the models of caches: those that the flags name, or else the configured and the built-in one too."""
+    """What finds the models of caches: those that the flags name, or else the configured and the default one too."""
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
 

@@ -6,7 +6,7 @@ from beacon_cli.console.console import Console
 from beacon_cli.settings import Settings, load_settings
 
 
-@options.flags(Settings, *(name for name in options.ANSWERING if name != "passages"))
+@options.flags(Settings, *(name for name in options.ANSWERING if name not in ("passages", "template")))
 def summarize(
     documents: options.Documents,
     *,

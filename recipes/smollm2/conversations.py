@@ -1,6 +1,7 @@
 """What is asked of which document: a passage among others, and all that is asked about any of them.
 
-The layout is the tool's own: the document, passages of it that are read again, a rule, the question.
+The layout is the tool's own (`beacon_cli/answering/prompts.py`): the document, passages of it that are read again, a
+rule, the question.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from beacon_cli.answering.prompts import question_text
 from recipes.smollm2.sources import Passage, Question
 
-RULE = "\n\n---\n\n"
 PASSAGE_WORDS = 100
 _SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)]*\s+(?=[^\sa-z])|\n+""")
 
@@ -30,10 +31,9 @@ class Ask:
     question: Question
     again: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """What follows the document."""
-        again = f"{RULE}Passages read again:\n\n" + "\n\n".join(self.again) if self.again else ""
-        return f"{again}{RULE}Question: {self.question.text}"
+    def text(self, *, first: bool = True) -> str:
+        """What follows the document or, if it is not the first, the answer before."""
+        return question_text(self.question.text, self.again, first=first)
 
 
 @dataclass(frozen=True)

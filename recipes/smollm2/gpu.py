@@ -24,13 +24,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2 import base, sources
 from recipes.smollm2.conversations import Composer, Mix
 from recipes.smollm2.decoder import PARAM, PLACES, Beacons, Decoder, Lora
 from recipes.smollm2.lessons import MEMORY_ROWS, PLAIN_ROWS, RATIOS, ROWS, WINDOW, Teacher, draw_ratios
 from recipes.smollm2.rows import TRIES, Layout, piece
 from recipes.smollm2.sheets import Sheets, batch, of_pieces
-from recipes.smollm2.sources import REFUSAL, Passage, Question
+from recipes.smollm2.sources import Passage, Question
 
 MIX = Mix(
     {"squad": 0.68, "factbook": 0.1, "fairytaleqa": 0.12, "quoref": 0.03, "adversarialqa": 0.05, "boolq": 0.02},

@@ -90,12 +90,9 @@ def piece(conversation: Conversation, layout: Layout, room: int) -> Piece | None
     start = position = made.add([*layout.opening, *layout.ids(conversation.document)], 0)
     for number, ask in enumerate(conversation.asks):
         target = [*layout.ids(ask.question.target), layout.end]
-        request = ask.text()
-        if conversation.turns and number:
-            # What ends the answer before is there already.
-            before = [*layout.between[1:], *layout.ids(request.strip("\n-")), *layout.closing]
-        else:
-            before = [*layout.ids(request), *layout.closing]
+        follows = conversation.turns and number > 0
+        # What ends the answer before is there already.
+        before = [*(layout.between[1:] if follows else ()), *layout.ids(ask.text(first=not follows)), *layout.closing]
         if len(made.ids) + len(before) + len(target) > room:
             continue
         owner, position = (-1, position) if conversation.turns else (number, start)

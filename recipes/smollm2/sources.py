@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REFUSAL = "The text does not say."
+from beacon_cli.answering.prompts import REFUSAL
 
 # SQuAD's articles that are not trained on.
 DEV_ARTICLES = frozenset({"Geology", "Scottish_Parliament"})
