@@ -14,6 +14,7 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import KEY_DIGITS, Identity, cache_key
 from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest
+from beacon_cli.cache.origin import Origin
 from beacon_cli.durable.files import check_private, make_private_folder, sync_path
 from beacon_cli.durable.locks import alone, check_platform, no_builder
 from beacon_cli.errors import CacheError
@@ -45,10 +46,17 @@ class Summary(Use):
     Attributes:
         manifest: what is durable; None if nothing is yet, or if it cannot be used.
         problem: why it cannot be used; None if it can.
+        origin: where what was imported comes from; None if it was built here.
     """
 
     manifest: Manifest | None
     problem: str | None
+    origin: Origin | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was imported, and is neither proven nor signed by a trusted key."""
+        return self.origin is not None and (self.manifest is None or self.origin.is_foreign(self.manifest))
 
 
 def default_root() -> Path:
@@ -182,9 +190,10 @@ def _is_meant(summary: Summary, text: str, path: str) -> bool:
 
 def _summary(use: Use) -> Summary:
     try:
-        return Summary(**vars(use), manifest=use.entry.manifest(), problem=None)
+        manifest, problem = use.entry.manifest(), None
     except CacheError as error:
-        return Summary(**vars(use), manifest=None, problem=str(error))
+        manifest, problem = None, str(error)
+    return Summary(**vars(use), manifest=manifest, problem=problem, origin=use.entry.origin())
 
 
 def _use(entry: Entry) -> Use | None:

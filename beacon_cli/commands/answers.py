@@ -98,4 +98,5 @@ def document_as_json(document: Condensed) -> dict[str, Any]:
         "tokens_read": document.tokens,
         "tokens_condensed": document.condensed_now,
         "cache_path": document.cache_path,
+        "foreign": document.foreign,
     }

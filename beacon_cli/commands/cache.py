@@ -157,6 +157,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "path": str(summary.entry.folder),
         "size": summary.size,
         "last_used": used,
+        "foreign": summary.foreign,
         "state": "unusable" if summary.problem else "complete" if manifest and manifest.complete else "unfinished",
         "problem": summary.problem,
     }
@@ -164,7 +165,10 @@ def _entry(summary: Summary) -> dict[str, Any]:
         return known
     document, identity = manifest.subject.document, manifest.subject.identity
     models, compute = manifest.subject.models, manifest.subject.compute
+    origin = summary.origin
     return known | {
+        "signed_by": origin.signer if origin is not None and origin.is_signed(manifest) else None,
+        "proven": None if origin is None else origin.proven(manifest),
         "document": document.name,
         "document_path": document.path,
         "document_kind": document.kind,
@@ -213,7 +217,7 @@ def _row(entry: dict[str, Any], ambiguous: Collection[str]) -> list[str]:
         beacon,
         format_size(entry["size"]),
         entry["last_used"][:16].replace("T", " "),
-        entry["state"],
+        entry["state"] + (", foreign" if entry["foreign"] else ", signed" if entry.get("signed_by") else ""),
     ]
 
 

@@ -12,6 +12,8 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import Beginning, restored
 from beacon_cli.cache.housekeeping import make_room
 from beacon_cli.cache.identities import entry_of, subject_of
+from beacon_cli.cache.manifest import Manifest
+from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
@@ -21,7 +23,7 @@ from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
 from beacon_cli.documents.finding import Place
-from beacon_cli.errors import DocumentError
+from beacon_cli.errors import CacheError, DocumentError
 from beacon_cli.events import Condensed, Note, Progress
 from beacon_cli.quantities import counted
 
@@ -140,7 +142,7 @@ class Condenser:
             for ratio in self._source.ratios:
                 entry = entry_of(self._source, document, ratio, self._store)
                 manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
-                if manifest is not None:
+                if manifest is not None and has_own_text(entry.origin(), manifest):
                     stream = stored_stream(self._source, entry)
                     if self._store.limit is not None:
                         # Making room for one document must not take away the text of another.
@@ -187,17 +189,28 @@ class Condenser:
         if store is None:
             return _Build(engine, text, None, None, self._request, ratio, self._progress).run()
         entry = entry_of(engine.source, document, ratio, store)
-        if not self._request.refresh:
+        refresh = self._request.refresh
+        if not refresh:
             with entry.in_use():
                 found = entry.manifest()
                 if found is not None and found.complete:
-                    return _load(engine, document, entry, self._progress)
-        builder = entry.builder(subject_of(engine, document, ratio, store.bits), refresh=self._request.refresh)
+                    if self._is_text_of(text, entry, found):
+                        return _load(engine, document, entry, self._progress)
+                    self._progress(
+                        Note(
+                            f"{document.source.name}: what was imported for it is not its text; it is not used, and "
+                            "the document is condensed here in its place"
+                        )
+                    )
+                    refresh = True
+        builder = entry.builder(subject_of(engine, document, ratio, store.bits), refresh=refresh)
         if not builder.try_lock():
             self._progress(Note(f"another process is condensing {document.source.name}; waiting for it"))
         began_empty = False
         try:
             with builder:
+                if builder.manifest.complete and not self._is_text_of(text, entry, builder.manifest):
+                    raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
                 if builder.manifest.complete:
                     return _load(engine, document, entry, self._progress)
                 began_empty = entry.manifest() is None
@@ -210,6 +223,23 @@ class Condenser:
         make_room(store, entry, self._progress)
         return memory
 
+    def _is_text_of(self, text: _Text, entry: Entry, manifest: Manifest) -> bool:
+        """Whether a complete cache holds the document's own text: if it was imported, that is found out here, once."""
+        if has_own_text(entry.origin(), manifest):
+            return True
+        self._progress(reading(text.document, text.stream))
+        text.stream.read_all(self._progress)
+        ids, end = text.stream.ids, manifest.condensed_tokens
+        same = (
+            manifest.shared_intervals(ids) == len(manifest.intervals)
+            and tuple(ids[end:]) == manifest.tail
+            and tuple(text.stream.pages) == entry.pages()
+            and tuple(text.stream.warnings) == manifest.warnings
+        )
+        if same:
+            entry.prove(manifest, text=True)
+        return same
+
 
 def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) -> Placed:
     """The memory that a complete cache holds."""
@@ -218,6 +248,8 @@ def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) 
     reader = restored(engine, stored)
     pages = list(entry.pages())
     manifest = stored.manifest
+    origin = entry.origin()
+    foreign = origin is not None and origin.is_foreign(manifest)
     summary = Condensed(
         name=document.source.name,
         tokens=manifest.tokens,
@@ -229,8 +261,18 @@ def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) 
         warnings=manifest.warnings,
         seconds={"load_cache": time.perf_counter() - began},
         from_cache=True,
+        foreign=foreign,
     )
+    if foreign:
+        progress(Note(f"{document.source.name}: {_believed(entry)}"))
     return _announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
+
+
+def _believed(entry: Entry) -> str:
+    return (
+        "its condensed memory was imported, and only its text is proven to be the document's; "
+        f"`beacon cache verify --deep --repair {entry.key[:12]}` condenses it again"
+    )
 
 
 def _announced(placed: Placed, progress: Progress) -> Placed:
