@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcom
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.answering.search import SearchIndex
-from beacon_cli.cache.store import Store, default_root
+from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
@@ -122,7 +122,8 @@ class Model:
         """Read documents: condense them now, or take what the cache has of them.
 
         Args:
-            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input.
+            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
+                a cache (or its beginning) stands for a document that is not at hand.
             ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits.
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
@@ -134,7 +135,7 @@ class Model:
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
-        places = find_documents(_paths(documents))
+        places = find_documents(_paths(documents), partial(key_at, self._cache[0]))
         condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)

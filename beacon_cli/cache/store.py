@@ -23,6 +23,21 @@ SHORTEST_PREFIX = 4
 REMOVED_SUFFIX = ".removed"
 IMPORT_SUFFIX = ".importing"
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+_PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},{KEY_DIGITS}}}")
+
+
+def key_at(root: Path, text: str) -> str | None:
+    """The key of the one cache below `root` whose key begins with `text`, of 4 digits at least; None if there is none.
+
+    Raises:
+        CacheError: if there are several.
+    """
+    if not _PREFIX.fullmatch(text):
+        return None
+    found = [path.name for path in (root / "documents").glob(f"{text}*") if _KEY.fullmatch(path.name)]
+    if len(found) > 1:
+        raise CacheError(f"{text} is the beginning of {len(found)} keys; give more of it: {', '.join(sorted(found))}")
+    return found[0] if found else None
 
 
 @dataclass(frozen=True)

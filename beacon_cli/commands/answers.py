@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from beacon_cli.cache import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
@@ -20,7 +21,7 @@ def answer_from(
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    find_documents(documents)  # what is missing is said before a model is fetched
+    find_documents(documents, cached)  # what is missing is said before a model is fetched
     with console:
         model = load_model(settings, console)
         length, passages = settings.max_new_tokens, settings.passages if question else 0
@@ -44,6 +45,11 @@ def answer_from(
         if not answer.text:
             advice = "use" if question is None else "ask in other words, or use"
             console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
+
+
+def cached(argument: str) -> str | None:
+    """The key that an argument means which is no file."""
+    return key_at(default_root(), argument)
 
 
 def load_model(settings: Settings, console: Console) -> "Model":
@@ -99,4 +105,5 @@ def document_as_json(document: Condensed) -> dict[str, Any]:
         "tokens_condensed": document.condensed_now,
         "cache_path": document.cache_path,
         "foreign": document.foreign,
+        "without_document": document.without_document,
     }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import answer_from
+from beacon_cli.commands.answers import answer_from, cached
 from beacon_cli.console.console import Console
 from beacon_cli.errors import SettingsError
 from beacon_cli.settings import Settings, load_settings
@@ -52,7 +52,7 @@ def ask(
 
 def _check_quotes(documents: list[str], question: str) -> None:
     """Refuse words of a question among the documents: `beacon ask book.pdf who is it`."""
-    words = [name for name in documents if name != "-" and not os.path.lexists(name)]
+    words = [name for name in documents if name != "-" and not os.path.lexists(name) and cached(name) is None]
     there = documents[: len(documents) - len(words)]
     if words and there and there + words == documents and not any(os.sep in w or PurePath(w).suffix for w in words):
         asked = " ".join([*words, question])

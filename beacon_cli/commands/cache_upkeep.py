@@ -190,8 +190,8 @@ def _tell_origin(console: Console, entry: "Entry") -> None:
         return
     if origin.is_foreign(manifest):
         console.note(
-            "foreign: its text is compared with the document's own before it is used; "
-            "`beacon cache verify --deep --repair` condenses it again, --trust believes a signature"
+            "foreign: its text is compared with the document's own before it is used for that; without the document, "
+            f"`beacon ask {entry.key[:12]} …` takes it as it is; --trust believes a signature"
         )
     else:
         console.note(origin.told(manifest))

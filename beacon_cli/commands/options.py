@@ -85,7 +85,7 @@ Documents = Annotated[
     list[str],
     typer.Argument(
         metavar="DOC",
-        help="Files, folders (all documents in them), patterns, or - for standard input.",
+        help="Files, folders (all documents in them), patterns, - for standard input, or a key of `cache list`.",
         show_default=False,
     ),
 ]

@@ -279,3 +279,44 @@ def test_without_openssh_signatures_are_refused_in_one_line(
     monkeypatch.setenv("PATH", str(tmp_path))
     result = run("cache", "export", "contract.txt", "-o", str(tmp_path / "a.beacon"), "--sign", str(contract))
     assert_refused(result, "ssh-keygen", "openssh-client")
+
+
+def test_without_its_document_an_import_answers_and_says_so(
+    contract: Path, tmp_path: Path, elsewhere: Callable[..., Store], says: Script, scripted_model: Path
+) -> None:
+    done("cache", "import", str(archived(elsewhere(contract), tmp_path / "contract.beacon")))
+    key = listed()["key"]
+    contract.rename(tmp_path / "moved.txt")
+    for which, flags in ((key, ASK), (key[:8], (WHO_KEEPS, "--json"))):
+        result = done("ask", which, *flags)
+        (document,) = result.json["documents"]
+        assert (document["document"], document["foreign"], document["without_document"]) == ("contract.txt", True, True)
+        assert (result.json["tokens_condensed"], result.json["ratio"]) == (0, 4)
+        assert "contract.txt: taken from the cache (foreign, nothing of it proven here), without" in result.err
+        assert FACT in says.asked[-1].prompt
+    assert listed()["proven"] == []  # it was compared with nothing
+
+    other = tmp_path / "other.txt"
+    other.write_text(story(5))
+    together = done("ask", str(other), key, WHO_KEEPS, "--json").json
+    assert [each["without_document"] for each in together["documents"]] == [False, True]
+    assert_refused(run("ask", key, WHO_KEEPS, "--ratio", "8"), "condensed at ratio 4", "ratio 8")
+    for flags in (["--refresh"], ["--no-cache"], ["--pages", "1"]):
+        assert_refused(run("ask", key, WHO_KEEPS, *flags), "is read as it is", "--no-cache")
+    assert_refused(run("ask", "0000", WHO_KEEPS), "0000")
+    assert_refused(run("cache", "build", key), key)
+    model = tmp_path / "model"
+    shutil.copytree(scripted_model, model)
+    config = json.loads((model / "beacon" / "beacon_config.json").read_text())
+    config["settings"] |= {"window": 64, "stride": 64}
+    (model / "beacon" / "beacon_config.json").write_text(json.dumps(config))
+    assert_refused(run("ask", key, WHO_KEEPS, "--model", str(model)), "--model", str(model))
+
+
+def test_a_document_that_is_gone_is_asked_by_its_key(contract: Path, says: Script) -> None:
+    done("cache", "build", str(contract), "--ratio", "4")
+    contract.unlink()
+    result = done("ask", listed()["key"], *ASK)
+    assert "taken from the cache, without the document itself" in result.err
+    assert not result.json["documents"][0]["foreign"]
+    assert FACT in says.asked[0].prompt
