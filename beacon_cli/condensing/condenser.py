@@ -1,9 +1,10 @@
 """From documents to one memory: out of the cache, or page by page and interval by interval into it."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from activation_beacon.reader import Reader
@@ -24,8 +25,11 @@ from beacon_cli.condensing.text import TokenStream, document_stream, reading, st
 from beacon_cli.documents import Document, PageSelection, open_document
 from beacon_cli.documents.finding import Place
 from beacon_cli.errors import CacheError, DocumentError
-from beacon_cli.events import Condensed, Note, Progress
+from beacon_cli.events import Condensed, Note, Progress, Stage
 from beacon_cli.quantities import counted
+
+# Bytes of a document that takes seconds to open.
+_LARGE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Condenser:
         if place.key is not None:
             return self._stored(place.key)
         request = self._request
+        with suppress(OSError):
+            if os.stat(place.path).st_size > _LARGE:
+                self._progress(Stage(f"opening {os.path.basename(place.path)}"))
         return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
 
     def _measured(self, places: Sequence[Place]) -> list[_Text]:

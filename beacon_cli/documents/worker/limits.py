@@ -15,6 +15,7 @@ class Limits:
         open_seconds: wall time for opening the document, and again for its bookmarks and labels.
         open_seconds_per_mb: more wall time for every megabyte of what is read whole on opening: all kinds but PDF.
         page_seconds: wall time for one page.
+        all_seconds, all_seconds_per_page: wall time for all pages, and more of it for each of them.
         memory: bytes of address space.
         page_characters: of text; what goes beyond is left out.
         lost_pages: that take too much before the document is given up.
@@ -23,6 +24,8 @@ class Limits:
     open_seconds: float = 20.0
     open_seconds_per_mb: float = 2.0
     page_seconds: float = 8.0
+    all_seconds: float = 120.0
+    all_seconds_per_page: float = 1.0
     memory: int = 1 << 30
     page_characters: int = 1_000_000
     lost_pages: int = 3
