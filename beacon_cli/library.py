@@ -116,6 +116,7 @@ class Model:
         password: str | None = None,
         cache: bool = True,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> "Memory":
@@ -129,6 +130,7 @@ class Model:
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
             refresh: condense anew whatever the cache has.
+            ocr: read pages of PDFs that are only images by tesseract, which must be installed.
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
 
@@ -136,7 +138,7 @@ class Model:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
         places = find_documents(_paths(documents), partial(key_at, self._cache[0]))
-        condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
+        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -156,7 +158,7 @@ class Model:
             text: paragraphs with blank lines between them; form feeds separate pages.
             name: what messages and citations call it.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, room, progress)
+        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress)
         placed = condenser.read([Place(name, text=text)])
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -168,6 +170,7 @@ class Model:
         pages: str | None = None,
         password: str | None = None,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> list[Condensed]:
@@ -179,7 +182,7 @@ class Model:
             The figures of each document.
         """
         places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
+        condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
         done: list[Condensed] = []
         for place in places:
             try:
@@ -209,14 +212,18 @@ class Model:
         password: str | None,
         cache: bool,
         refresh: bool,
+        ocr: bool,
         room: int | None,
         progress: Progress,
     ) -> Condenser:
         self._progress = progress
+        selected = None if pages is None else PageSelection.parse(pages)
+        if ocr:
+            selected = replace(selected or PageSelection.all(), ocr=True)
         request = Request(
             ratio=None if ratio == "auto" else self.source.check_ratio(ratio),
             needed=self.room_for() if room is None else room,
-            pages=None if pages is None else PageSelection.parse(pages),
+            pages=selected,
             password=password,
             refresh=refresh,
         )

@@ -25,6 +25,7 @@ def ask(
     password: options.Password = None,
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
+    ocr: options.Ocr = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,7 +47,7 @@ def ask(
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
-    how = options.HowToRead(pages, password, not no_cache, refresh)
+    how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
     answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
 
 

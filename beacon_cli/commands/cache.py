@@ -52,6 +52,7 @@ def build(
     pages: options.Pages = None,
     password: options.Password = None,
     refresh: options.Refresh = False,
+    ocr: options.Ocr = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -68,7 +69,7 @@ def build(
     with console:
         model = load_model(settings, console)
         results = model.condense(
-            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh, ocr=ocr,
             room=model.room_for(max_new_tokens=settings.max_new_tokens, passages=settings.passages),
             progress=console.draw,
         )  # fmt: skip

@@ -21,6 +21,7 @@ from beacon_cli.documents.pdf.annotations import visible_texts
 from beacon_cli.documents.pdf.ending import check_ending, damaged
 from beacon_cli.documents.pdf.fonts import is_gibberish
 from beacon_cli.documents.pdf.layout import LineCollector
+from beacon_cli.documents.pdf.ocr import recognized
 from beacon_cli.documents.pdf.pdfium import PdfiumReader
 from beacon_cli.documents.pdf.rebuilding import rebuilt
 from beacon_cli.documents.pdf.strokes import separate_strokes
@@ -54,9 +55,9 @@ class PdfFile:
     with all pages in place is let pass.
     """
 
-    def __init__(self, file: BinaryIO, password: str | None) -> None:
+    def __init__(self, file: BinaryIO, password: str | None, *, ocr: bool = False) -> None:
         check_ending(file)
-        self._password = password
+        self._password, self._ocr = password, ocr
         self._pdfium: PdfiumReader | None = None
         self._outcomes: dict[int, Outcome] = {}  # of pages whose fonts do not tell their letters
         self._rebuilt = False
@@ -103,8 +104,8 @@ class PdfFile:
         return False
 
     def has_text(self, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Whether any page in `ranges` has fonts, or forms that may have some; extracts nothing."""
-        return any(
+        """Whether any page in `ranges` has fonts, or forms that may have some, or OCR may find it; extracts nothing."""
+        return self._ocr or any(
             self._may_hold_text(number)
             for first, last in ranges
             for number in range(first, min(last, self.page_count) + 1)
@@ -129,7 +130,12 @@ class PdfFile:
         shown = [written for written in visible_texts(page) if written not in text]
         text = "\n\n".join(filter(None, [text, "\n".join(shown)]))
         outcome = self._outcomes.get(number, "text")
-        return PageContent(text, outcome if text or outcome == "garbled" else _what_is_there(page, lines))
+        if text or (outcome == "garbled" and not self._ocr):
+            return PageContent(text, outcome)
+        there = outcome if outcome == "garbled" else _what_is_there(page, lines)
+        if self._ocr and there in ("scanned", "garbled") and (found := self._recognized(number)):
+            return PageContent(found, "recognized")
+        return PageContent("", there)
 
     def _may_hold_text(self, number: int) -> bool:
         try:
@@ -171,13 +177,24 @@ class PdfFile:
 
     def _mapped(self, number: int) -> str:
         try:
-            if self._pdfium is None:
-                self._pdfium = PdfiumReader(self._file, self._password)
-            return self._pdfium.text(number)
+            return self._second_reader().text(number)
         except MemoryError:
             raise
         except Exception:  # as above
             return ""
+
+    def _recognized(self, number: int) -> str:
+        try:
+            return tidy_page(recognized(self._second_reader().image(number)))
+        except MemoryError:
+            raise
+        except Exception:  # as above, and of what tesseract runs into
+            return ""
+
+    def _second_reader(self) -> PdfiumReader:
+        if self._pdfium is None:
+            self._pdfium = PdfiumReader(self._file, self._password)
+        return self._pdfium
 
     def _decrypt(self, password: str | None) -> None:
         if not self._reader.is_encrypted or self._reader.decrypt(""):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from typing import Any, Literal
 
@@ -111,7 +113,8 @@ class ReadingProcess:
         child, self._child = self._child, None
         self._unread.clear()
         if child is not None and child.stdin is not None and child.stdout is not None:
-            child.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # with the OCR that it may have started
             child.wait()
             child.stdout.close()
             child.stdin.close()
@@ -197,8 +200,8 @@ class ReadingProcess:
         read = PageSelection.of(done).canonical
         return DocumentError(
             f"{self._opening.name}: reading its {counted(len(numbers), 'page')} takes more than {seconds:,.0f} s, in "
-            f"which only page{'s' * (len(done) > 1)} {read} could be read: ask about these with --pages {read}, or save "
-            "or print it as another file"
+            f"which only page{'s' * (len(done) > 1)} {read} could be read: ask about these with --pages {read}, or "
+            "save or print it as another file"
         )
 
     def _lose(self, page: int, numbers: Sequence[int]) -> None:
