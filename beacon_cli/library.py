@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcom
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.prompts import TEMPLATE, question_text
 from beacon_cli.answering.search import SearchIndex
-from beacon_cli.cache.store import Store, default_root
+from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
@@ -118,26 +118,29 @@ class Model:
         password: str | None = None,
         cache: bool = True,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> "Memory":
         """Read documents: condense them now, or take what the cache has of them.
 
         Args:
-            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input.
+            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
+                a cache (or its beginning) stands for a document that is not at hand.
             ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits.
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
             refresh: condense anew whatever the cache has.
+            ocr: read pages of PDFs that are only images by tesseract, which must be installed.
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
 
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
-        places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
+        places = find_documents(_paths(documents), partial(key_at, self._cache[0]))
+        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -157,7 +160,7 @@ class Model:
             text: paragraphs with blank lines between them; form feeds separate pages.
             name: what messages and citations call it.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, room, progress)
+        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress)
         placed = condenser.read([Place(name, text=text)])
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -169,6 +172,7 @@ class Model:
         pages: str | None = None,
         password: str | None = None,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> list[Condensed]:
@@ -180,7 +184,7 @@ class Model:
             The figures of each document.
         """
         places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
+        condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
         done: list[Condensed] = []
         for place in places:
             try:
@@ -212,14 +216,18 @@ class Model:
         password: str | None,
         cache: bool,
         refresh: bool,
+        ocr: bool,
         room: int | None,
         progress: Progress,
     ) -> Condenser:
         self._progress = progress
+        selected = None if pages is None else PageSelection.parse(pages)
+        if ocr:
+            selected = replace(selected or PageSelection.all(), ocr=True)
         request = Request(
             ratio=None if ratio == "auto" else self.source.check_ratio(ratio),
             needed=self.room_for() if room is None else room,
-            pages=None if pages is None else PageSelection.parse(pages),
+            pages=selected,
             password=password,
             refresh=refresh,
         )

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from beacon_cli.cache import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
@@ -21,7 +22,7 @@ def answer_from(
     from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    find_documents(documents)  # what is missing is said before a model is fetched
+    find_documents(documents, cached)  # what is missing is said before a model is fetched
     with console:
         template = check_template(TEMPLATE if settings.template is None else settings.template)
         model = load_model(settings, console)
@@ -52,6 +53,11 @@ def answer_from(
         if not answer.text:
             advice = "use" if question is None else "ask in other words, or use"
             console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
+
+
+def cached(argument: str) -> str | None:
+    """The key that an argument means which is no file."""
+    return key_at(default_root(), argument)
 
 
 def load_model(settings: Settings, console: Console) -> "Model":
@@ -107,4 +113,6 @@ def document_as_json(document: Condensed) -> dict[str, Any]:
         "tokens_read": document.tokens,
         "tokens_condensed": document.condensed_now,
         "cache_path": document.cache_path,
+        "foreign": document.foreign,
+        "without_document": document.without_document,
     }

@@ -85,7 +85,7 @@ Documents = Annotated[
     list[str],
     typer.Argument(
         metavar="DOC",
-        help="Files, folders (all documents in them), patterns, or - for standard input.",
+        help="Files, folders (all documents in them), patterns, - for standard input, or a key of `cache list`.",
         show_default=False,
     ),
 ]
@@ -98,6 +98,9 @@ Refresh = Annotated[bool, typer.Option("--refresh", help="Condense anew, whateve
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Keep the condensed document in memory only; write none of it.")
 ]
+Ocr = Annotated[
+    bool, typer.Option("--ocr", help="Read pages of PDFs that are only images by OCR (tesseract must be installed).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
@@ -107,13 +110,14 @@ class HowToRead:
     """What `Model.read` is told beside the documents.
 
     Attributes:
-        pages, password, cache, refresh: see there.
+        pages, password, cache, refresh, ocr: see there.
     """
 
     pages: str | None
     password: str | None
     cache: bool = True
     refresh: bool = False
+    ocr: bool = False
 
     @property
     def kept(self) -> str:

@@ -15,9 +15,10 @@ def summarize(
     password: options.Password = None,
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
+    ocr: options.Ocr = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Summarize one or several documents."""
-    how = options.HowToRead(pages, password, not no_cache, refresh)
+    how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
     answer_from(documents, None, load_settings(flags), how, Console(quiet=quiet, as_json=as_json, kept=how.kept))

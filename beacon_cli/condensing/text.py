@@ -5,6 +5,7 @@ from typing import Protocol
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.pages import PageText
+from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.documents import Document
 from beacon_cli.events import PageRead, Progress, Reading, silent
@@ -66,7 +67,7 @@ class TokenStream:
             pass
 
 
-def document_stream(source: ModelSource, document: Document) -> TokenStream:
+def document_stream(source: ModelSource, document: Document | StoredDocument) -> TokenStream:
     """The stream of a document that is open, nothing of it read yet."""
     return TokenStream(source, document.pages(), document.warnings)
 
@@ -86,7 +87,7 @@ def stored_stream(source: ModelSource, entry: Entry) -> TokenStream:
     return TokenStream(source, pages(), warnings)
 
 
-def reading(document: Document, stream: TokenStream, condensed: int = 0) -> Reading:
+def reading(document: Document | StoredDocument, stream: TokenStream, condensed: int = 0) -> Reading:
     """The event with which reading begins; `condensed` tokens are condensed already."""
     pages = sum(1 for _ in document.selection.numbers())
     return Reading(document.source.name, pages, len(stream.pages), len(stream.ids), condensed)
