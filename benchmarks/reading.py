@@ -13,9 +13,10 @@ puts the figures into `reading.json`, by the folder's name. `card` measures what
 and writes its card from `reading.json`.
 
 Columns, in per cent: `contained`: a right answer stands in what is said; `page`: that, and a page where it stands is
-cited; `passage`: such a page is among those of the passages read again; `refused`: it said that the text does not say,
-or nothing; `declined`: that, or the tool called the answer unsupported; `sure`: of the answers called supported, how
-many contain a right one. `s`: seconds a question, without reading the document.
+cited; `in 2`, `in 5`: the search finds a passage with a right answer, from such a page, among its first two or five;
+`refused`: it said that the text does not say, or nothing; `declined`: that, or the tool called the answer unsupported;
+`sure`: of the answers called supported, how many contain a right one. `s`: seconds a question, without reading the
+document.
 """
 
 import argparse
@@ -29,10 +30,11 @@ import torch
 from safetensors.torch import load_file
 
 import beacon_cli as beacon
-from beacon_cli.answering.passages import split_passages
+from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
 from beacon_cli.errors import BeaconError
+from beacon_cli.evaluation.metrics import found
 from benchmarks.reading_card import SHIPPED, write_card
 from benchmarks.reading_scores import ANSWERS, RUN, Record, keep, kept, records, summary, table
 from benchmarks.reading_sets import SETS, Asked, load, pages_of
@@ -43,6 +45,8 @@ from recipes.smollm2.sources import Question
 
 TOKENS = 48
 BATCH = 16
+# So many passages the search is asked for, to see where the right one comes.
+DEEP = 10
 
 
 def ask_tool(model: beacon.Model, asked: Sequence[Asked]) -> Iterator[Record]:
@@ -60,6 +64,7 @@ def ask_tool(model: beacon.Model, asked: Sequence[Asked]) -> Iterator[Record]:
                     raise problem
                 record |= _told(memory.ask(each.question, max_new_tokens=TOKENS))
                 record["reading"] = sum(memory.seconds.values())
+                record["rank"] = _rank(each, memory.find(each.question, DEEP))
             except BeaconError as error:
                 record["error"] = str(error)
             yield _kept(each, record)
@@ -87,29 +92,46 @@ def ask_alone(gguf: Path, adapter: Path | None, count: int, asked: Sequence[Aske
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         began = time.perf_counter()
-        given = [_passages(each, count) for each in batch]
+        searched = [_searched(each) for each in batch]
         cases = [
-            evaluation.Case(text, Question(each.question, each.answers))
-            for each, (text, _) in zip(batch, given, strict=True)
+            evaluation.Case(_text(each, passages[:count]), Question(each.question, each.answers))
+            for each, passages in zip(batch, searched, strict=True)
         ]
         answers = evaluation.answers(model, layout, cases, TOKENS)
         seconds = (time.perf_counter() - began) / len(batch)
-        for each, (_, pages), answer in zip(batch, given, answers, strict=True):
-            yield _kept(each, {"answer": answer, "passages": pages, "seconds": seconds})
+        for each, passages, answer in zip(batch, searched, answers, strict=True):
+            pages = [passage.page for passage in passages[:count]]
+            yield _kept(each, {"answer": answer, "passages": pages, "seconds": seconds, "rank": _rank(each, passages)})
 
 
 _indexes: dict[Path, SearchIndex] = {}
 
 
-def _passages(asked: Asked, count: int) -> tuple[str, list[int]]:
-    """The text that a question is asked of, and the pages that it is from."""
+def _searched(asked: Asked) -> list[Passage]:
+    """The passages of a long text that the tool's search finds for a question, the best first."""
     if not isinstance(asked.document, Path):
-        return asked.document, []
+        return []
     if asked.document not in _indexes:
         pages = [PageText(page.number, "", page.text, 0, 0, page.section) for page in pages_of(asked.document)]
         _indexes[asked.document] = SearchIndex(split_passages(pages))
-    best = list(reversed(_indexes[asked.document].find(asked.question, count)))
-    return "\n\n".join(passage.text for passage in best), [passage.page for passage in best]
+    return _indexes[asked.document].find(asked.question, DEEP)
+
+
+def _text(asked: Asked, passages: Sequence[Passage]) -> str:
+    """What a model by itself is asked about: the text, or passages of it, the best last."""
+    if isinstance(asked.document, str):
+        return asked.document
+    return "\n\n".join(passage.text for passage in reversed(passages))
+
+
+def _rank(asked: Asked, passages: Sequence[Passage]) -> int | None:
+    """The place, from 1 on, of the first passage that holds a right answer on a page where it stands; else None."""
+    held = (
+        rank
+        for rank, passage in enumerate(passages, 1)
+        if passage.page in asked.pages and found(passage.text, asked.answers)
+    )
+    return next(held, None)
 
 
 def _kept(asked: Asked, record: Record) -> Record:

@@ -1,6 +1,7 @@
 """From the answers of `benchmarks.reading` to figures in per cent; what each column is, that script says."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from recipes.smollm2.sources import REFUSAL
 
 ANSWERS, RUN = "answers.jsonl", "run.json"
 KEPT = Path(__file__).with_name("reading.json")
-COLUMNS = ("exact", "f1", "contained", "page", "passage", "refused", "declined", "sure")
+COLUMNS = ("exact", "f1", "contained", "page", "in 2", "in 5", "refused", "declined", "sure")
 
 Record = dict[str, Any]
 Score = Callable[[Record], float | None]
@@ -83,13 +84,17 @@ def _declined(record: Record) -> float:
     return max(_refused(record), float(record.get("supported") is False))
 
 
-def _among(record: Record, name: str) -> float | None:
-    return float(bool({*record[name]} & {*record["pages"]})) if record["pages"] and name in record else None
-
-
 def _page(record: Record) -> float | None:
-    cited = _among(record, "cited")
-    return None if cited is None else cited * _right(record)
+    if not record["pages"] or "cited" not in record:
+        return None
+    return _right(record) * bool({*record["cited"]} & {*record["pages"]})
+
+
+def _within(count: int) -> Score:
+    def score(record: Record) -> float | None:
+        return float((record["rank"] or math.inf) <= count) if record["pages"] and "rank" in record else None
+
+    return score
 
 
 SCORES: Mapping[str, Score] = {
@@ -97,7 +102,8 @@ SCORES: Mapping[str, Score] = {
     "f1": _compared(f1),
     "contained": _compared(found),
     "page": _page,
-    "passage": lambda record: _among(record, "passages"),
+    "in 2": _within(2),
+    "in 5": _within(5),
     "refused": _refused,
     "declined": _declined,
     "sure": lambda record: _right(record) if record.get("supported") and not _refused(record) else None,

@@ -38,14 +38,14 @@ def test_there_are_enough_natural_questions_and_each_says_where_its_answer_stand
 
 def test_a_right_answer_counts_as_cited_only_with_the_right_page(tmp_path: Path) -> None:
     asked = [
-        {"answer": "Soot.", "supported": True, "cited": [3], "passages": [3]},
-        {"answer": "It is Soot", "supported": True, "cited": [4], "passages": [4]},
-        {"answer": "Captain", "supported": True, "cited": [3], "passages": [3]},
-        {"answer": "Nut", "supported": False, "cited": [], "passages": [3]},
+        {"answer": "Soot.", "supported": True, "cited": [3], "rank": 1},
+        {"answer": "It is Soot", "supported": True, "cited": [4], "rank": 5},
+        {"answer": "Captain", "supported": True, "cited": [3], "rank": None},
+        {"answer": "Nut", "supported": False, "cited": [], "rank": 2},
     ]
     found = figures(asked, tmp_path)
     assert (found["questions"], found["exact"], found["contained"]) == (4, 25, 50)
-    assert (found["page"], found["passage"]) == (25, 75)
+    assert (found["page"], found["in 2"], found["in 5"]) == (25, 50, 75)
     assert found["sure"] == pytest.approx(66.7)
     assert (found["refused"], found["declined"]) == (0, 25)
 
@@ -55,7 +55,7 @@ def test_a_question_without_an_answer_is_declined_by_refusing_or_as_unsupported(
     asked = [{"answers": [], "pages": [], "answer": words, "supported": held} for words, held in said]
     found = figures(asked, tmp_path)
     assert (found["refused"], found["declined"], found["sure"]) == (50, 75, 0)
-    assert found["exact"] is found["page"] is found["passage"] is None
+    assert found["exact"] is found["page"] is found["in 2"] is None
 
 
 def test_what_the_tool_cannot_read_is_no_right_answer(
