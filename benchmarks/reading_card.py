@@ -81,8 +81,8 @@ def _limits(runs: Mapping[str, Figures]) -> Iterator[str]:
         yield (
             f"Answer about a long document with any reliability: of {asked['questions']} questions about real PDFs and "
             f"books, asked through the tool, {asked['contained']:.0f} % were answered rightly, {asked['page']:.0f} % "
-            f"with the right page named; of the answers that the tool called supported, {asked['sure']:.0f} % were "
-            f"right. Of {none['questions']} questions that the document does not answer, "
+            f"with the right page named; of the answers that the tool called supported, {asked['sure'] or 0:.0f} % "
+            f"were right. Of {none['questions']} questions that the document does not answer, "
             f"{100 - none['declined']:.0f} % were given an answer that looked like any other."
         )
 

@@ -81,7 +81,7 @@ def _refused(record: Record) -> float:
 
 
 def _declined(record: Record) -> float:
-    return max(_refused(record), float(record.get("supported") is False))
+    return max(_refused(record), float("supported" in record and not record["supported"]))
 
 
 def _page(record: Record) -> float | None:
@@ -106,5 +106,5 @@ SCORES: Mapping[str, Score] = {
     "in 5": _within(5),
     "refused": _refused,
     "declined": _declined,
-    "sure": lambda record: _right(record) if record.get("supported") and not _refused(record) else None,
+    "sure": lambda record: _right(record) if record.get("supported") is True and not _refused(record) else None,
 }
