@@ -45,7 +45,7 @@ def load(
     The weights are loaded when something is first read.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the built-in model.
+        model: a checkpoint folder, a GGUF file, a hub id, a short name, or the name of the built-in model.
         beacon: the same for the beacon; by default the model's own.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         device: "auto", "cpu" or "cuda".

@@ -191,7 +191,7 @@ class Settings(Checked):
     model: str = setting(
         "beacon-pocket",
         "MODEL",
-        "A folder, a hub id or a GGUF file, see `models list`.",
+        "A folder, a GGUF file, a hub id or a short name, see `models list`.",
         shown="beacon-pocket, built in",
     )
     beacon: str | None = setting(

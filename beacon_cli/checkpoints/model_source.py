@@ -13,6 +13,7 @@ from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
@@ -105,7 +106,8 @@ def locate_model(
     A merged checkpoint, base and beacon in one, is never run itself but converted once.
 
     Args:
-        model: a checkpoint folder, a hub id, or `beacon-pocket`, the embedded default.
+        model: a checkpoint folder, a GGUF file, a hub id (with a file: `owner/name/FILE.gguf`, `owner/name:Q4_K_M`), a
+            short name of the catalogue, or `beacon-pocket`, the embedded default.
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
@@ -180,6 +182,8 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
         return local
     if ready := find_converted(model):
         return ready
+    # What was pulled is taken as it is; `beacon models pull` asks for something newer.
+    offline = offline or pulled_file(model) is not None
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
     if folder.is_dir() and not is_merged(folder):
         return folder

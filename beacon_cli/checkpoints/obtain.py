@@ -10,16 +10,17 @@ from typing import Any
 
 from filelock import Timeout
 
-from beacon_cli.checkpoints.catalogue import released
+from beacon_cli.checkpoints.catalogue import llms, released
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
-from beacon_cli.checkpoints.local.hub_cache import repository_of
+from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, parts_of
+from beacon_cli.checkpoints.local.hub_cache import cached_repository, repository_of
 from beacon_cli.checkpoints.local.lease import unused
-from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
@@ -39,7 +40,7 @@ def obtain(
     progress: Progress = silent,
     offline: bool = False,
 ) -> Path:
-    """Convert the model `name`: a merged checkpoint in a folder or on the hub, which is fetched first, or a GGUF file.
+    """Convert the model `name`: a merged checkpoint or a GGUF file, here or on the hub, from where it is fetched first.
 
     What is converted already, from the same files and with the same `beacon_bits`, is left as it is.
 
@@ -52,13 +53,14 @@ def obtain(
     Raises:
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
     """
-    place = target or place_of(name)
     local = local_model(name)
     if local and local.is_dir():
         check_model_folder(local)
     folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
+    commit, name = (None, name) if local else _on_hub(name, folder)
+    place = target or place_of(name)
     identity = os.path.realpath(local) if local else name
-    revision, state = (None, stamp(local)) if local else (folder.name, None)
+    revision, state = commit, stamp(local) if local else None
     lock = writing_lock(place, cache)
     try:
         held = lock.acquire(timeout=0)
@@ -79,21 +81,34 @@ def obtain(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tool_version": __version__,
         }
-        write = _checked_gguf(folder, origin) if folder.is_file() else _checked_merged(folder, name, origin, cache)
+        write = (_checked_gguf if folder.is_file() else _checked_merged)(folder, name, origin, cache)
         with unused(place):
             write(place, progress)
     return place
 
 
-def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
+def _on_hub(name: str, fetched: Path) -> tuple[str, str]:
+    """The commit that was fetched, and the model's name, a GGUF file's in full."""
+    file = hub_file(name)
+    if file is None:
+        return fetched.name, name
+    # Below its repository's folder in the hub's cache: snapshots/COMMIT/FILE.
+    commit, *path = fetched.relative_to(cached_repository(file.repository) / "snapshots").parts
+    return commit, str(HubFile(file.repository, file.revision, "/".join(path)))
+
+
+def _checked_gguf(path: Path, name: str, origin: dict[str, Any], cache: Path) -> Conversion:
+    if origin["revision"]:
+        check_hub_files([path.with_name(part) for part in parts_of(path.name)], cache)
     model = open_model(path)
+    known = {entry.file: entry for entry in llms().values()}.get(name)
     record = Record(
         **origin,
         generation="gguf",
-        base=model.name,
+        base=known.base if known else model.name,
         window=None,
         ratios=(),
-        licence=model.licence,
+        licence=model.licence or (known.licence if known else ""),
         source_bytes=model.size,
         weight_bits=16,
     )
@@ -103,7 +118,7 @@ def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
 def _checked_merged(folder: Path, name: str, origin: dict[str, Any], cache: Path) -> Conversion:
     merged = open_merged(folder)
     if origin["revision"]:
-        check_hub_files(folder, cache)
+        check_hub_files(weight_files(folder), cache)
     known = {entry.id: entry for entry in released()}.get(repository_of(name))
     record = Record(
         **origin,

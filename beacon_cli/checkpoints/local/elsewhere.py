@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.checkpoints.local.gguf_name import PROJECTOR, is_later_part
+
 OLLAMA = "ollama:"
 _MODEL_LAYER = "application/vnd.ollama.image.model"
 _LM_STUDIO = (".lmstudio/models", ".cache/lm-studio/models")
@@ -17,7 +19,7 @@ def gguf_files_elsewhere() -> dict[str, Path]:
     found = dict(_ollama(Path(os.environ.get("OLLAMA_MODELS") or home / ".ollama" / "models")))
     for folder in _LM_STUDIO:
         paths = sorted(path for path in (home / folder).glob("*/*/*.gguf") if path.is_file())
-        found |= {str(path): path for path in paths if "mmproj" not in path.name}
+        found |= {str(path): path for path in paths if not (PROJECTOR in path.name or is_later_part(path.name))}
     return found
 
 
