@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import beacon_pocket
-from beacon_cli.checkpoints.catalogue import POCKET, Llm, llms, released
+from beacon_cli.checkpoints.catalogue import POCKET, Llm, Released, llms, released
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.elsewhere import gguf_files_elsewhere
 from beacon_cli.checkpoints.local.gguf_name import hub_file, is_later_part
@@ -51,6 +51,7 @@ class KnownModel:
         created: when it was converted.
         problem: why it is unusable.
         beacon: whether it brings one, which condenses for it.
+        prompts: how what it was trained on is put; empty if not known.
         source: of an LLM with a short name, the file on the hub; else empty.
         context: positions that an LLM with a short name was made for; None if not known.
         memory: bytes of an LLM's weights in 16 bits, which is the least that it needs; None if not known.
@@ -72,6 +73,7 @@ class KnownModel:
     created: str | None = None
     problem: str | None = None
     beacon: bool = True
+    prompts: str = ""
     source: str = ""
     context: int | None = None
     memory: int | None = None
@@ -80,10 +82,7 @@ class KnownModel:
 
 def known_models() -> list[KnownModel]:
     """All of them: the embedded one, those that are converted, those that are only downloaded, and the others known."""
-    known = {
-        entry.id: KnownModel(entry.id, entry.base, entry.window, entry.ratios, entry.licence, to_fetch=entry.download)
-        for entry in released()
-    }
+    known = {entry.id: _by_id(entry) for entry in released()}
     short = {entry.file: entry.name for entry in llms().values()}
     known |= {entry.name: _by_short_name(entry) for entry in llms().values()}
     found = {POCKET: _embedded()}
@@ -136,6 +135,11 @@ def _embedded() -> KnownModel:
     )
 
 
+def _by_id(entry: Released) -> KnownModel:
+    known = KnownModel(entry.id, entry.base, entry.window, entry.ratios, entry.licence, prompts=entry.prompts)
+    return replace(known, to_fetch=entry.download)
+
+
 def _by_short_name(entry: Llm) -> KnownModel:
     return KnownModel(
         entry.name,
@@ -174,6 +178,7 @@ def _converted() -> Iterator[KnownModel]:
             ratios=record.ratios,
             licence=record.licence,
             beacon=record.window is not None,
+            prompts=record.prompts,
             state="converted",
             size=size,
             folder=folder,

@@ -16,7 +16,7 @@ from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_f
 from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
-from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
@@ -51,6 +51,7 @@ class ModelSource:
         base_fingerprint, beacon_fingerprint: hashes of what the weights are.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         lease: what keeps a converted model from being removed.
+        prompts: how what the beacon was trained on is put; empty if not known.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
@@ -64,6 +65,7 @@ class ModelSource:
     beacon_fingerprint: str
     beacon_bits: int = 16
     lease: Lease | None = None
+    prompts: str = ""
     note: str = ""
 
     @cached_property
@@ -117,7 +119,8 @@ def locate_model(
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
     """
     folder = _model_folder(model, beacon_bits, cache, progress, offline)
-    lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
+    converted = (folder / RECORD_FILE).exists()
+    lease = Lease(folder) if converted else None
     check_model_folder(folder)
     if beacon:
         beacon_folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
@@ -148,6 +151,7 @@ def locate_model(
         beacon_fingerprint=fingerprint,
         beacon_bits=bits,
         lease=lease,
+        prompts=read_record(folder).prompts if converted and not beacon else "",
         note=beacon_pocket.SUMMARY_NOTE if model == POCKET else "",
     )
 

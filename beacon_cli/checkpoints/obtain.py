@@ -128,6 +128,7 @@ def _checked_merged(folder: Path, name: str, origin: dict[str, Any], cache: Path
         ratios=tuple(sorted(merged.config.usable_ratios)),
         licence=_licence(folder) or (known.licence if known else ""),
         source_bytes=merged.size,
+        prompts=known.prompts if known else "",
     )
     return lambda place, progress: convert(merged, place, record, cache, progress)
 

@@ -167,6 +167,7 @@ def _entry(model: Any) -> dict[str, Any]:
         "beacon": model.beacon,
         "window": model.window,
         "ratios": list(model.ratios),
+        "prompts": model.prompts or None,
         "licence": model.licence or "see its model card",
         "context": model.context,
         "memory": model.memory,

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import beacon_pocket
 from beacon_cli.checkpoints.catalogue import released
-from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
+from tests.checkpoints.merged_checkpoints import MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files, prefix
 from tests.cli.conftest import story
 from tests.cli.machine import Machine
 from tests.cli.runner import Result, assert_misused, assert_refused, run
@@ -89,9 +89,11 @@ def test_a_published_name_answers(name: str, book: Path, hub: HubServer, machine
     assert hub.requests == []
     entries = {entry["id"]: entry for entry in machine.run("models", "list", "--json").json}
     assert (entries[name]["state"], entries[name]["licence"]) == ("converted", "mit")
-    assert (entries[name]["window"], entries[name]["ratios"]) == (32, RELEASED[name]["beacon_ratio"])
+    ratios = RELEASED[name][f"{prefix(RELEASED[name])}ratio"]
+    assert (entries[name]["window"], entries[name]["ratios"]) == (32, ratios)
     assert entries["beacon-pocket"]["state"] == "embedded"
     assert set(RELEASED) < set(entries)
+    assert (entries[name]["prompts"] is None) == ("ultragist" not in name and "memorag" not in name)
 
 
 def test_pull_show_and_rm(hub: HubServer, machine: Machine, models_dir: Path) -> None:
@@ -297,7 +299,7 @@ def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch:
 
 
 def test_the_catalogue_names_the_released_pairs() -> None:
-    assert {entry.id for entry in released()} == {LLAMA2, MISTRAL, QWEN2}
+    assert {entry.id for entry in released()} == set(RELEASED)
 
 
 def test_a_mistyped_document_fetches_no_model(machine: Machine, hub: HubServer, tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ def read_index(folder: Path) -> dict[str, str]:
 
 
 def is_merged(folder: Path) -> bool:
-    """Whether the model in `folder` has its beacon in it."""
-    return any(key.startswith("beacon_") for key in read_settings(folder))
+    """Whether the model in `folder` has its beacon in it, as the authors' releases have."""
+    return any(key.startswith(("beacon_", "ultragist_")) for key in read_settings(folder))
 
 
 def weight_files(folder: Path) -> list[Path]:
