@@ -9,6 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from gguf import GGMLQuantizationType as Kind
 from safetensors.torch import load_file
@@ -83,6 +84,40 @@ def test_ids_are_the_originals(style: str, tmp_path: Path, cache_dir: Path) -> N
     assert tokenizer.eos_ids == {original.token_to_id(CONTROL[0])}
     assert tokenizer.render([{"role": "user", "content": "Hi"}]) == "<|user|>Hi<|end|><|assistant|>"
     assert tokenizer.backend == ("tiktoken" if PRE[style] else "tokenizers")
+
+
+def test_ids_are_those_of_sentencepiece(tmp_path: Path, cache_dir: Path) -> None:
+    """Against the algorithm itself: of neighbours that make a token together, those that make the best join first."""
+    rng, pieces = random.Random(0), [TEXT[start : start + 40].replace(" ", "▁") for start in range(0, len(TEXT), 40)]
+    whole = tokenizers.Tokenizer(tokenizers.models.BPE())
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=600, limit_alphabet=100, show_progress=False)
+    whole.train_from_iterator(pieces, trainer)
+    learned = sorted(whole.get_vocab(), key=whole.token_to_id)
+    tokens = ["<unk>", *CONTROL, *(f"<0x{byte:02X}>" for byte in range(256)), *learned]
+    # Runs of blanks come last, as in Mistral's vocabulary.
+    scores = [-float(number) - 1e6 * (set(token) == {"▁"}) for number, token in enumerate(tokens)]
+    original = tokenizers.Tokenizer(tokenizers.models.BPE(dict(zip(tokens, range(len(tokens)), strict=True)), []))
+    original.add_special_tokens(["<unk>", *CONTROL])
+    values = {"tokenizer.ggml.scores": scores}
+    path = write(tmp_path / "tiny.gguf", tokenizer=original, pre="", values=values)
+    tokenizer = located(path, cache_dir).tokenizer
+    best = dict(zip(tokens, scores, strict=True))
+
+    def encoded(text: str) -> list[int]:
+        parts = list("▁" + text.replace(" ", "▁"))
+        while found := [
+            (-best[parts[i] + parts[i + 1]], i) for i in range(len(parts) - 1) if parts[i] + parts[i + 1] in best
+        ]:
+            _, first = min(found)
+            parts[first : first + 2] = [parts[first] + parts[first + 1]]
+        spelled = [[part] if part in best else [f"<0x{byte:02X}>" for byte in part.encode()] for part in parts]
+        return [tokens.index(token) for part in spelled for token in part]
+
+    for _ in range(60):
+        start = rng.randrange(len(TEXT))
+        text = TEXT[start : start + rng.randrange(1, 60)] + " " * rng.randrange(6) + rng.choice(("aaaa", "🙂", ""))
+        assert tokenizer.encode(text) == encoded(text)
+        assert tokenizer.decode(encoded(text)) == text
 
 
 def test_llama_3s_positions(tmp_path: Path, cache_dir: Path) -> None:
@@ -271,27 +306,6 @@ def test_hostile_headers(header: bytes, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as refusal:
         open_gguf(path)
     assert "\n" not in str(refusal.value)
-
-
-def test_a_hundred_mutations(tmp_path: Path) -> None:
-    content = write(tmp_path / "tiny.gguf").read_bytes()
-    tensors = content.index(b"token_embd.weight")
-    path, rng = tmp_path / "mutant.gguf", random.Random(0)
-    refusals = []
-    for number in range(100):
-        mutant = bytearray(content)
-        # In the vocabulary most changes change nothing but a token.
-        start, end = ((4, 700), (tensors, tensors + 1500))[number % 2]
-        for _ in range(1 + number % 3):
-            mutant[rng.randrange(start, end)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
-        path.write_bytes(mutant)
-        try:
-            model = open_model(path)
-            write_tokenizer(model.file, tmp_path)
-        except ModelError as refusal:
-            refusals.append(str(refusal))
-    assert len(refusals) > 50
-    assert not [refusal for refusal in refusals if "\n" in refusal or len(refusal) > 1000]
 
 
 def test_values_that_are_no_numbers(tmp_path: Path, cache_dir: Path, models_dir: Path) -> None:
