@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from beacon_cli.checkpoints.local.elsewhere import OLLAMA, gguf_files_elsewhere
+from beacon_cli.checkpoints.local.elsewhere import OLLAMA, ollama_file
 from beacon_cli.checkpoints.local.gguf_name import GGUF, hub_file, is_later_part, parts_of
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import counted
@@ -56,14 +56,7 @@ def local_model(name: str) -> Path | None:
         ModelError: if it is none of them.
     """
     if name.startswith(OLLAMA):
-        named = gguf_files_elsewhere()
-        # As Ollama has it, no tag means the latest.
-        file = named.get(name) or named.get(f"{name}:latest")
-        if file is None:
-            raise ModelError(
-                f"Ollama has no model {name.removeprefix(OLLAMA)} here; `beacon models list` shows what it has"
-            )
-        return file
+        return ollama_file(name)
     path = Path(os.path.expanduser(name))
     if GGUF in path.name.lower() and path.is_file():
         first = path.with_name(parts_of(path.name)[0])

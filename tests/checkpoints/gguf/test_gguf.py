@@ -1,6 +1,5 @@
 """GGUF files: what is made of them, and what is refused."""
 
-import json
 import random
 import struct
 from pathlib import Path
@@ -170,39 +169,6 @@ def test_on_the_command_line(tmp_path: Path, models_dir: Path) -> None:
     assert_refused(run("models", "convert", str(tmp_path / "half.gguf")), "1,000 of its", "bytes are missing")
     assert run("models", "rm", str(path)).code == 0
     assert list(models_dir.iterdir()) == []
-
-
-def test_what_other_programs_have_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models_dir: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    root = tmp_path / ".ollama" / "models"
-    tags = root / "manifests" / "registry.ollama.ai" / "library" / "tiny"
-    (root / "blobs").mkdir(parents=True)
-    tags.mkdir(parents=True)
-    write(root / "blobs" / "sha256-12ab")
-    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:12ab", "size": 1}
-    (tags / "latest").write_text(json.dumps({"layers": [{"mediaType": "text/plain", "digest": "sha256:0"}, layer]}))
-    (tags / "gone").write_text(json.dumps({"layers": [{**layer, "digest": "sha256:34cd"}]}))
-    for number, damaged in enumerate(("", "[]", "{}", '{"layers": 1}', '{"layers": [{}]}', '{"layers": []}')):
-        (tags / f"damaged{number}").write_text(damaged)
-    studio = tmp_path / ".lmstudio" / "models" / "owner" / "repository"
-    studio.mkdir(parents=True)
-    write(studio / "other.gguf")
-    write(studio / "mmproj-other.gguf")
-
-    def listed() -> dict[str, str]:
-        return {entry["id"]: entry["state"] for entry in run("models", "list", "--json").json}
-
-    assert {name for name, state in listed().items() if state == "of another program"} == {
-        "ollama:tiny:latest",
-        str(studio / "other.gguf"),
-    }
-    assert_refused(run("models", "convert", "ollama:tony"), "Ollama has no model tony")
-    assert run("models", "convert", "ollama:tiny").code == 0
-    assert listed()["ollama:tiny:latest"] == "converted"
-    assert run("models", "rm", "ollama:tiny:latest").code == 0
-    assert_refused(run("models", "rm", "ollama:tiny:latest", "--download"), "there is nothing to remove")
-    assert (root / "blobs" / "sha256-12ab").exists()
 
 
 # What is refused.
