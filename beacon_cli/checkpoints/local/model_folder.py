@@ -12,7 +12,7 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from beacon_cli.checkpoints.local.elsewhere import OLLAMA, ollama_file
-from beacon_cli.checkpoints.local.gguf_name import GGUF, hub_file, is_later_part, parts_of
+from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, hub_file, is_later_part, parts_of
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import counted
 
@@ -49,8 +49,8 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 def local_model(name: str) -> Path | None:
     """The folder or GGUF file on this disk that `name` is (`ollama:NAME` is one too).
 
-    Of a split file it is the first part. A folder with nothing of a model in it but one GGUF file is taken for that
-    file. None if it is a hub id, or the name of a GGUF file on the hub.
+    Of a split file it is the first part. A folder with nothing of a model in it but one GGUF file (and a projector for
+    pictures beside it) is taken for that file. None if it is a hub id, or the name of a GGUF file on the hub.
 
     Raises:
         ModelError: if it is none of them.
@@ -70,8 +70,11 @@ def local_model(name: str) -> Path | None:
     folder = local_folder(name)
     if folder is None or (folder / CONFIG).exists():
         return folder
-    files = [path for path in folder.glob(f"*{GGUF}") if not is_later_part(path.name)]
-    return files[0] if len(files) == 1 and files[0].is_file() else folder
+    names = [path.name for path in folder.glob(f"*{GGUF}") if path.is_file()]
+    files = _ggufs(names)
+    if len(files) > 1:
+        raise _several(name, files)
+    return folder / files[0] if files else folder
 
 
 def local_folder(name: str, kind: Kind = "model") -> Path | None:
@@ -124,15 +127,25 @@ def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
         if any(fnmatchcase(name, pattern) for name in names):
             continue
         pickled = sorted(name for name in names if name.endswith(_PICKLED))
-        ggufs = sorted(name for name in names if name.endswith(GGUF))
-        if kind == "model" and ggufs:
-            raise ModelError(f"{place} holds {counted(len(ggufs), 'GGUF file')}: name one, {place}/{ggufs[0]}")
+        if kind == "model" and (ggufs := _ggufs(names)):
+            raise _several(place, ggufs)
         if pattern == WEIGHTS and pickled:
             raise ModelError(
                 f"{place} holds only pickled weights ({pickled[0]}), which are never loaded because they can run code: "
                 "choose a model with safetensors weights, or convert it"
             )
         raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
+
+
+def _ggufs(names: Sequence[str]) -> list[str]:
+    """Which of these are models in GGUF, each by its first part."""
+    return sorted(
+        name for name in names if name.endswith(GGUF) and not (is_later_part(name) or PROJECTOR in name.lower())
+    )
+
+
+def _several(place: str, ggufs: list[str]) -> ModelError:
+    return ModelError(f"{place} holds {counted(len(ggufs), 'GGUF file')}: name one, {os.path.join(place, ggufs[0])}")
 
 
 def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:

@@ -149,10 +149,15 @@ def test_it_is_converted_once(tmp_path: Path, cache_dir: Path) -> None:
     assert locate_base(str(elsewhere), cache_dir).fingerprint == fingerprint
     write(path, kind=Kind.Q8_0)
     assert located(path, cache_dir).fingerprint != fingerprint
-    # A folder with nothing else in it is taken for the file.
+    # A folder with nothing else in it is taken for the file; what turns pictures into inputs is not the model.
+    (tmp_path / "mmproj-tiny-f16.gguf").write_bytes(b"GGUF")
     assert located(tmp_path, cache_dir).folder == located(path, cache_dir).folder
     with pytest.raises(ModelError, match="there is no file"):
         located(tmp_path / "other.gguf", cache_dir)
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"holds 2 GGUF files: name one, .*/other\.gguf"):
+        located(tmp_path, cache_dir)
+    (tmp_path / "other.gguf").unlink()
     with pytest.raises(ModelError, match="brings no beacon"):
         locate_model(str(path), None, cache_dir)
 
