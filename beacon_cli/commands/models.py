@@ -57,9 +57,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     if not as_json:
         sizes = ("size", "download", "to_fetch", "memory")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
-        entry["beacon"] = (
-            "its own" if entry["beacon"] else "none of its own: name one that was trained for it (--beacon)"
-        )
+        entry["beacon"] = "its own" if entry["beacon"] else "none: give one that was trained for it with --beacon"
         if entry["fits"]:
             entry["fits"] = f"{entry['fits']}, {format_size(free_memory())} of memory are free"
         entry = {field: value for field, value in entry.items() if value}
@@ -89,10 +87,8 @@ def pull(
         if remove_download or flags:
             flag = "--remove-download" if remove_download else "--beacon-bits"
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
-        from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
-
         with Console(quiet=quiet, kept=_FETCHED) as console:
-            folder = resolve_model(name, kind="model", check=check_if_merged, progress=console.draw)
+            folder = resolve_model(name, kind="model", check=_check_if_merged, progress=console.draw)
         console.print_line(str(folder))
         return
     _convert(Console(quiet=quiet, kept=_FETCHED), name, None, flags, remove_download)
@@ -158,6 +154,13 @@ def _convert(console: Console, source: str, to: Path | None, flags: options.Flag
     elif remove_download:
         hub_cache.remove_download(source)
     console.print_line(str(folder))
+
+
+def _check_if_merged(folder: Path) -> None:
+    """Whose import takes seconds, which a GGUF file can do without."""
+    from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
+
+    check_if_merged(folder)
 
 
 def _entry(model: Any) -> dict[str, Any]:
