@@ -46,7 +46,7 @@ def load(
     The weights are loaded when something is first read.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the default model.
+        model: a checkpoint folder, a GGUF file, a hub id, or a short name, as the default model has.
         beacon: the same for the beacon; by default the model's own.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         device: "auto", "cpu" or "cuda".

@@ -191,7 +191,7 @@ class Settings(Checked):
     model: str = setting(
         "smollm2-135m",
         "MODEL",
-        "A folder, a hub id or a GGUF file, see `models list`.",
+        "A folder, a GGUF file, a hub id or a short name, see `models list`.",
     )
     beacon: str | None = setting(
         None, "BEACON", "Its beacon: a folder or a hub id.", shown="the folder beacon in the model's"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
@@ -15,14 +14,10 @@ from activation_beacon import Attached, Reader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.local.model_folder import weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
+from beacon_cli.checkpoints.memory import WEIGHTS_SHARE, free_memory
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.settings import Device as Device
-
-# Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
-WEIGHTS_SHARE = 0.7
-# Of this process, as it sees it (version 2).
-CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -208,13 +203,3 @@ def _dequantize_if_it_fits(model: Any) -> tuple[Any, str]:
 def _elements(parameter: Any) -> int:
     state = getattr(parameter, "quant_state", None)
     return int(torch.Size(state.shape).numel()) if state is not None else int(parameter.numel())
-
-
-def free_memory() -> int:
-    """Bytes of main memory that are available, within the limits of the control group this process is in."""
-    available = int(psutil.virtual_memory().available)
-    # What psutil knows is the machine's; a container may have less.
-    limit, used = CONTROL_GROUP / "memory.max", CONTROL_GROUP / "memory.current"
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
-        available = min(available, int(text) - int(used.read_text()))
-    return max(available, 0)

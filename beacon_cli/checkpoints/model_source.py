@@ -14,9 +14,10 @@ from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
-from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
@@ -53,6 +54,7 @@ class ModelSource:
         lease: what keeps a converted model from being removed.
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
+        prompts: how what the beacon was trained on is put; empty if not known.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
@@ -68,6 +70,7 @@ class ModelSource:
     lease: Lease | None = None
     system: str | None = None
     opening: tuple[int, ...] | None = None
+    prompts: str = ""
     note: str = ""
 
     @cached_property
@@ -112,7 +115,8 @@ def locate_model(
     A merged checkpoint, base and beacon in one, is never run itself but converted once.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the default model.
+        model: a checkpoint folder, a GGUF file, a hub id (with a file: `owner/name/FILE.gguf`, `owner/name:Q4_K_M`), or
+            a short name of the catalogue, as the default model has.
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
@@ -123,7 +127,8 @@ def locate_model(
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
     """
     folder = _model_folder(model, beacon_bits, cache, progress, offline)
-    lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
+    converted = (folder / RECORD_FILE).exists()
+    lease = Lease(folder) if converted else None
     check_model_folder(folder)
     if beacon:
         beacon_folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
@@ -154,6 +159,7 @@ def locate_model(
         beacon_fingerprint=fingerprint,
         beacon_bits=bits,
         lease=lease,
+        prompts=read_record(folder).prompts if converted and not beacon else "",
         system=system,
         note=beacon_smollm2.SUMMARY_NOTE if model == DEFAULT_MODEL else "",
     )
@@ -192,6 +198,8 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
         return local
     if ready := find_converted(model):
         return ready
+    # What was pulled is taken as it is; `beacon models pull` asks for something newer.
+    offline = offline or pulled_file(model) is not None
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
     if folder.is_dir() and not is_merged(folder):
         return folder
