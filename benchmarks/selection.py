@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from activation_beacon import Attached, SelectingReader, Selection, attach
-from beacon_cli.condensing.method import INSTRUCTION
+from beacon_cli.checkpoints.selecting import INSTRUCTION
 from recipes.smollm2 import evaluation, reader
 from recipes.smollm2.base import keep_memory
 from recipes.smollm2.conversations import Ask

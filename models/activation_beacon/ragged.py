@@ -65,6 +65,17 @@ class Selected(Activations):
         keys, values = (torch.split(each.flatten(0, 2), sizes) for each in (self.keys, self.values))
         yield from zip(keys, values, torch.split(self.places.flatten(), sizes), strict=True)
 
+    def spread(self) -> Activations:
+        """All rows of the interval, zero where a head did not keep one."""
+        shape = *self.kept.shape, self.tokens, self.keys.shape[-1]
+        head = torch.arange(self.kept.numel()).repeat_interleave(self.kept.flatten()).to(self.places.device)
+        where = head * self.tokens + self.places.flatten()
+        keys, values = (
+            each.new_zeros(shape).flatten(0, 2).index_copy(0, where, each.flatten(0, 2)).view(shape)
+            for each in (self.keys, self.values)
+        )
+        return Activations(keys, values)
+
 
 @dataclass
 class _Running:

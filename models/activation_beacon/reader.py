@@ -61,12 +61,14 @@ class Reader(SequenceReader):
         planner: plans this sequence.
     """
 
-    memory: SequenceMemory
-
     def __init__(self, attached: Installed, planner: Planner) -> None:
-        super().__init__(attached)
+        self._rows = SequenceMemory(attached.layers, attached.rotary)
+        super().__init__(attached, self._rows)
         self.planner = planner
-        self.memory = SequenceMemory(attached.layers, attached.rotary)
+
+    @property
+    def memory(self) -> SequenceMemory:
+        return self._rows
 
     @property
     def window(self) -> int:

@@ -88,11 +88,9 @@ class SelectingReader(SequenceReader):
         ConfigError: if an interval does not fit the model's positions.
     """
 
-    memory: RaggedMemory
-
     def __init__(self, attached: Installed, selection: Selection, ratio: int) -> None:
-        super().__init__(attached)
-        self.memory = RaggedMemory(attached.layers, attached.rotary)
+        self._rows = RaggedMemory(attached.layers, attached.rotary)
+        super().__init__(attached, self._rows)
         self.selection = selection
         self.sink = 0
         self._positions = attached.positions
@@ -106,6 +104,10 @@ class SelectingReader(SequenceReader):
         self._ids: tuple[int, ...] = ()
         self._pieces, self._ratio, self._start = 0, ratio, 0
         self._next = ratio
+
+    @property
+    def memory(self) -> RaggedMemory:
+        return self._rows
 
     @property
     def window(self) -> int:

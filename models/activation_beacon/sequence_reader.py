@@ -50,17 +50,16 @@ class Memory(Protocol):
 
 
 class SequenceReader(ABC):
-    """Reads one sequence in any pieces, interval by interval.
+    """Reads one sequence in any pieces, interval by interval."""
 
-    Attributes:
-        memory: of what has been read.
-    """
-
-    def __init__(self, attached: Installed) -> None:
-        self._attached = attached
+    def __init__(self, attached: Installed, memory: Memory) -> None:
+        self._attached, self._memory = attached, memory
         self._last: Tensor | None = None
 
-    memory: Any
+    @property
+    def memory(self) -> Memory:
+        """Of what has been read."""
+        return self._memory
 
     @property
     @abstractmethod

@@ -1,1 +1,0 @@
-INSTRUCTION = "\n\n---\n\nRepeat the text above, word for word."
