@@ -16,6 +16,7 @@ from beacon_cli.checkpoints.local.hub_cache import cached_repository, hub_cache,
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, count_parameters, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.errors import ModelError
+from beacon_cli.settings import Condense
 
 # In the order in which they are listed.
 State = Literal["embedded", "converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
@@ -23,11 +24,12 @@ State = Literal["embedded", "converted", "unusable", "downloaded", "incomplete",
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model with its beacon.
+    """A model, with a beacon or without.
 
     Attributes:
         id: what `--model` takes.
         base: the base model's name; empty if not known before it is here.
+        condense: what condenses for it, if nothing else is said.
         window: tokens in an interval; None if not known.
         ratios: condensing ratios that it was trained for; empty if not known.
         licence: empty if not known.
@@ -57,6 +59,7 @@ class KnownModel:
     revision: str | None = None
     created: str | None = None
     problem: str | None = None
+    condense: Condense = "beacon"
 
 
 def known_models() -> list[KnownModel]:
@@ -110,7 +113,9 @@ def _embedded() -> KnownModel:
 
 
 def _elsewhere(name: str, path: Path) -> KnownModel:
-    return KnownModel(name, base=name.rpartition("/")[2], state="of another program", size=path.stat().st_size)
+    return KnownModel(
+        name, base=name.rpartition("/")[2], state="of another program", size=path.stat().st_size, condense="select"
+    )
 
 
 def _converted() -> Iterator[KnownModel]:
@@ -137,6 +142,7 @@ def _converted() -> Iterator[KnownModel]:
             beacon_bits=record.beacon_bits,
             revision=record.revision,
             created=record.created,
+            condense="beacon" if (folder / "beacon").is_dir() else "select",
         )
 
 

@@ -32,8 +32,8 @@ def list_models(as_json: options.Json = False) -> None:
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    spare = {"licence": 5, "ratios": 4, "window": 3, "base": 2, "on disk": 1}
-    titles = ("id", "base", "window", "ratios", "licence", "on disk", "state")
+    spare = {"licence": 6, "ratios": 5, "window": 4, "base": 3, "condense": 2, "on disk": 1}
+    titles = ("id", "base", "condense", "window", "ratios", "licence", "on disk", "state")
     columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
@@ -149,6 +149,7 @@ def _entry(model: Any) -> dict[str, Any]:
     return {
         "id": model.id,
         "base": model.base or None,
+        "condense": model.condense,
         "window": model.window,
         "ratios": list(model.ratios),
         "licence": model.licence or "see its model card",
@@ -168,8 +169,9 @@ def _row(model: Any) -> list[str]:
     return [
         model.id,
         model.base or "?",
+        model.condense,
         str(model.window or "?"),
-        " ".join(map(str, model.ratios)) or "?",
+        " ".join(map(str, model.ratios)) or ("any" if model.condense == "select" else "?"),
         model.licence or "see its model card",
         format_size(model.size or model.download) if model.size or model.download else "-",
         model.state,
