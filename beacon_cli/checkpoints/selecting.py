@@ -10,7 +10,7 @@ SELECT = "select"
 RATIOS = (2, 4, 8, 16, 32)
 INSTRUCTION = "\n\n---\n\nRepeat the text above, word for word."
 # Larger intervals keep more of what is asked for later; but saying one again takes it twice, beside the memory.
-WINDOW, WINDOWS_IN_CONTEXT = 512, 8
+WINDOW, WINDOWS_IN_CONTEXT = 2048, 8
 # The first tokens of a text, which much of the attention goes to whatever they are.
 SINK = 4
 

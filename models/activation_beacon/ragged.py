@@ -135,7 +135,7 @@ class _Head:
     def keep(self, free: Tensor, values: Tensor, places: Tensor) -> None:
         """Let rows stay, after those that do; `place` gives their keys a rotation."""
         self.write(self.count, free, values)
-        self.free, self.places = torch.cat((self.free, free)), torch.cat((self.places, places.float()))
+        self.free, self.places = torch.cat((self.free, free)), torch.cat((self.places, places))
         self.count += free.shape[0]
 
     def copied(self, rows: int) -> tuple[Tensor, Tensor]:
@@ -396,7 +396,7 @@ class RaggedMemory(Cache):
             layer.begin(heads, activations.keys)
         counts = []
         for head, (free, values, places) in zip(self._heads(), activations.heads(), strict=True):
-            head.keep(free, values, start + places)
+            head.keep(free, values, start + places.float())  # which are exact up to 2**24; 16 bits would not do
             counts.append(free.shape[0])
         layers = [counts[first : first + heads] for first in range(0, len(counts), heads)]
         self._segments.append(_Segment(activations.size, activations.span, layers))

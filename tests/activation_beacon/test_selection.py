@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from activation_beacon import Activations, SelectingReader, Selection, attach
 from activation_beacon.errors import ConfigError
-from activation_beacon.ragged import Selected
+from activation_beacon.ragged import RaggedMemory, Selected
+from activation_beacon.rotary import Rotary
 from activation_beacon.selection import best
 from tests.activation_beacon.tiny import ARCHITECTURES, random_beacon, random_ids, tiny_model
 
@@ -171,6 +172,20 @@ def test_a_memory_placed_elsewhere_answers_as_if_built_there() -> None:
         found = there.read(ids[96:])
     torch.testing.assert_close(found, expected.logits(), atol=1e-4, rtol=1e-4)
     assert torch.equal(there.memory.counts, expected.memory.counts)
+
+
+def test_places_are_exact_far_into_a_text() -> None:
+    rotary = Rotary(1.0 / (10_000.0 ** (torch.arange(0, 8, 2) / 8)))
+    memory = RaggedMemory(1, rotary)
+    memory.append(Activations(*torch.zeros(2, 1, 1, 40_000, 8)))
+    kept, places = torch.tensor([[2]], dtype=torch.int32), torch.tensor([[[3, 15]]], dtype=torch.int16)
+    memory.append(Selected(*torch.ones(2, 1, 1, 2, 8), kept, places, 16))
+    (head,) = memory._heads()
+    assert head.places[-2:].tolist() == [40_003, 40_015]
+    assert memory.places == 40_016
+    assert memory.stand(10_004) == 10_004
+    expected = rotary.rotate(torch.ones(2, 8), torch.tensor([40_003, 40_015]) * (10_004 / 40_016))
+    torch.testing.assert_close(head.keys[40_000:40_002], expected)
 
 
 BETWEEN = [

@@ -14,17 +14,19 @@ from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.scripted import ROW_BYTES, Script
 from tests.stories import WHO_KEEPS, story
 
-# Of the scripted model's 8,192 positions.
-WINDOW = 512
+# An eighth of the positions.
+CONTEXT, WINDOW = 4096, 512
 
 
 @pytest.fixture(autouse=True)
 def alone(
     _scripted_by_default: None, scripted_model: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
 ) -> Path:
-    """The scripted model without its beacon is the default."""
+    """The default: the scripted model, without its beacon, for fewer positions."""
     folder = tmp_path_factory.mktemp("alone") / "model"
     shutil.copytree(scripted_model, folder, ignore=shutil.ignore_patterns("beacon"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}))
     monkeypatch.setenv("BEACON_MODEL", str(folder))
     return folder
 
@@ -145,7 +147,7 @@ def test_beside_a_beacon_it_has_caches_of_its_own(book: Path, scripted_model: Pa
     assert ask(book, WHO_KEEPS, "--model", scripted_model, "--ratio", "4")["condense"] == "beacon"
     listed = run_well("cache", "list", "--json").json
     assert sorted(Path(each["beacon"]).name for each in listed) == ["beacon", "select"]
-    assert {each["window"] for each in listed} == {128, WINDOW}
+    assert {each["window"] for each in listed} == {128, 1024}
 
 
 def test_what_cannot_be_is_refused(book: Path, scripted_model: Path, alone: Path) -> None:
@@ -156,11 +158,11 @@ def test_what_cannot_be_is_refused(book: Path, scripted_model: Path, alone: Path
 
 
 def test_a_long_text_is_shrunk_into_the_models_positions(tmp_path: Path, says: Script) -> None:
-    """Its places do not last: 8,192 positions, and more tokens."""
+    """More tokens than the model has positions."""
     long = tmp_path / "long.txt"
-    long.write_text(story(130, fact_at=60))
+    long.write_text(story(60, fact_at=30))
     says("Edda Voss")
     first, again = (ask(long, WHO_KEEPS) for _ in range(2))
-    assert first["tokens_read"] > 9000
+    assert first["tokens_read"] > CONTEXT
     assert first["ratio"] == 2
     assert (again["tokens_condensed"], says.asked[0].equals(says.asked[1])) == (0, True)
