@@ -1,4 +1,4 @@
-"""A loaded model: the 4-bit LLM with its beacon installed."""
+"""A loaded model: the 4-bit LLM, made ready to condense, with its beacon installed if it has one."""
 
 import logging
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from activation_beacon import Attached, Reader, attach
+from activation_beacon import Attached, SequenceReader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.local.model_folder import weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
@@ -26,7 +26,7 @@ class Engine:
 
     Attributes:
         source: which model this is.
-        attached: the model with its beacon.
+        attached: the model, with its beacon if it has one.
         device: where it runs.
         dtype: its compute type.
         note: what its user should know about how it runs; empty if nothing.
@@ -38,8 +38,10 @@ class Engine:
     dtype: torch.dtype
     note: str = ""
 
-    def reader(self, ratio: int) -> Reader:
+    def reader(self, ratio: int) -> SequenceReader:
         """A reader with an empty memory that condenses every interval at `ratio`."""
+        if self.source.info is None:
+            return self.attached.selecting_reader(ratio, self.source.selection)
         return self.attached.reader(ratio)
 
     @property
@@ -58,11 +60,14 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         SettingsError: if CUDA is asked for and not there.
     """
     base = load_base(source, device)
-    beacon = load_adapter(
-        source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
-        device=base.device,
-    )  # fmt: skip
-    attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
+    if source.beacon_folder is None or source.info is None:
+        attached = attach(base.model, None)
+    else:
+        beacon = load_adapter(
+            source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
+            device=base.device,
+        )  # fmt: skip
+        attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
     return Engine(source, attached, base.device, base.dtype, base.note)
 
 

@@ -25,6 +25,7 @@ from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_mer
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.checkpoints.memory import Fit, fit_of_16_bits
 from beacon_cli.errors import ModelError
+from beacon_cli.settings import Condense
 
 # In the order in which they are listed.
 State = Literal["converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
@@ -32,11 +33,12 @@ State = Literal["converted", "unusable", "downloaded", "incomplete", "of another
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model, with its beacon if it has one.
+    """A model, with a beacon or without.
 
     Attributes:
         id: what `--model` takes.
         base: the base model's name; empty if not known before it is here.
+        condense: what condenses for it, if nothing else is said.
         window: tokens in an interval; None if not known.
         ratios: condensing ratios that it was trained for; empty if not known.
         licence: empty if not known.
@@ -50,7 +52,6 @@ class KnownModel:
         revision: the commit that it was converted from.
         created: when it was converted.
         problem: why it is unusable.
-        beacon: whether it brings one, which condenses for it.
         prompts: how what it was trained on is put; empty if not known.
         source: of an LLM with a short name, the file on the hub; else empty.
         parameters: of an LLM with a short name; None if not known.
@@ -74,7 +75,7 @@ class KnownModel:
     revision: str | None = None
     created: str | None = None
     problem: str | None = None
-    beacon: bool = True
+    condense: Condense = "beacon"
     prompts: str = ""
     source: str = ""
     parameters: int | None = None
@@ -101,7 +102,10 @@ def known_models() -> list[KnownModel]:
         found[name] = replace(model, id=name, download=_download(name), **told)
     files = {short.get(name, name) for name in pulled_files() if not is_later_part(name)}
     for name in {*_cached(), *files, *known} - found.keys():
-        model, size = known.get(name) or KnownModel(name, beacon=not hub_file(name)), _download(name)
+        model, size = (
+            known.get(name) or KnownModel(name, condense="select" if hub_file(name) else "beacon"),
+            _download(name),
+        )
         found[name] = replace(model, download=size, state=_download_state(name) if size else "not here")
     for name, path in gguf_files_elsewhere().items():
         made = found.pop(os.path.realpath(path), None)
@@ -136,7 +140,7 @@ def _default() -> KnownModel:
         _by_short_name(default.KNOWN),
         window=beacon.get("window"),
         ratios=tuple(sorted(beacon.get("ratios", ()))),
-        beacon=bool(beacon),
+        condense="beacon" if beacon else "select",
         state="downloaded" if file else "not here",
         size=file.stat().st_size if file else 0,
         adapters=default.adapters(),
@@ -153,7 +157,7 @@ def _by_short_name(entry: Llm) -> KnownModel:
         entry.name,
         entry.base,
         licence=entry.licence,
-        beacon=False,
+        condense="select",
         source=entry.file,
         parameters=entry.parameters,
         context=entry.context,
@@ -165,7 +169,7 @@ def _by_short_name(entry: Llm) -> KnownModel:
 
 def _elsewhere(name: str, path: Path) -> KnownModel:
     base, size = name.rpartition("/")[2], path.stat().st_size
-    return KnownModel(name, base=base, state="of another program", size=size, beacon=False)
+    return KnownModel(name, base=base, state="of another program", size=size, condense="select")
 
 
 def _converted() -> Iterator[KnownModel]:
@@ -194,6 +198,7 @@ def _converted() -> Iterator[KnownModel]:
             beacon_bits=record.beacon_bits,
             revision=record.revision,
             created=record.created,
+            condense="beacon" if (folder / "beacon").is_dir() else "select",
         )
 
 

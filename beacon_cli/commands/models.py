@@ -41,8 +41,8 @@ def list_models(as_json: options.Json = False) -> None:
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    spare = {"licence": 7, "context": 6, "ratios": 5, "window": 4, "base": 3, "size": 2, "memory": 1}
-    titles = ("id", "base", "window", "ratios", "licence", "context", "size", "memory", "fits", "state")
+    spare = {"licence": 8, "context": 7, "ratios": 6, "window": 5, "condense": 4, "base": 3, "size": 2, "memory": 1}
+    titles = ("id", "base", "condense", "window", "ratios", "licence", "context", "size", "memory", "fits", "state")
     columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
@@ -57,7 +57,6 @@ def show(name: Name, as_json: options.Json = False) -> None:
     if not as_json:
         sizes = ("size", "download", "to_fetch", "memory")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
-        entry["beacon"] = "its own" if entry["beacon"] else "none: give one that was trained for it with --beacon"
         if entry["fits"]:
             entry["fits"] = f"{entry['fits']}, {format_size(free_memory())} of memory are free"
         entry = {field: value for field, value in entry.items() if value}
@@ -170,7 +169,7 @@ def _entry(model: Any) -> dict[str, Any]:
     return {
         "id": model.id,
         "base": model.base or None,
-        "beacon": model.beacon,
+        "condense": model.condense,
         "window": model.window,
         "ratios": list(model.ratios),
         "prompts": model.prompts or None,
@@ -198,8 +197,9 @@ def _row(model: Any) -> list[str]:
     return [
         model.id,
         model.base or "?",
-        str(model.window or unknown),
-        " ".join(map(str, model.ratios)) or unknown,
+        model.condense,
+        str(model.window or "?"),
+        " ".join(map(str, model.ratios)) or ("any" if model.condense == "select" else "?"),
         model.licence or "see its model card",
         str(model.context or "?"),
         format_size(size) if (size := model.size or model.download or model.to_fetch) else "-",

@@ -159,7 +159,8 @@ def test_it_is_converted_once(tmp_path: Path, cache_dir: Path) -> None:
         located(tmp_path, cache_dir)
     (tmp_path / "other.gguf").unlink()
     with pytest.raises(ModelError, match="brings no beacon"):
-        locate_model(str(path), None, cache_dir)
+        locate_model(str(path), None, cache_dir, condense="beacon")
+    assert locate_model(str(path), None, cache_dir).condense == "select"
 
 
 def test_on_the_command_line(tmp_path: Path, models_dir: Path) -> None:
@@ -168,7 +169,12 @@ def test_on_the_command_line(tmp_path: Path, models_dir: Path) -> None:
     assert converted.code == 0, converted.err
     assert Path(converted.out.strip()).parent == models_dir
     shown = run("models", "show", str(path), "--json").json
-    assert (shown["state"], shown["base"], shown["licence"], shown["window"]) == ("converted", "Tiny", "mit", None)
+    assert (shown["state"], shown["base"], shown["licence"], shown["condense"]) == (
+        "converted",
+        "Tiny",
+        "mit",
+        "select",
+    )
     assert run("models", "list").code == 0
     (tmp_path / "half.gguf").write_bytes(path.read_bytes()[:-1000])
     assert_refused(run("models", "convert", str(tmp_path / "half.gguf")), "1,000 of its", "bytes are missing")
