@@ -102,10 +102,8 @@ def known_models() -> list[KnownModel]:
         found[name] = replace(model, id=name, download=_download(name), **told)
     files = {short.get(name, name) for name in pulled_files() if not is_later_part(name)}
     for name in {*_cached(), *files, *known} - found.keys():
-        model, size = (
-            known.get(name) or KnownModel(name, condense="select" if hub_file(name) else "beacon"),
-            _download(name),
-        )
+        unknown = KnownModel(name, condense="select" if hub_file(name) else "beacon")
+        model, size = known.get(name, unknown), _download(name)
         found[name] = replace(model, download=size, state=_download_state(name) if size else "not here")
     for name, path in gguf_files_elsewhere().items():
         made = found.pop(os.path.realpath(path), None)
@@ -190,7 +188,6 @@ def _converted() -> Iterator[KnownModel]:
             window=record.window,
             ratios=record.ratios,
             licence=record.licence,
-            beacon=record.window is not None,
             prompts=record.prompts,
             state="converted",
             size=size,

@@ -193,7 +193,6 @@ def _entry(model: Any) -> dict[str, Any]:
 
 
 def _row(model: Any) -> list[str]:
-    unknown = "?" if model.beacon else "-"
     return [
         model.id,
         model.base or "?",
