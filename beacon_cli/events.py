@@ -85,6 +85,7 @@ class Condensed:
         warnings: one-line remarks on pages that could not be read as they should.
         seconds: spent, by stage.
         from_cache: whether all of it was in the cache before.
+        path: of the file, absolute; None for what is none.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Condensed:
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    path: str | None = None
 
 
 Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed

@@ -2,30 +2,30 @@
 
 import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
-from beacon_cli.answering.passages import Passage, split_passages
+from beacon_cli.answering.answer import LEAST_AGAIN, PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
+from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.search_file import IndexedText, index_of
 from beacon_cli.cache.store import Store, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
-from beacon_cli.documents.finding import Place, find_documents
+from beacon_cli.documents.finding import Documents, Place, find_documents, paths_of
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Device, Settings
 
-Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
 Ratio = int | Literal["auto"]
 
 
@@ -134,7 +134,7 @@ class Model:
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
-        places = find_documents(_paths(documents))
+        places = find_documents(paths_of(documents))
         condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
@@ -177,7 +177,7 @@ class Model:
         Returns:
             The figures of each document.
         """
-        places = find_documents(_paths(documents))
+        places = find_documents(paths_of(documents))
         condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
         done: list[Condensed] = []
         for place in places:
@@ -195,11 +195,11 @@ class Model:
         question: str = "",
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
-        passages: int = DEFAULTS.passages,
+        passages: int | None = DEFAULTS.passages,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
         asked = len(self.source.tokenizer.encode(question_text(question, ()))) + len(self.source.frame.closing)
-        return asked + passages * PASSAGE_TOKENS + max_new_tokens
+        return asked + (LEAST_AGAIN if passages is None else passages) * PASSAGE_TOKENS + max_new_tokens
 
     def _condenser(
         self,
@@ -259,7 +259,7 @@ class Memory:
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
-        passages: int = DEFAULTS.passages,
+        passages: int | None = DEFAULTS.passages,
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
 
@@ -268,7 +268,7 @@ class Memory:
             max_new_tokens: longest answer.
             temperature: 0 always takes the likeliest token.
             passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
-                it is answered; 0 answers from the condensed memory alone.
+                it is answered; None for as many as the model has room for, 0 answers from the condensed memory alone.
 
         Raises:
             SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
@@ -288,10 +288,18 @@ class Memory:
         """The passages of the documents that share most with `words`, the best first; no model takes part."""
         return self._index.find(words, count)
 
+    def marked(self, text: str, words: str) -> list[tuple[int, int]]:
+        """Where in `text` the words stand, in whatever form: the first character of each stretch, and its end."""
+        return self._index.marked(text, words)
+
     @cached_property
     def _index(self) -> SearchIndex:
-        return SearchIndex(
-            [place for text in self._placed.documents for place in split_passages(text.pages, text.summary.name)]
+        return index_of(
+            [
+                IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
+                for text in self._placed.documents
+                for about in (text.summary,)
+            ]
         )
 
     def _answer(self, question: str | None, how: Decoding) -> Answer:
@@ -307,9 +315,3 @@ class Memory:
         del made, running  # an answer that nobody holds any more need not be completed
         self._placed.reader.rewind(self._end)
         return (yield from answer(self._engine, self._placed, self._index, question, how))
-
-
-def _paths(documents: Documents) -> list[str]:
-    if isinstance(documents, str | PathLike):
-        return [fspath(documents)]
-    return [fspath(each) for each in documents]

@@ -216,10 +216,12 @@ class Settings(Checked):
     )
     max_new_tokens: int = setting(256, "N", "Longest answer.", least=1)
     temperature: float = setting(0.0, "T", "0 always takes the likeliest token.", least=0, most=100)
-    passages: int = setting(
-        2,
-        "N",
+    passages: int | None = setting(
+        None,
+        "N|auto",
         "Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
+        shown="as many as a sixteenth of the model's context holds, at least 2",
+        none="auto",
         least=0,
     )
     cache_bits: int = setting(

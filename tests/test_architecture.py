@@ -33,7 +33,7 @@ LAYERS = [
 ]
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
-    "rich": {f"beacon_cli.console.{name}" for name in ("console", "progress", "tables", "text")},
+    "rich": {f"beacon_cli.console.{name}" for name in ("console", "places", "progress", "tables", "text")},
     "gguf": {"beacon_cli.checkpoints.gguf.file"},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from beacon_cli.answering.citations import Citation, cite
-from beacon_cli.answering.decoding import generate
+from beacon_cli.answering.decoding import End, Finished, generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text
 from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.support import Supported, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.errors import SettingsError
@@ -17,6 +17,10 @@ from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
+# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
+AGAIN_SHARE, LEAST_AGAIN = 16, 2
+# Passages that are told of as what the question is about.
+FOUND = 5
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Decoding:
     Attributes:
         max_new_tokens: longest answer.
         temperature: 0 always takes the likeliest token.
-        passages: how many passages are read again before a question; 0 answers from the condensed memory alone.
+        passages: how many passages are read again before a question; None for as many as the model has room for, 0
+            answers from the condensed memory alone.
 
     Raises:
         SettingsError: for values that cannot be.
@@ -34,7 +39,7 @@ class Decoding:
 
     max_new_tokens: int
     temperature: float
-    passages: int
+    passages: int | None
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "temperature", "passages"):
@@ -47,9 +52,12 @@ class Outcome:
 
     text: str = ""
     citations: tuple[Citation, ...] = ()
+    supported: Supported | None = None
+    answered: bool = False
     passages: tuple[Passage, ...] = ()
+    found: tuple[Passage, ...] = ()
     generated: int = 0
-    finished: Literal["stop", "length"] = "stop"
+    finished: Finished = "stop"
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -61,11 +69,16 @@ class Answer:
     Attributes:
         question: that was asked; None for a summary.
         text: all of the answer.
-        supported: whether it stands, word for word, in the documents; None for a summary, which cannot.
+        answered: whether it is an answer: False if the model says that the text does not say, nothing at all, or
+            has lost itself (see `finished`).
+        supported: True if the documents say so, "partly" if they say some of it, or say it where the question is not
+            about, else False; None without an answer, and for a summary.
         citations: where it stands, the best place first; empty if nowhere.
         passages: what was read again before answering, the best last.
+        found: the passages that the question is about, the best first.
         generated: tokens.
-        finished: "stop" where the model ended, "length" where `max_new_tokens` or the model's context did.
+        finished: "stop" where the model ended, "length" where `max_new_tokens` or the model's context did, "loop" where
+            it only repeated itself and "babble" where it did not believe itself: then it was stopped.
         seconds: spent, by stage: "first_token", "answer" (all of it).
     """
 
@@ -114,8 +127,12 @@ class Answer:
         return self.complete().text
 
     @property
-    def supported(self) -> bool | None:
-        return None if self.question is None else bool(self.complete().citations)
+    def answered(self) -> bool:
+        return self.complete().answered
+
+    @property
+    def supported(self) -> Supported | None:
+        return self.complete().supported
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -126,11 +143,15 @@ class Answer:
         return self.complete().passages
 
     @property
+    def found(self) -> tuple[Passage, ...]:
+        return self.complete().found
+
+    @property
     def generated(self) -> int:
         return self.complete().generated
 
     @property
-    def finished(self) -> Literal["stop", "length"]:
+    def finished(self) -> Finished:
         return self.complete().finished
 
     @property
@@ -163,8 +184,8 @@ def answer(
     decoder = engine.source.tokenizer.stream_decoder()
     pieces: list[str] = []
     for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
-        if token is None:
-            outcome.finished = "length"
+        if isinstance(token, End):
+            outcome.finished = token.finished
             break
         if not outcome.generated:
             outcome.seconds["first_token"] = time.perf_counter() - began
@@ -176,10 +197,22 @@ def answer(
         pieces.append(piece)
         yield piece
     outcome.text = "".join(pieces).strip()
+    _judge(outcome, index, question)
     outcome.seconds["answer"] = time.perf_counter() - began
-    if question is not None:
-        outcome.citations = tuple(cite(index, question, outcome.text))
     return outcome
+
+
+def _judge(outcome: Outcome, index: SearchIndex, question: str | None) -> None:
+    """Find out whether it is an answer, and what the documents say of it."""
+    text, lost = outcome.text, outcome.finished in ("loop", "babble")
+    outcome.answered = bool(text) and not lost and not is_refusal(text)
+    if question is None:
+        return
+    outcome.found = tuple(index.find(question, FOUND))
+    if outcome.answered:
+        found = support(index, question, text)
+        outcome.supported = found.supported
+        outcome.citations = tuple(cite(index, found.places, text))
 
 
 def _prompt(
@@ -187,14 +220,19 @@ def _prompt(
 ) -> tuple[list[int], list[Passage]]:
     """Token ids of what follows the memory, and the passages in it: as many of those wanted as fit, the best last."""
     source = engine.source
-    again = list(reversed(index.find(question, how.passages))) if question is not None else []
-    while True:
+    left = source.context - placed.reader.memory.size - how.max_new_tokens
+
+    def prompt_of(again: list[Passage]) -> list[int]:
         if question is None:
             request = summary_text(len(placed.documents))
         else:
             request = question_text(question, [passage.text for passage in again])
-        prompt = [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
-        if placed.reader.memory.size + len(prompt) + how.max_new_tokens <= source.context:
+        return [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
+
+    again = _wanted(engine, index, question, how.passages)
+    while True:
+        prompt = prompt_of(again)
+        if len(prompt) <= left:
             return prompt, again
         if not again:
             raise SettingsError(
@@ -202,3 +240,19 @@ def _prompt(
                 f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
             )
         again = again[1:]
+
+
+def _wanted(engine: Engine, index: SearchIndex, question: str | None, number: int | None) -> list[Passage]:
+    """The passages to read again if they fit, the best last."""
+    if question is None:
+        return []
+    if number is not None:
+        return index.find(question, number)[::-1]
+    room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
+    wanted: list[Passage] = []
+    for passage in index.find(question, room):
+        room -= len(engine.source.tokenizer.encode(passage.text))
+        if room < 0:
+            break
+        wanted.append(passage)
+    return wanted[::-1]

@@ -10,11 +10,18 @@ from beacon_cli.settings import Settings
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
+    from beacon_cli.answering.passages import Passage
     from beacon_cli.library import Memory, Model
 
 
 def answer_from(
-    documents: list[str], question: str | None, settings: Settings, how: HowToRead, console: Console
+    documents: list[str],
+    question: str | None,
+    settings: Settings,
+    how: HowToRead,
+    console: Console,
+    *,
+    show_passages: bool = False,
 ) -> None:
     """Read `documents`, ask `question` (None: for a summary) and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
@@ -40,10 +47,33 @@ def answer_from(
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
-            console.print_answer(answer, several=len(memory.documents) > 1)
-        if not answer.text:
-            advice = "use" if question is None else "ask in other words, or use"
-            console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
+            several, paths = len(memory.documents) > 1, paths_of(memory)
+            console.print_answer(answer, several=several, paths=paths)
+            if show_passages:
+                console.print_line("")
+                best = answer.passages[::-1] or answer.found
+                marks = [memory.marked(passage.text, question or "") for passage in best]
+                console.print_passages(best, marks, several=several, paths=paths)
+        if not answer.answered:
+            console.note(no_answer(model, answer))
+
+
+def no_answer(model: "Model", answer: "Answer") -> str:
+    """One line that says why there is none, and what to do."""
+    advice = "use" if answer.question is None else "ask in other words, or use"
+    advice = f"{advice} a larger model (--model)"
+    if answer.finished == "loop":
+        return f"{model.name} only repeated itself and was stopped: it gave no answer; {advice}"
+    if answer.finished == "babble":
+        return f"{model.name} did not believe in its own words and was stopped: it gave no answer; {advice}"
+    if answer.text:
+        return f"{model.name} gave no answer: it finds none in the text"
+    return f"{model.name} gave no answer; {advice}"
+
+
+def paths_of(memory: "Memory") -> dict[str, str]:
+    """The files of the documents that are files, by the documents' names."""
+    return {document.name: document.path for document in memory.documents if document.path is not None}
 
 
 def load_model(settings: Settings, console: Console) -> "Model":
@@ -69,11 +99,13 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
     return {
         "question": answer.question,
         "answer": answer.text,
+        "answered": answer.answered,
         "supported": answer.supported,
         "citations": [
             {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
             for c in answer.citations
         ],
+        "passages": [passage_as_json(passage) for passage in answer.found],
         "documents": [document_as_json(document) for document in read],
         "warnings": [warning for document in read for warning in document.warnings],
         "tokens_read": memory.tokens,
@@ -86,6 +118,17 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
         "model": model.name,
         "cache_path": read[0].cache_path if len(read) == 1 else None,
+    }
+
+
+def passage_as_json(passage: "Passage") -> dict[str, Any]:
+    """A passage for machines."""
+    return {
+        "document": passage.document,
+        "page": passage.page,
+        "label": passage.label,
+        "section": passage.section,
+        "text": passage.text,
     }
 
 

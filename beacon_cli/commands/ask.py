@@ -25,6 +25,9 @@ def ask(
     password: options.Password = None,
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
+    show_passages: Annotated[
+        bool, typer.Option("--show-passages", help="Show the passages that were read again, after the answer.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,7 +50,8 @@ def ask(
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
     how = options.HowToRead(pages, password, not no_cache, refresh)
-    answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
+    console = Console(quiet=quiet, as_json=as_json, kept=how.kept)
+    answer_from(documents, question, settings, how, console, show_passages=show_passages)
 
 
 def _check_quotes(documents: list[str], question: str) -> None:

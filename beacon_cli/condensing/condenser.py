@@ -229,6 +229,7 @@ def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) 
         warnings=manifest.warnings,
         seconds={"load_cache": time.perf_counter() - began},
         from_cache=True,
+        path=document.source.path,
     )
     return _announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
 
@@ -293,6 +294,7 @@ class _Build:
             cache_path=None if self.builder is None else str(self.builder.folder),
             warnings=tuple(stream.warnings),
             seconds={"condense": time.perf_counter() - began},
+            path=self.text.document.source.path,
         )
         return _announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
 
