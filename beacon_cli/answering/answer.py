@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
-from beacon_cli.answering.citations import Citation, cite
+from beacon_cli.answering.citations import MOST_CITATIONS, Citation, cite, cited
 from beacon_cli.answering.decoding import End, Finished, generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text
@@ -56,6 +56,7 @@ class Outcome:
     answered: bool = False
     passages: tuple[Passage, ...] = ()
     found: tuple[Passage, ...] = ()
+    closest: tuple[Citation, ...] = ()
     generated: int = 0
     finished: Finished = "stop"
     seconds: dict[str, float] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Answer:
         citations: where it stands, the best place first; empty if nowhere.
         passages: what was read again before answering, the best last.
         found: the passages that the question is about, the best first.
+        closest: what to look at where it stands nowhere: the places that say most of the question, with their words.
         generated: tokens.
         finished: "stop" where the model ended, "length" where `max_new_tokens` or the model's context did, "loop" where
             it only repeated itself and "babble" where it did not believe itself: then it was stopped.
@@ -147,6 +149,10 @@ class Answer:
         return self.complete().found
 
     @property
+    def closest(self) -> tuple[Citation, ...]:
+        return self.complete().closest
+
+    @property
     def generated(self) -> int:
         return self.complete().generated
 
@@ -213,6 +219,8 @@ def _judge(outcome: Outcome, index: SearchIndex, question: str | None) -> None:
         found = support(index, question, text)
         outcome.supported = found.supported
         outcome.citations = tuple(cite(index, found.places, text))
+    if not outcome.citations:
+        outcome.closest = tuple(cited(index, passage, question) for passage in outcome.found[:MOST_CITATIONS])
 
 
 def _prompt(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon_cli.answering.passages import sentences
+from beacon_cli.answering.passages import Passage, sentences
 from beacon_cli.answering.search import SearchIndex
 
 QUOTE_CHARACTERS = 240
@@ -35,11 +35,16 @@ def cite(index: SearchIndex, places: Sequence[int], answer: str) -> list[Citatio
         passage = index.passages[number]
         key = passage.document, passage.page
         if key not in citations:
-            quoted = quote(index, passage.text, answer)
-            citations[key] = Citation(passage.document, passage.page, passage.label, passage.section, quoted)
+            citations[key] = cited(index, passage, answer)
         if len(citations) == MOST_CITATIONS:
             break
     return list(citations.values())
+
+
+def cited(index: SearchIndex, passage: Passage, words: str) -> Citation:
+    """A passage as the place where these words stand, or most of them."""
+    quoted = quote(index, passage.text, words)
+    return Citation(passage.document, passage.page, passage.label, passage.section, quoted)
 
 
 def quote(index: SearchIndex, text: str, answer: str) -> str:

@@ -2,13 +2,14 @@
 
 What is compared are terms (`terms`): the names, the numbers and the other content words of each of its sentences,
 without those that the question gave already. A passage *holds* a sentence if it has all its names and numbers and
-three quarters of its terms, in whatever order; it is *about* the question if it, or its page, has half of the
-question's terms, each weighted by how rare it is. So an answer that stands somewhere, but nowhere that the question is
-about, is supported partly at most. Negations, and words of the same meaning, are beyond this.
+three quarters of its terms, in whatever order. It is *about* the question if it, or its page, has half of the
+question's terms, each weighted by how rare it is, and if the very sentence in it that has most of the answer has three
+tenths. So an answer that stands somewhere, but not where the question is about it, is supported partly at most.
+Negations, and other words of the same meaning, are beyond this. (`benchmarks/support.py` has figures.)
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -23,7 +24,9 @@ from beacon_cli.answering.terms import words
 
 Supported = bool | Literal["partly"]
 HELD, HALF = 0.75, 0.5  # of a sentence's terms
-ABOUT = 0.5  # of the weight of the question's terms
+ABOUT, NEAR = 0.5, 0.3  # of the weight of the question's terms: in passage or page, in the sentence
+# Passages that hold the answer whose sentences are looked at, in the order of their rank.
+_LOOKED_AT = 20
 _Passages = NDArray[np.bool_]
 
 
@@ -49,20 +52,20 @@ class Support:
 
 def support(index: SearchIndex, question: str, answer: str) -> Support:
     """What the passages of `index` say of an `answer` to `question`; one without content words has no support."""
-    asked = index.terms.of(question)
+    asked = _Asked(index, question)
     verdicts: list[Supported] = []
     best = np.zeros(len(index.passages))
-    about = _about(index, asked)
     for sentence in sentences(answer):
-        claims = _Claims(index, sentence, asked)
+        claims = _Claims(index, sentence, asked.weights)
         if not claims.terms:
             continue
-        held, partly = claims.holding(HELD), claims.holding(HALF)
-        verdicts.append(True if (held & about).any() else "partly" if held.any() or (partly & about).any() else False)
-        best = np.maximum(best, 4 * (held & about) + 2 * held + (partly & about))
+        held, partly = claims.holding(HELD), claims.holding(HALF) & asked.about
+        sure = asked.near(held & asked.about, claims)
+        verdicts.append(True if sure.any() else "partly" if held.any() or partly.any() else False)
+        best = np.maximum(best, 4 * sure + 2 * held + partly)
     if not any(verdicts):
         return Support(False, ())
-    order = np.lexsort((-index.scores(question), -best))
+    order = np.lexsort((-asked.scores, -best))
     places = tuple(int(number) for number in order if best[number] > 0)
     return Support(True if all(verdict is True for verdict in verdicts) else "partly", places)
 
@@ -70,7 +73,7 @@ def support(index: SearchIndex, question: str, answer: str) -> Support:
 class _Claims:
     """The terms that a sentence of an answer stands or falls with; those of the question only if it has no others."""
 
-    def __init__(self, index: SearchIndex, sentence: str, asked: Sequence[str]) -> None:
+    def __init__(self, index: SearchIndex, sentence: str, asked: Collection[str]) -> None:
         self._index = index
         said = {word: index.terms.of_word(word) for word in words(sentence)}
         all_terms = {term for terms in said.values() for term in terms}
@@ -95,14 +98,38 @@ class _Claims:
         return np.asarray(there[strict].all(axis=0) & (there.sum(axis=0) >= share * len(self.terms)))
 
 
-def _about(index: SearchIndex, asked: Sequence[str]) -> _Passages:
-    """(passages) which a question of these terms is about; all of them for a question of small words only."""
-    total = 0.0
-    found = np.zeros(len(index.passages))
-    for term in set(asked):
-        there = (index.own(term) > 0) | (index.whole(term) > 0)
-        # What stands nowhere counts as much as what stands once.
-        rarity = math.log(1 + len(there) / max(1, int((index.own(term) > 0).sum())))
-        total += rarity
-        found += rarity * there
-    return np.asarray(found >= ABOUT * total)
+class _Asked:
+    """A question's terms.
+
+    Attributes:
+        weights: how rare each is.
+        about: (passages) which it is about; all of them for a question of small words only.
+        scores: (passages) how much each shares with it.
+    """
+
+    def __init__(self, index: SearchIndex, question: str) -> None:
+        self._index = index
+        self.weights: dict[str, float] = {}
+        self.scores = index.scores(question)
+        found = np.zeros(len(index.passages))
+        for term in set(index.terms.of(question)):
+            own = index.own(term) > 0
+            # What stands nowhere counts as much as what stands once.
+            self.weights[term] = math.log(1 + len(own) / max(1, int(own.sum())))
+            found += self.weights[term] * (own | (index.whole(term) > 0))
+        self._total = sum(self.weights.values())
+        self.about: _Passages = found >= ABOUT * self._total
+
+    def near(self, passages: _Passages, claims: _Claims) -> _Passages:
+        """Those of `passages` in which a sentence that has most of the claims is about the question too."""
+        near = np.zeros(len(passages), dtype=np.bool_)
+        numbers = np.flatnonzero(passages)
+        for number in numbers[np.argsort(-self.scores[numbers], kind="stable")][:_LOOKED_AT]:
+            terms = [set(self._index.terms.of(part)) for part in sentences(self._index.passages[number].text)]
+            most = max(len(part & set(claims.terms)) for part in terms)
+            near[number] = any(
+                sum(self.weights.get(term, 0.0) for term in part) >= NEAR * self._total
+                for part in terms
+                if len(part & set(claims.terms)) == most
+            )
+        return near

@@ -30,11 +30,7 @@ from beacon_cli.training.events import Saved, TrainingBegun, TrainingEvent, Trai
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
-    from beacon_cli.answering.citations import Citation
     from beacon_cli.answering.passages import Passage
-
-# Of an answer that is not supported: passages that are shown, and characters of each.
-_CLOSEST, _SHOWN = 3, 300
 
 
 class InterruptedByUserError(Exception):
@@ -125,22 +121,14 @@ class Console:
         finally:  # the error, if one comes, begins on a line of its own
             self._write("\n")
         if answer.supported is False:
-            self.note("unsupported: no passage says so" + ("; the closest are:" if answer.found else ""))
+            self.note("unsupported: no passage says so" + ("; the closest are:" if answer.closest else ""))
         elif answer.supported == "partly":
             self.note("supported partly: the documents say this of it, or say it of something else:")
-        for citation in answer.citations:
-            self._note_place(citation, citation.quote, several, paths)
-        if answer.question is not None and not answer.citations:
-            for passage in answer.found[:_CLOSEST]:
-                words = " ".join(passage.text.split())
-                shown = words if len(words) <= _SHOWN else words[:_SHOWN].rsplit(" ", 1)[0] + " …"
-                self._note_place(passage, shown, several, paths)
-
-    def _note_place(self, place: "Citation | Passage", words: str, several: bool, paths: Mapping[str, str]) -> None:
-        page = page_text(place.document, place.page, place.label, place.section, several=several, paths=paths)
-        line = page.append(f": “{one_line(words)}”")
-        line.stylize_before("dim")
-        self._err.print(line)
+        for place in answer.citations or answer.closest:
+            page = page_text(place.document, place.page, place.label, place.section, several=several, paths=paths)
+            line = page.append(f": “{one_line(place.quote)}”")
+            line.stylize_before("dim")
+            self._err.print(line)
 
     def print_passages(
         self,
