@@ -13,8 +13,8 @@ from typing import Literal
 from beacon_cli.answering.answer import LEAST_AGAIN, PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import question_text
-from beacon_cli.answering.search import SearchIndex
-from beacon_cli.answering.search_file import IndexedText, index_of
+from beacon_cli.answering.search_file import IndexedText
+from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
@@ -279,28 +279,30 @@ class Memory:
         return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages))
 
     def summarize(
-        self, *, max_new_tokens: int = DEFAULTS.max_new_tokens, temperature: float = DEFAULTS.temperature
+        self,
+        *,
+        length: int | None = None,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
     ) -> Answer:
-        """Ask for a summary; see `ask`."""
-        return self._answer(None, Decoding(max_new_tokens, temperature, 0))
+        """Ask for a summary of about `length` words; see `ask`. (`texts.summarize` makes one without the model.)"""
+        return self._answer(None, Decoding(max_new_tokens, temperature, 0, length))
 
     def find(self, words: str, count: int = 5) -> list[Passage]:
         """The passages of the documents that share most with `words`, the best first; no model takes part."""
-        return self._index.find(words, count)
-
-    def marked(self, text: str, words: str) -> list[tuple[int, int]]:
-        """Where in `text` the words stand, in whatever form: the first character of each stretch, and its end."""
-        return self._index.marked(text, words)
+        return self.texts.find(words, count)
 
     @cached_property
-    def _index(self) -> SearchIndex:
-        return index_of(
-            [
-                IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
-                for text in self._placed.documents
-                for about in (text.summary,)
-            ]
+    def texts(self) -> Texts:
+        """The documents' text, for what needs no model: searching, marking what was found, and a summary of the text's
+        own sentences.
+        """
+        read = (
+            IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
+            for text in self._placed.documents
+            for about in (text.summary,)
         )
+        return Texts(tuple(read))
 
     def _answer(self, question: str | None, how: Decoding) -> Answer:
         return Answer(question, lambda made: self._pieces(made, question, how))
@@ -314,4 +316,4 @@ class Memory:
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
         self._placed.reader.rewind(self._end)
-        return (yield from answer(self._engine, self._placed, self._index, question, how))
+        return (yield from answer(self._engine, self._placed, self.texts.index, question, how))

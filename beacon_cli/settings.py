@@ -19,6 +19,7 @@ from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
 
 Device = Literal["auto", "cpu", "cuda"]
+SummaryBy = Literal["auto", "model", "sentences"]
 # 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
 # Variables that are no settings: what is a secret, or where things are.
@@ -223,6 +224,15 @@ class Settings(Checked):
         shown="as many as a sixteenth of the model's context holds, at least 2",
         none="auto",
         least=0,
+    )
+    summary_by: SummaryBy = setting(
+        "auto",
+        "auto|model|sentences",
+        "What makes a summary: the model, or sentences of the text; auto asks the model unless it is too weak for it.",
+        flag="--by",
+    )
+    summary_length: int | None = setting(
+        None, "WORDS", "About how long.", shown="a few sentences", flag="--length", none="auto", least=10, most=10_000
     )
     cache_bits: int = setting(
         16,

@@ -32,6 +32,7 @@ class Decoding:
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; None for as many as the model has room for, 0
             answers from the condensed memory alone.
+        length: words of a summary; None for a few sentences.
 
     Raises:
         SettingsError: for values that cannot be.
@@ -40,6 +41,7 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int | None
+    length: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "temperature", "passages"):
@@ -232,7 +234,7 @@ def _prompt(
 
     def prompt_of(again: list[Passage]) -> list[int]:
         if question is None:
-            request = summary_text(len(placed.documents))
+            request = summary_text(len(placed.documents), how.length)
         else:
             request = question_text(question, [passage.text for passage in again])
         return [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from beacon_cli.answering import extract
+from beacon_cli.answering.extract import Section
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.search_file import IndexedText, index_of
@@ -38,6 +40,21 @@ class Texts:
     def marked(self, text: str, words: str) -> list[tuple[int, int]]:
         """Where in `text` the words stand, in whatever form: the first character of each stretch, and its end."""
         return self.index.marked(text, words)
+
+    def summarize(self, length: int = 150, *, by_section: bool = False) -> list[Section]:
+        """The sentences of each document that say most, about `length` words; no model takes part.
+
+        Args:
+            by_section: for each of its sections.
+        """
+        made: list[Section] = []
+        for text in self.documents:
+            if by_section:
+                made += extract.sections(text.name, text.pages, self.index.terms, length)
+            else:
+                found = extract.summarize(text.name, text.pages, self.index.terms, length)
+                made.append(Section(text.name, None, tuple(found)))
+        return made
 
     @cached_property
     def index(self) -> SearchIndex:

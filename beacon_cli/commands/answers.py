@@ -1,4 +1,4 @@
-"""What `ask` and `summarize` share: reading the documents, and showing the answer as text or as one JSON object."""
+"""What `ask`, `summarize` and `chat` share: the model, and an answer as text or as one JSON object."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,46 +16,59 @@ if TYPE_CHECKING:
 
 def answer_from(
     documents: list[str],
-    question: str | None,
+    question: str,
     settings: Settings,
     how: HowToRead,
     console: Console,
     *,
     show_passages: bool = False,
 ) -> None:
-    """Read `documents`, ask `question` (None: for a summary) and show the answer."""
+    """Read `documents`, ask `question` and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
         model = load_model(settings, console)
-        length, passages = settings.max_new_tokens, settings.passages if question else 0
-        memory = model.read(
-            documents,
-            ratio=settings.ratio or "auto",
-            **asdict(how),
-            room=model.room_for(question or "", max_new_tokens=length, passages=passages),
-            progress=console.draw,
-        )
-        if question is None and model.source.note:
-            console.note(model.source.note)
-        if question is None:
-            answer = memory.summarize(max_new_tokens=length, temperature=settings.temperature)
-        else:
-            answer = memory.ask(question, max_new_tokens=length, temperature=settings.temperature, passages=passages)
+        memory = read(model, documents, question, settings, how, console)
+        answer = memory.ask(question, **answering(settings))
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
-            several, paths = len(memory.documents) > 1, paths_of(memory)
-            console.print_answer(answer, several=several, paths=paths)
-            if show_passages:
-                console.print_line("")
-                best = answer.passages[::-1] or answer.found
-                marks = [memory.marked(passage.text, question or "") for passage in best]
-                console.print_passages(best, marks, several=several, paths=paths)
+            show(console, memory, answer, show_passages=show_passages)
         if not answer.answered:
             console.note(no_answer(model, answer))
+
+
+def read(
+    model: "Model", documents: list[str], question: str, settings: Settings, how: HowToRead, console: Console
+) -> "Memory":
+    """What the model makes of the documents, with room for a question like this."""
+    length, passages = settings.max_new_tokens, settings.passages
+    return model.read(
+        documents,
+        ratio=settings.ratio or "auto",
+        **asdict(how),
+        room=model.room_for(question, max_new_tokens=length, passages=passages),
+        progress=console.draw,
+    )
+
+
+def answering(settings: Settings) -> dict[str, Any]:
+    """What the settings say to `Memory.ask`."""
+    return {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
+
+
+def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
+    """The answer as it comes, where it stands, and the passages that it was given."""
+    paths = {document.name: document.path for document in memory.documents if document.path is not None}
+    several = len(memory.documents) > 1
+    console.print_answer(answer, several=several, paths=paths)
+    if show_passages:
+        console.print_line("")
+        best = answer.passages[::-1] or answer.found
+        marks = [memory.texts.marked(passage.text, answer.question or "") for passage in best]
+        console.print_passages(best, marks, several=several, paths=paths)
 
 
 def no_answer(model: "Model", answer: "Answer") -> str:
@@ -69,11 +82,6 @@ def no_answer(model: "Model", answer: "Answer") -> str:
     if answer.text:
         return f"{model.name} gave no answer: it finds none in the text"
     return f"{model.name} gave no answer; {advice}"
-
-
-def paths_of(memory: "Memory") -> dict[str, str]:
-    """The files of the documents that are files, by the documents' names."""
-    return {document.name: document.path for document in memory.documents if document.path is not None}
 
 
 def load_model(settings: Settings, console: Console) -> "Model":
