@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage without measurable progress has begun: "loading beacon-pocket"."""
+    """A stage without measurable progress has begun: "loading smollm2-135m"."""
 
     text: str
 

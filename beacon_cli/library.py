@@ -12,7 +12,7 @@ from typing import Literal
 
 from beacon_cli.answering.answer import LEAST_AGAIN, PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
 from beacon_cli.answering.passages import Passage
-from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.prompts import TEMPLATE, question_text
 from beacon_cli.answering.search_file import IndexedText
 from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root
@@ -35,6 +35,7 @@ def load(
     *,
     beacon_bits: int | None = None,
     device: Device = "auto",
+    system: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     cache_bits: int = DEFAULTS.cache_bits,
     cache_limit: int | None = None,
@@ -45,10 +46,11 @@ def load(
     The weights are loaded when something is first read.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the built-in model.
+        model: a checkpoint folder, a hub id, or the name of the default model.
         beacon: the same for the beacon; by default the model's own.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         device: "auto", "cpu" or "cuda".
+        system: the message to the model that stands in front of what it reads; None leaves that to its chat template.
         cache_dir: where condensed documents are kept; by default `BEACON_CACHE_DIR`, else the user's cache folder.
         cache_bits: bits of a stored activation: 16, 8 or 4.
         cache_limit: bytes that all cached documents may take; None for as many as there are.
@@ -60,7 +62,7 @@ def load(
     Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
-    source = locate_model(model, beacon, root, beacon_bits, progress=progress)
+    source = locate_model(model, beacon, root, beacon_bits, system=system, progress=progress)
     seconds = time.perf_counter() - began
     return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
 
@@ -196,9 +198,11 @@ class Model:
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         passages: int | None = DEFAULTS.passages,
+        template: str = TEMPLATE,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
-        asked = len(self.source.tokenizer.encode(question_text(question, ()))) + len(self.source.frame.closing)
+        text = question_text(question, template=template)
+        asked = len(self.source.tokenizer.encode(text)) + len(self.source.frame.closing)
         return asked + (LEAST_AGAIN if passages is None else passages) * PASSAGE_TOKENS + max_new_tokens
 
     def _condenser(
@@ -260,6 +264,7 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
+        template: str = TEMPLATE,
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
 
@@ -269,14 +274,16 @@ class Memory:
             temperature: 0 always takes the likeliest token.
             passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
                 it is answered; None for as many as the model has room for, 0 answers from the condensed memory alone.
+            template: in which words the question is put: it has {question} in it, and may have {passages}, which stand
+                before it otherwise.
 
         Raises:
-            SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
+            SettingsError: for an empty question and settings that cannot be; when answering, if question and answer do
                 not fit the context.
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
-        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages))
+        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template))
 
     def summarize(
         self,
@@ -286,7 +293,7 @@ class Memory:
         temperature: float = DEFAULTS.temperature,
     ) -> Answer:
         """Ask for a summary of about `length` words; see `ask`. (`texts.summarize` makes one without the model.)"""
-        return self._answer(None, Decoding(max_new_tokens, temperature, 0, length))
+        return self._answer(None, Decoding(max_new_tokens, temperature, 0, length=length))
 
     def find(self, words: str, count: int = 5) -> list[Passage]:
         """The passages of the documents that share most with `words`, the best first; no model takes part."""

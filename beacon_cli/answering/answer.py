@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from beacon_cli.answering.citations import MOST_CITATIONS, Citation, cite, cited
 from beacon_cli.answering.decoding import End, Finished, generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import question_text, summary_text
+from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import Supported, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -32,6 +32,7 @@ class Decoding:
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; None for as many as the model has room for, 0
             answers from the condensed memory alone.
+        template: in which words a question is put, see `check_template`.
         length: words of a summary; None for a few sentences.
 
     Raises:
@@ -41,9 +42,11 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int | None
+    template: str = TEMPLATE
     length: int | None = None
 
     def __post_init__(self) -> None:
+        check_template(self.template)
         for name in ("max_new_tokens", "temperature", "passages"):
             declared(Settings)[name].check(getattr(self, name), name)
 
@@ -236,7 +239,7 @@ def _prompt(
         if question is None:
             request = summary_text(len(placed.documents), how.length)
         else:
-            request = question_text(question, [passage.text for passage in again])
+            request = question_text(question, [passage.text for passage in again], template=how.template)
         return [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
 
     again = _wanted(engine, index, question, how.passages)

@@ -158,4 +158,4 @@ class _Vectors:
 
     def _products(self, vector: _Vector) -> _Vector:
         by_term = np.bincount(self._columns, self._values * vector[self._rows], self._width)
-        return np.bincount(self._rows, self._values * by_term[self._columns], self._size)
+        return np.asarray(np.bincount(self._rows, self._values * by_term[self._columns], self._size), dtype=np.float64)

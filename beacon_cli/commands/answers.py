@@ -29,9 +29,10 @@ def answer_from(
 
     find_documents(documents)  # what is missing is said before a model is fetched
     with console:
+        asked = answering(settings)
         model = load_model(settings, console)
         memory = read(model, documents, question, settings, how, console)
-        answer = memory.ask(question, **answering(settings))
+        answer = memory.ask(question, **asked)
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
@@ -44,19 +45,28 @@ def read(
     model: "Model", documents: list[str], question: str, settings: Settings, how: HowToRead, console: Console
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
-    length, passages = settings.max_new_tokens, settings.passages
+    asked = answering(settings)
+    del asked["temperature"]
     return model.read(
         documents,
         ratio=settings.ratio or "auto",
         **asdict(how),
-        room=model.room_for(question, max_new_tokens=length, passages=passages),
+        room=model.room_for(question, **asked),
         progress=console.draw,
     )
 
 
 def answering(settings: Settings) -> dict[str, Any]:
-    """What the settings say to `Memory.ask`."""
-    return {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
+    """What the settings say to `Memory.ask`.
+
+    Raises:
+        SettingsError: for a template without a question.
+    """
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
+
+    asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
+    return asked | {"template": check_template(TEMPLATE if settings.template is None else settings.template)}
 
 
 def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
@@ -94,6 +104,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
         settings.beacon,
         beacon_bits=settings.beacon_bits,
         device=settings.device,
+        system=settings.system,
         cache_bits=settings.cache_bits,
         cache_limit=settings.cache_limit,
         progress=console.draw,

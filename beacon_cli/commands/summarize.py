@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from beacon_cli.answering.extract import Section
     from beacon_cli.answering.texts import Texts
 
-_SETTINGS = (*(name for name in options.ANSWERING if name != "passages"), "summary_by", "summary_length")
+_SETTINGS = (
+    *(name for name in options.ANSWERING if name not in ("passages", "template")),
+    "summary_by",
+    "summary_length",
+)
 _LENGTH = 150
 
 

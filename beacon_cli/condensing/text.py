@@ -9,7 +9,14 @@ from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.documents import Document
 from beacon_cli.events import PageRead, Progress, Reading, silent
 
-PAGE_END = "\n\n"
+# Between two pages. Nothing stands after the last: what follows a document begins with a break of its own.
+PAGE_BREAK = "\n\n"
+
+
+def page_texts(pages: Iterable[str]) -> Iterator[str]:
+    """What is encoded of each page, one by one: its text, after a break unless it is the first."""
+    for number, page in enumerate(pages):
+        yield PAGE_BREAK + page if number else page
 
 
 class _Page(Protocol):
@@ -47,7 +54,7 @@ class TokenStream:
         if page is None:
             return False
         first = len(self.ids)
-        self.ids += self._tokenizer.encode(page.text + PAGE_END)
+        self.ids += self._tokenizer.encode((PAGE_BREAK if self.pages else "") + page.text)
         label = str(page.number) if page.label is None else page.label
         self.pages.append(PageText(page.number, label, page.text, first, len(self.ids), page.section))
         progress(PageRead(len(self.pages), len(self.ids)))

@@ -128,6 +128,12 @@ class Tokenizer:
             raise ModelError(f"the model's chat template fails ({reason}): use another model") from error
         return str(prompt)
 
+    @property
+    def asks_not_to_think(self) -> str:
+        """What ends a message that is to be answered at once, for a template that reads that from messages only."""
+        template = self._files.chat_template or ""
+        return " /no_think" if "/no_think" in template and "enable_thinking" not in template else ""
+
     def split_prompt(self, messages: Callable[[str], Messages]) -> tuple[list[int], list[int]]:
         """The ids of the prompt before and after the document.
 
