@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from beacon_cli.commands import ask, cache, config, find, inspect, models, summarize, train
+from beacon_cli.commands import ask, cache, chat, config, find, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
 from beacon_cli.console.console import Console, InterruptedByUserError, cannot_write, close_output
 from beacon_cli.errors import BeaconError, SettingsError
@@ -36,6 +36,7 @@ app = typer.Typer(
     help="Read a whole book once, keep it condensed, and ask about it.",
 )
 app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
 app.command("summarize")(summarize.summarize)
 app.command("find")(find.find)
 app.command("inspect")(inspect.inspect)

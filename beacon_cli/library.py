@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from beacon_cli.answering.answer import LEAST_AGAIN, PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
+from beacon_cli.answering.answer import Answer, Outcome
+from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
+from beacon_cli.answering.chat import Chat
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import TEMPLATE, question_text
 from beacon_cli.answering.search_file import IndexedText
@@ -265,6 +267,7 @@ class Memory:
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
         template: str = TEMPLATE,
+        history: Sequence[Turn] = (),
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
 
@@ -276,6 +279,7 @@ class Memory:
                 it is answered; None for as many as the model has room for, 0 answers from the condensed memory alone.
             template: in which words the question is put: it has {question} in it, and may have {passages}, which stand
                 before it otherwise.
+            history: questions and answers before it, the oldest first; see `chat`.
 
         Raises:
             SettingsError: for an empty question and settings that cannot be; when answering, if question and answer do
@@ -283,7 +287,27 @@ class Memory:
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
-        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template))
+        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template), history)
+
+    def chat(
+        self,
+        *,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
+        passages: int | None = DEFAULTS.passages,
+        template: str = TEMPLATE,
+    ) -> Chat:
+        """A conversation, in which each question is asked in the light of those before; see `ask`."""
+        return Chat(
+            lambda question, turns: self.ask(
+                question,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                passages=passages,
+                template=template,
+                history=turns,
+            )
+        )
 
     def summarize(
         self,
@@ -311,10 +335,12 @@ class Memory:
         )
         return Texts(tuple(read))
 
-    def _answer(self, question: str | None, how: Decoding) -> Answer:
-        return Answer(question, lambda made: self._pieces(made, question, how))
+    def _answer(self, question: str | None, how: Decoding, history: Sequence[Turn] = ()) -> Answer:
+        return Answer(question, lambda made: self._pieces(made, question, how, tuple(history)))
 
-    def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:
+    def _pieces(
+        self, made: Answer, question: str | None, how: Decoding, history: tuple[Turn, ...]
+    ) -> Generator[str, None, Outcome]:
         running = None if self._running is None else self._running()
         if running is not None and not running.ended:
             # There is one memory, and rewinding it would spoil an answer in the making; what ends that is its own.
@@ -323,4 +349,4 @@ class Memory:
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
         self._placed.reader.rewind(self._end)
-        return (yield from answer(self._engine, self._placed, self.texts.index, question, how))
+        return (yield from answer(self._engine, self._placed, self.texts.index, question, how, history))

@@ -1,54 +1,12 @@
-"""Answering a question from a memory: what is read again, the prompt, the answer as it comes, and where it stands."""
+"""An answer: its text as it comes, and what is known of it in the end."""
 
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
-from beacon_cli.answering.citations import MOST_CITATIONS, Citation, cite, cited
-from beacon_cli.answering.decoding import End, Finished, generate
-from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
-from beacon_cli.answering.search import SearchIndex
-from beacon_cli.answering.support import Supported, is_refusal, support
-from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import Placed
-from beacon_cli.errors import SettingsError
-from beacon_cli.settings import Settings, declared
-
-# Positions that a passage may take when it is read again: words are seldom more than two tokens.
-PASSAGE_TOKENS = 2 * PASSAGE_WORDS
-# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
-AGAIN_SHARE, LEAST_AGAIN = 16, 2
-# Passages that are told of as what the question is about.
-FOUND = 5
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How an answer is made.
-
-    Attributes:
-        max_new_tokens: longest answer.
-        temperature: 0 always takes the likeliest token.
-        passages: how many passages are read again before a question; None for as many as the model has room for, 0
-            answers from the condensed memory alone.
-        template: in which words a question is put, see `check_template`.
-        length: words of a summary; None for a few sentences.
-
-    Raises:
-        SettingsError: for values that cannot be.
-    """
-
-    max_new_tokens: int
-    temperature: float
-    passages: int | None
-    template: str = TEMPLATE
-    length: int | None = None
-
-    def __post_init__(self) -> None:
-        check_template(self.template)
-        for name in ("max_new_tokens", "temperature", "passages"):
-            declared(Settings)[name].check(getattr(self, name), name)
+from beacon_cli.answering.citations import Citation
+from beacon_cli.answering.decoding import Finished
+from beacon_cli.answering.passages import Passage
+from beacon_cli.answering.support import Supported
 
 
 @dataclass
@@ -121,6 +79,17 @@ class Answer:
         """Whether it is complete, or was ended by an error."""
         return self._outcome is not None or self._error is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is complete, and not ended by an error."""
+        return self._outcome is not None
+
+    def stop(self) -> None:
+        """End it where it is; it stays incomplete, and its fields cannot be asked for any more."""
+        if not self.ended:
+            self._source.close()
+            self._error = RuntimeError("the answer was stopped")
+
     def complete(self) -> Outcome:
         """Wait for all of it; raises again what ended it."""
         while self._advance():
@@ -171,101 +140,3 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
-
-
-def answer(
-    engine: Engine, placed: Placed, index: SearchIndex, question: str | None, how: Decoding
-) -> Generator[str, None, Outcome]:
-    """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
-
-    The memory goes on from there: rewind it before the next question.
-
-    Raises:
-        SettingsError: if the question and an answer do not fit the model's context.
-    """
-    began = time.perf_counter()
-    outcome, reader = Outcome(), placed.reader
-    prompt, again = _prompt(engine, placed, index, question, how)
-    outcome.passages = tuple(again)
-    if again:
-        # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
-        reader.condense_at(0)
-    logits = reader.read(prompt)
-    reader.condense_at(placed.ratio)
-    decoder = engine.source.tokenizer.stream_decoder()
-    pieces: list[str] = []
-    for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
-        if isinstance(token, End):
-            outcome.finished = token.finished
-            break
-        if not outcome.generated:
-            outcome.seconds["first_token"] = time.perf_counter() - began
-        outcome.generated += 1
-        if piece := decoder.push(token):
-            pieces.append(piece)
-            yield piece
-    if piece := decoder.finish():
-        pieces.append(piece)
-        yield piece
-    outcome.text = "".join(pieces).strip()
-    _judge(outcome, index, question)
-    outcome.seconds["answer"] = time.perf_counter() - began
-    return outcome
-
-
-def _judge(outcome: Outcome, index: SearchIndex, question: str | None) -> None:
-    """Find out whether it is an answer, and what the documents say of it."""
-    text, lost = outcome.text, outcome.finished in ("loop", "babble")
-    outcome.answered = bool(text) and not lost and not is_refusal(text)
-    if question is None:
-        return
-    outcome.found = tuple(index.find(question, FOUND))
-    if outcome.answered:
-        found = support(index, question, text)
-        outcome.supported = found.supported
-        outcome.citations = tuple(cite(index, found.places, text))
-    if not outcome.citations:
-        outcome.closest = tuple(cited(index, passage, question) for passage in outcome.found[:MOST_CITATIONS])
-
-
-def _prompt(
-    engine: Engine, placed: Placed, index: SearchIndex, question: str | None, how: Decoding
-) -> tuple[list[int], list[Passage]]:
-    """Token ids of what follows the memory, and the passages in it: as many of those wanted as fit, the best last."""
-    source = engine.source
-    left = source.context - placed.reader.memory.size - how.max_new_tokens
-
-    def prompt_of(again: list[Passage]) -> list[int]:
-        if question is None:
-            request = summary_text(len(placed.documents), how.length)
-        else:
-            request = question_text(question, [passage.text for passage in again], template=how.template)
-        return [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
-
-    again = _wanted(engine, index, question, how.passages)
-    while True:
-        prompt = prompt_of(again)
-        if len(prompt) <= left:
-            return prompt, again
-        if not again:
-            raise SettingsError(
-                f"the question and an answer of {how.max_new_tokens} tokens do not fit after the document in the "
-                f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
-            )
-        again = again[1:]
-
-
-def _wanted(engine: Engine, index: SearchIndex, question: str | None, number: int | None) -> list[Passage]:
-    """The passages to read again if they fit, the best last."""
-    if question is None:
-        return []
-    if number is not None:
-        return index.find(question, number)[::-1]
-    room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
-    wanted: list[Passage] = []
-    for passage in index.find(question, room):
-        room -= len(engine.source.tokenizer.encode(passage.text))
-        if room < 0:
-            break
-        wanted.append(passage)
-    return wanted[::-1]

@@ -18,7 +18,7 @@ from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.checkpoints.obtain import obtain
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Progress, silent
@@ -79,6 +79,15 @@ class ModelSource:
         """
         frame = chat_frame(self.tokenizer, self.system)
         return frame if self.opening is None else replace(frame, opening=self.opening)
+
+    @cached_property
+    def between(self) -> tuple[int, ...]:
+        """What the chat template puts between an answer and the next question.
+
+        Raises:
+            ModelError: see `between_turns`.
+        """
+        return between_turns(self.tokenizer)
 
     @property
     def ratios(self) -> tuple[int, ...]:

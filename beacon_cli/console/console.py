@@ -130,6 +130,12 @@ class Console:
             line.stylize_before("dim")
             self._err.print(line)
 
+    def print_places(self, answer: "Answer", *, several: bool) -> None:
+        """Where an answer stands, or what comes closest, a line each."""
+        for place in answer.citations or answer.closest:
+            page = page_text(place.document, place.page, place.label, place.section, several=several, paths={})
+            self.print_line(f"{page.plain}: “{one_line(place.quote)}”")
+
     def print_passages(
         self,
         passages: Sequence["Passage"],
