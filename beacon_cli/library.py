@@ -319,6 +319,10 @@ class Memory:
         """Ask for a summary of about `length` words; see `ask`. (`texts.summarize` makes one without the model.)"""
         return self._answer(None, Decoding(max_new_tokens, temperature, 0, length=length))
 
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._engine.source.tokenizer.encode(text))
+
     def find(self, words: str, count: int = 5) -> list[Passage]:
         """The passages of the documents that share most with `words`, the best first; no model takes part."""
         return self.texts.find(words, count)

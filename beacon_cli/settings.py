@@ -23,7 +23,14 @@ SummaryBy = Literal["auto", "model", "sentences"]
 # 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
 # Variables that are no settings: what is a secret, or where things are.
-VARIABLES = ("BEACON_CACHE_DIR", "BEACON_CONFIG", "BEACON_DEBUG", "BEACON_MODELS_DIR", "BEACON_PASSWORD")
+VARIABLES = (
+    "BEACON_CACHE_DIR",
+    "BEACON_CONFIG",
+    "BEACON_DEBUG",
+    "BEACON_MODELS_DIR",
+    "BEACON_PASSWORD",
+    "BEACON_TOKEN",
+)
 
 _KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
