@@ -29,6 +29,7 @@ VARIABLES = (
     "BEACON_DEBUG",
     "BEACON_MODELS_DIR",
     "BEACON_PASSWORD",
+    "BEACON_STATE_DIR",
     "BEACON_TOKEN",
 )
 
@@ -252,6 +253,7 @@ class Settings(Checked):
         "How to put the question: words with {question} in them, and {passages} for what is read again.",
         shown="Question: {question}, with the passages before it",
     )
+    log: bool = setting(True, "", "Keep questions and answers on this machine, for `beacon logs`.")
     cache_bits: int = setting(
         16,
         "16|8|4",

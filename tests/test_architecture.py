@@ -24,6 +24,8 @@ LAYERS = [
     "beacon_cli.answering",
     "beacon_cli.library",
     "beacon_cli.__init__",
+    "beacon_cli.logs",
+    "beacon_cli.diagnosis",
     "beacon_cli.serving",
     "beacon_cli.training",
     "beacon_cli.evaluation",

@@ -1,11 +1,15 @@
 """What `ask`, `summarize` and `chat` share: the model, and an answer as text or as one JSON object."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
+from beacon_cli.console.report import report
+from beacon_cli.errors import CacheError, OutputError
 from beacon_cli.events import Condensed
+from beacon_cli.logs import record
 from beacon_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ def answer_from(
     console: Console,
     *,
     show_passages: bool = False,
+    report_to: Path | None = None,
 ) -> None:
     """Read `documents`, ask `question` and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
@@ -37,8 +42,29 @@ def answer_from(
             console.print_json(as_json(model, memory, answer))
         else:
             show(console, memory, answer, show_passages=show_passages)
-        if not answer.answered:
-            console.note(no_answer(model, answer))
+        if report_to is not None:
+            _write_report(report_to, model, memory, answer)
+            console.note(f"written: {report_to}")
+        finish(console, model, memory, answer, log=settings.log)
+
+
+def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer", *, log: bool) -> None:
+    """Say it if there is no answer, and keep what was asked if that is wanted."""
+    if not answer.answered:
+        console.note(no_answer(model, answer))
+    if log:
+        try:
+            record(answer, [document.name for document in memory.documents], model.name)
+        except CacheError as error:  # the answer is there all the same
+            console.note(f"note: {error}")
+
+
+def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
+    marks = [memory.texts.marked(passage.text, answer.question or "") for passage in answer.found]
+    try:
+        path.write_text(report(answer, marks, model.name), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); name another file with --report") from error
 
 
 def read(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import answering, load_model, no_answer, read, show
+from beacon_cli.commands.answers import answering, finish, load_model, read, show
 from beacon_cli.console.console import Console
 from beacon_cli.console.prompting import line_reader
 from beacon_cli.errors import BeaconError, OutputError, SettingsError
@@ -25,7 +25,7 @@ HELP = """\
 /quit        leave (Ctrl-D does too; Ctrl-C stops an answer)"""
 
 
-@options.flags(Settings, *options.ANSWERING)
+@options.flags(Settings, *options.ANSWERING, "log")
 def chat(
     documents: options.Documents,
     *,
@@ -51,14 +51,14 @@ def chat(
     console = Console(quiet=quiet)
     if sys.stdin.isatty():
         console.note("ask about what was read; /help shows what else can be said, Ctrl-D leaves")
-    _Talk(model, memory, memory.chat(**asked), console).go_on(line_reader())
+    _Talk(model, memory, memory.chat(**asked), console, log=settings.log).go_on(line_reader(keep=settings.log))
 
 
 class _Talk:
     """Questions and commands, one a line, until there are no more."""
 
-    def __init__(self, model: "Model", memory: "Memory", chat: "Chat", console: Console) -> None:
-        self._model, self._memory, self._chat, self._console = model, memory, chat, console
+    def __init__(self, model: "Model", memory: "Memory", chat: "Chat", console: Console, *, log: bool) -> None:
+        self._model, self._memory, self._chat, self._console, self._log = model, memory, chat, console, log
         self._commands: dict[str, Callable[[str], None]] = {
             "/help": lambda rest: console.print_line(HELP),
             "/pages": self._pages,
@@ -93,8 +93,7 @@ class _Talk:
             answer.stop()
             self._console.note("stopped")
             return
-        if not answer.answered:
-            self._console.note(no_answer(self._model, answer))
+        finish(self._console, self._model, self._memory, answer, log=self._log)
 
     def _last(self) -> Any:
         whole = [answer for answer in self._chat.answers if answer.whole]

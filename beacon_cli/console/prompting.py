@@ -4,10 +4,9 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
+from beacon_cli.logs import state_dir
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -15,14 +14,18 @@ if TYPE_CHECKING:
 PROMPT = "> "
 
 
-def line_reader() -> Callable[[], str | None]:
-    """A function that returns the next line of standard input, and None after the last."""
+def line_reader(*, keep: bool) -> Callable[[], str | None]:
+    """A function that returns the next line of standard input, and None after the last.
+
+    Args:
+        keep: what a person typed, for the next time.
+    """
     if not sys.stdin.isatty():
         return lambda: sys.stdin.readline() or None
     # Imported here because a pipe can do without.
     from prompt_toolkit import PromptSession  # noqa: PLC0415  as above
 
-    session: PromptSession[str] = PromptSession(history=_history())
+    session: PromptSession[str] = PromptSession(history=_history(keep))
 
     def ask() -> str | None:
         while True:
@@ -36,11 +39,13 @@ def line_reader() -> Callable[[], str | None]:
     return ask
 
 
-def _history() -> "History":
+def _history(keep: bool) -> "History":
     """What was typed before, kept for its owner only; where it cannot be kept, for this time."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415  as in `line_reader`
 
-    path = Path(platformdirs.user_state_path("beacon", appauthor=False)) / "chat_history"
+    if not keep:
+        return InMemoryHistory()
+    path = state_dir() / "chat_history"
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))

@@ -5,7 +5,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -108,7 +108,7 @@ class _Server:
                 first = await self._next(events, end)
         return JSONResponse(_whole(asked, first))
 
-    async def _next(self, events: "AsyncIterator[str | _Done]", end: float) -> "str | _Done":
+    async def _next(self, events: "AsyncGenerator[str | _Done, None]", end: float) -> "str | _Done":
         try:
             return await asyncio.wait_for(anext(events), max(end - time.monotonic(), 0.001))
         except TimeoutError:
@@ -125,7 +125,7 @@ class _Server:
         except BeaconError as error:
             raise RequestError(str(error), status=500, code="server_error") from error
 
-    async def _events(self, asked: Completion, names: tuple[str, ...]) -> "AsyncIterator[str | _Done]":
+    async def _events(self, asked: Completion, names: tuple[str, ...]) -> "AsyncGenerator[str | _Done, None]":
         """The pieces of the answer, and in the end what is known of it."""
 
         def work() -> "Iterator[str | _Done]":
@@ -194,7 +194,9 @@ def _whole(asked: Completion, done: _Done) -> dict[str, Any]:
     return _head(asked, "chat.completion") | {"choices": [choice], "usage": done.usage, "beacon": done.support}
 
 
-async def _chunks(asked: Completion, first: str | _Done, rest: AsyncIterator[str | _Done]) -> AsyncIterator[bytes]:
+async def _chunks(
+    asked: Completion, first: str | _Done, rest: AsyncGenerator[str | _Done, None]
+) -> AsyncGenerator[bytes, None]:
     """Server-sent events: every chunk has a finish_reason, which is null but for the last; then usage; then the end."""
     head = _head(asked, "chat.completion.chunk") | ({"usage": None} if asked.usage else {})
 
@@ -204,7 +206,7 @@ async def _chunks(asked: Completion, first: str | _Done, rest: AsyncIterator[str
 
     yield event({"role": "assistant", "content": ""})
     try:
-        async with aclosing(rest):  # type: ignore[type-var]  # a generator
+        async with aclosing(rest):
             piece = first
             while not isinstance(piece, _Done):
                 yield event({"content": piece})

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -23,7 +23,7 @@ class Worker:
         self._most, self._waiting = most, 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
 
-    async def stream(self, make: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
+    async def stream(self, make: Callable[[], Iterator[Any]]) -> AsyncGenerator[Any, None]:
         """What `make()` yields, in the worker's thread. If nobody takes any more of it, it is closed.
 
         Raises:

@@ -105,11 +105,11 @@ def test_documents_are_files(book: Path) -> None:
 
 
 def test_on_a_terminal_lines_are_edited(book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("BEACON_STATE_DIR", str(tmp_path / "state"))
     typed = f"{WHO_KEEPS}x\x7f\r\x04".encode()
     code, shown = run_in_terminal(beacon("chat", book), 80, typed=typed, PROMPT_TOOLKIT_NO_CPR="1")
     assert code == 0, shown
     assert "Nobody knows." in shown
-    kept = next((tmp_path / "state").rglob("chat_history"))
+    kept = tmp_path / "state" / "chat_history"
     assert f"+{WHO_KEEPS}\n" in kept.read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
