@@ -19,10 +19,22 @@ if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
     from beacon_cli.answering.citations import Citation
     from beacon_cli.answering.passages import Passage
+    from beacon_cli.answering.texts import Texts, open_texts
     from beacon_cli.errors import BeaconError
     from beacon_cli.library import Memory, Model, load
 
-__all__ = ["Answer", "BeaconError", "Citation", "Memory", "Model", "Passage", "__version__", "load"]
+__all__ = [
+    "Answer",
+    "BeaconError",
+    "Citation",
+    "Memory",
+    "Model",
+    "Passage",
+    "Texts",
+    "__version__",
+    "load",
+    "open_texts",
+]
 
 _HOMES = {
     "Answer": "beacon_cli.answering.answer",
@@ -31,7 +43,9 @@ _HOMES = {
     "Memory": "beacon_cli.library",
     "Model": "beacon_cli.library",
     "Passage": "beacon_cli.answering.passages",
+    "Texts": "beacon_cli.answering.texts",
     "load": "beacon_cli.library",
+    "open_texts": "beacon_cli.answering.texts",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
+from beacon_cli.commands import ask, cache, chat, config, doctor, find, inspect, logs, models, serve, summarize, train
 from beacon_cli.commands import eval as eval_command
 from beacon_cli.console.console import Console, InterruptedByUserError, cannot_write, close_output
 from beacon_cli.console.text import plain
@@ -55,7 +55,12 @@ app = typer.Typer(
     help="Read a whole book once, keep it condensed, and ask about it.",
 )
 app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
 app.command("summarize")(summarize.summarize)
+app.command("find")(find.find)
+app.command("serve")(serve.serve)
+app.command("logs")(logs.logs)
+app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
 app.command("eval")(eval_command.evaluate)
 app.command("train")(train.train)

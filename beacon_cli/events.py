@@ -87,6 +87,7 @@ class Condensed:
         from_cache: whether all of it was in the cache before.
         foreign: whether what is in the cache was imported and something of it has to be believed.
         without_document: whether it was asked for by its key, so that nothing was compared with the document.
+        path: of the file, absolute; None for what is none.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Condensed:
     from_cache: bool = False
     foreign: bool = False
     without_document: bool = False
+    path: str | None = None
 
 
 Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed

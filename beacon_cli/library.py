@@ -6,26 +6,28 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
-from beacon_cli.answering.passages import Passage, split_passages
+from beacon_cli.answering.answer import Answer, Outcome
+from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
+from beacon_cli.answering.chat import Chat
+from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import TEMPLATE, question_text
-from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.search_file import IndexedText
+from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.documents import PageSelection
-from beacon_cli.documents.finding import Place, find_documents
+from beacon_cli.documents.finding import Documents, Place, find_documents, paths_of
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
 from beacon_cli.settings import DEFAULTS, Condense, Device, Settings
 
-Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
 Ratio = int | Literal["auto"]
 
 
@@ -141,7 +143,7 @@ class Model:
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
-        places = find_documents(_paths(documents), partial(key_at, self._cache[0]))
+        places = find_documents(paths_of(documents), partial(key_at, self._cache[0]))
         condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
@@ -185,7 +187,7 @@ class Model:
         Returns:
             The figures of each document.
         """
-        places = find_documents(_paths(documents))
+        places = find_documents(paths_of(documents))
         condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
         done: list[Condensed] = []
         for place in places:
@@ -203,13 +205,13 @@ class Model:
         question: str = "",
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
-        passages: int = DEFAULTS.passages,
+        passages: int | None = DEFAULTS.passages,
         template: str = TEMPLATE,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
         text = question_text(question, template=template)
         asked = len(self.source.tokenizer.encode(text)) + len(self.source.frame.closing)
-        return asked + passages * PASSAGE_TOKENS + max_new_tokens
+        return asked + (LEAST_AGAIN if passages is None else passages) * PASSAGE_TOKENS + max_new_tokens
 
     def _condenser(
         self,
@@ -273,8 +275,9 @@ class Memory:
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
-        passages: int = DEFAULTS.passages,
+        passages: int | None = DEFAULTS.passages,
         template: str = TEMPLATE,
+        history: Sequence[Turn] = (),
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
 
@@ -283,9 +286,10 @@ class Memory:
             max_new_tokens: longest answer.
             temperature: 0 always takes the likeliest token.
             passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
-                it is answered; 0 answers from the condensed memory alone.
+                it is answered; None for as many as the model has room for, 0 answers from the condensed memory alone.
             template: in which words the question is put: it has {question} in it, and may have {passages}, which stand
                 before it otherwise.
+            history: questions and answers before it, the oldest first; see `chat`.
 
         Raises:
             SettingsError: for an empty question and settings that cannot be; when answering, if question and answer do
@@ -293,28 +297,64 @@ class Memory:
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
-        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template))
+        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template), history)
+
+    def chat(
+        self,
+        *,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
+        passages: int | None = DEFAULTS.passages,
+        template: str = TEMPLATE,
+    ) -> Chat:
+        """A conversation, in which each question is asked in the light of those before; see `ask`."""
+        return Chat(
+            lambda question, turns: self.ask(
+                question,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                passages=passages,
+                template=template,
+                history=turns,
+            )
+        )
 
     def summarize(
-        self, *, max_new_tokens: int = DEFAULTS.max_new_tokens, temperature: float = DEFAULTS.temperature
+        self,
+        *,
+        length: int | None = None,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
     ) -> Answer:
-        """Ask for a summary; see `ask`."""
-        return self._answer(None, Decoding(max_new_tokens, temperature, 0))
+        """Ask for a summary of about `length` words; see `ask`. (`texts.summarize` makes one without the model.)"""
+        return self._answer(None, Decoding(max_new_tokens, temperature, 0, length=length))
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._engine.source.tokenizer.encode(text))
 
     def find(self, words: str, count: int = 5) -> list[Passage]:
         """The passages of the documents that share most with `words`, the best first; no model takes part."""
-        return self._index.find(words, count)
+        return self.texts.find(words, count)
 
     @cached_property
-    def _index(self) -> SearchIndex:
-        return SearchIndex(
-            [place for text in self._placed.documents for place in split_passages(text.pages, text.summary.name)]
+    def texts(self) -> Texts:
+        """The documents' text, for what needs no model: searching, marking what was found, and a summary of the text's
+        own sentences.
+        """
+        read = (
+            IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
+            for text in self._placed.documents
+            for about in (text.summary,)
         )
+        return Texts(tuple(read))
 
-    def _answer(self, question: str | None, how: Decoding) -> Answer:
-        return Answer(question, lambda made: self._pieces(made, question, how))
+    def _answer(self, question: str | None, how: Decoding, history: Sequence[Turn] = ()) -> Answer:
+        return Answer(question, lambda made: self._pieces(made, question, how, tuple(history)))
 
-    def _pieces(self, made: Answer, question: str | None, how: Decoding) -> Generator[str, None, Outcome]:
+    def _pieces(
+        self, made: Answer, question: str | None, how: Decoding, history: tuple[Turn, ...]
+    ) -> Generator[str, None, Outcome]:
         running = None if self._running is None else self._running()
         if running is not None and not running.ended:
             # There is one memory, and rewinding it would spoil an answer in the making; what ends that is its own.
@@ -323,10 +363,4 @@ class Memory:
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
         self._placed.reader.rewind(self._end)
-        return (yield from answer(self._engine, self._placed, self._index, question, how))
-
-
-def _paths(documents: Documents) -> list[str]:
-    if isinstance(documents, str | PathLike):
-        return [fspath(documents)]
-    return [fspath(each) for each in documents]
+        return (yield from answer(self._engine, self._placed, self.texts.index, question, how, history))

@@ -20,10 +20,19 @@ from beacon_cli.quantities import parse_size
 
 Device = Literal["auto", "cpu", "cuda"]
 Condense = Literal["beacon", "select"]
+SummaryBy = Literal["auto", "model", "sentences"]
 # 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
 # Variables that are no settings: what is a secret, or where things are.
-VARIABLES = ("BEACON_CACHE_DIR", "BEACON_CONFIG", "BEACON_DEBUG", "BEACON_MODELS_DIR", "BEACON_PASSWORD")
+VARIABLES = (
+    "BEACON_CACHE_DIR",
+    "BEACON_CONFIG",
+    "BEACON_DEBUG",
+    "BEACON_MODELS_DIR",
+    "BEACON_PASSWORD",
+    "BEACON_STATE_DIR",
+    "BEACON_TOKEN",
+)
 
 _KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -223,11 +232,22 @@ class Settings(Checked):
     )
     max_new_tokens: int = setting(256, "N", "Longest answer.", least=1)
     temperature: float = setting(0.0, "T", "0 always takes the likeliest token.", least=0, most=100)
-    passages: int = setting(
-        2,
-        "N",
+    passages: int | None = setting(
+        None,
+        "N|auto",
         "Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
+        shown="as many as a sixteenth of the model's context holds, at least 2",
+        none="auto",
         least=0,
+    )
+    summary_by: SummaryBy = setting(
+        "auto",
+        "auto|model|sentences",
+        "What makes a summary: the model, or sentences of the text; auto asks the model unless it is too weak for it.",
+        flag="--by",
+    )
+    summary_length: int | None = setting(
+        None, "WORDS", "About how long.", shown="a few sentences", flag="--length", none="auto", least=10, most=10_000
     )
     system: str | None = setting(
         None,
@@ -241,6 +261,7 @@ class Settings(Checked):
         "How to put the question: words with {question} in them, and {passages} for what is read again.",
         shown="Question: {question}, with the passages before it",
     )
+    log: bool = setting(True, "", "Keep questions and answers on this machine, for `beacon logs`.")
     cache_bits: int = setting(
         16,
         "16|8|4",

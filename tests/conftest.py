@@ -23,6 +23,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEACON_CACHE_DIR", str(home / "cache"))
     monkeypatch.setenv("BEACON_MODELS_DIR", str(home / "models"))
+    monkeypatch.setenv("BEACON_STATE_DIR", str(home / "state"))
     monkeypatch.setenv("BEACON_CONFIG", str(home / "config.toml"))
     (home / "config.toml").touch()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

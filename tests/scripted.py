@@ -170,7 +170,7 @@ class Script:
     @contextmanager
     def followed(self) -> Iterator["Script"]:
         """Within this, the model follows the script."""
-        read, pick = SequenceReader.read, decoding.pick
+        read, pick, belief = SequenceReader.read, decoding.pick, decoding.belief
 
         def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
             if len(ids) > 1:  # an answer is read token by token
@@ -183,7 +183,15 @@ class Script:
             self._speaking.logits.append(logits.clone())
             return pick(logits, temperature) if self._words is None else next(self._words)
 
-        with mock.patch.object(SequenceReader, "read", reading), mock.patch.object(decoding, "pick", picking):
+        def believing(logits: Tensor, token: int) -> float:
+            """What it is told to say it says with conviction."""
+            return belief(logits, token) if self._words is None else 0.0
+
+        with (
+            mock.patch.object(SequenceReader, "read", reading),
+            mock.patch.object(decoding, "pick", picking),
+            mock.patch.object(decoding, "belief", believing),
+        ):
             yield self
 
     def _begin(self, ids: Sequence[int]) -> None:

@@ -24,6 +24,9 @@ LAYERS = [
     "beacon_cli.answering",
     "beacon_cli.library",
     "beacon_cli.__init__",
+    "beacon_cli.logs",
+    "beacon_cli.diagnosis",
+    "beacon_cli.serving",
     "beacon_cli.training",
     "beacon_cli.evaluation",
     "beacon_cli.console",
@@ -33,7 +36,9 @@ LAYERS = [
 ]
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
-    "rich": {f"beacon_cli.console.{name}" for name in ("console", "progress", "tables", "text")},
+    "rich": {f"beacon_cli.console.{name}" for name in ("console", "places", "progress", "tables", "text")},
+    "starlette": {"beacon_cli.serving.server"},
+    "prompt_toolkit": {"beacon_cli.console.prompting"},
     "gguf": {"beacon_cli.checkpoints.gguf.file"},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),

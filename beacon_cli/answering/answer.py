@@ -1,47 +1,12 @@
-"""Answering a question from a memory: what is read again, the prompt, the answer as it comes, and where it stands."""
+"""An answer: its text as it comes, and what is known of it in the end."""
 
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
-from beacon_cli.answering.citations import Citation, cite
-from beacon_cli.answering.decoding import generate
-from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
-from beacon_cli.answering.search import SearchIndex
-from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import Placed
-from beacon_cli.errors import SettingsError
-from beacon_cli.settings import Settings, declared
-
-# Positions that a passage may take when it is read again: words are seldom more than two tokens.
-PASSAGE_TOKENS = 2 * PASSAGE_WORDS
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How an answer is made.
-
-    Attributes:
-        max_new_tokens: longest answer.
-        temperature: 0 always takes the likeliest token.
-        passages: how many passages are read again before a question; 0 answers from the condensed memory alone.
-        template: in which words a question is put, see `check_template`.
-
-    Raises:
-        SettingsError: for values that cannot be.
-    """
-
-    max_new_tokens: int
-    temperature: float
-    passages: int
-    template: str = TEMPLATE
-
-    def __post_init__(self) -> None:
-        check_template(self.template)
-        for name in ("max_new_tokens", "temperature", "passages"):
-            declared(Settings)[name].check(getattr(self, name), name)
+from beacon_cli.answering.citations import Citation
+from beacon_cli.answering.decoding import Finished
+from beacon_cli.answering.passages import Passage
+from beacon_cli.answering.support import Supported
 
 
 @dataclass
@@ -50,9 +15,13 @@ class Outcome:
 
     text: str = ""
     citations: tuple[Citation, ...] = ()
+    supported: Supported | None = None
+    answered: bool = False
     passages: tuple[Passage, ...] = ()
+    found: tuple[Passage, ...] = ()
+    closest: tuple[Citation, ...] = ()
     generated: int = 0
-    finished: Literal["stop", "length"] = "stop"
+    finished: Finished = "stop"
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -64,11 +33,17 @@ class Answer:
     Attributes:
         question: that was asked; None for a summary.
         text: all of the answer.
-        supported: whether it stands, word for word, in the documents; None for a summary, which cannot.
+        answered: whether it is an answer: False if the model says that the text does not say, nothing at all, or
+            has lost itself (see `finished`).
+        supported: True if the documents say so, "partly" if they say some of it, or say it where the question is not
+            about, else False; None without an answer, and for a summary.
         citations: where it stands, the best place first; empty if nowhere.
         passages: what was read again before answering, the best last.
+        found: the passages that the question is about, the best first.
+        closest: what to look at where it stands nowhere: the places that say most of the question, with their words.
         generated: tokens.
-        finished: "stop" where the model ended, "length" where `max_new_tokens` or the model's context did.
+        finished: "stop" where the model ended, "length" where `max_new_tokens` or the model's context did, "loop" where
+            it only repeated itself and "babble" where it did not believe itself: then it was stopped.
         seconds: spent, by stage: "first_token", "answer" (all of it).
     """
 
@@ -104,6 +79,17 @@ class Answer:
         """Whether it is complete, or was ended by an error."""
         return self._outcome is not None or self._error is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is complete, and not ended by an error."""
+        return self._outcome is not None
+
+    def stop(self) -> None:
+        """End it where it is; it stays incomplete, and its fields cannot be asked for any more."""
+        if not self.ended:
+            self._source.close()
+            self._error = RuntimeError("the answer was stopped")
+
     def complete(self) -> Outcome:
         """Wait for all of it; raises again what ended it."""
         while self._advance():
@@ -117,8 +103,12 @@ class Answer:
         return self.complete().text
 
     @property
-    def supported(self) -> bool | None:
-        return None if self.question is None else bool(self.complete().citations)
+    def answered(self) -> bool:
+        return self.complete().answered
+
+    @property
+    def supported(self) -> Supported | None:
+        return self.complete().supported
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -129,11 +119,19 @@ class Answer:
         return self.complete().passages
 
     @property
+    def found(self) -> tuple[Passage, ...]:
+        return self.complete().found
+
+    @property
+    def closest(self) -> tuple[Citation, ...]:
+        return self.complete().closest
+
+    @property
     def generated(self) -> int:
         return self.complete().generated
 
     @property
-    def finished(self) -> Literal["stop", "length"]:
+    def finished(self) -> Finished:
         return self.complete().finished
 
     @property
@@ -142,66 +140,3 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
-
-
-def answer(
-    engine: Engine, placed: Placed, index: SearchIndex, question: str | None, how: Decoding
-) -> Generator[str, None, Outcome]:
-    """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
-
-    The memory goes on from there: rewind it before the next question.
-
-    Raises:
-        SettingsError: if the question and an answer do not fit the model's context.
-    """
-    began = time.perf_counter()
-    outcome, reader = Outcome(), placed.reader
-    prompt, again = _prompt(engine, placed, index, question, how)
-    outcome.passages = tuple(again)
-    if again:
-        # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
-        reader.condense_at(0)
-    logits = reader.read(prompt)
-    reader.condense_at(placed.ratio)
-    decoder = engine.source.tokenizer.stream_decoder()
-    pieces: list[str] = []
-    for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
-        if token is None:
-            outcome.finished = "length"
-            break
-        if not outcome.generated:
-            outcome.seconds["first_token"] = time.perf_counter() - began
-        outcome.generated += 1
-        if piece := decoder.push(token):
-            pieces.append(piece)
-            yield piece
-    if piece := decoder.finish():
-        pieces.append(piece)
-        yield piece
-    outcome.text = "".join(pieces).strip()
-    outcome.seconds["answer"] = time.perf_counter() - began
-    if question is not None:
-        outcome.citations = tuple(cite(index, question, outcome.text))
-    return outcome
-
-
-def _prompt(
-    engine: Engine, placed: Placed, index: SearchIndex, question: str | None, how: Decoding
-) -> tuple[list[int], list[Passage]]:
-    """Token ids of what follows the memory, and the passages in it: as many of those wanted as fit, the best last."""
-    source = engine.source
-    again = list(reversed(index.find(question, how.passages))) if question is not None else []
-    while True:
-        if question is None:
-            request = summary_text(len(placed.documents))
-        else:
-            request = question_text(question, [passage.text for passage in again], template=how.template)
-        prompt = [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
-        if placed.reader.memory.size + len(prompt) + how.max_new_tokens <= source.context:
-            return prompt, again
-        if not again:
-            raise SettingsError(
-                f"the question and an answer of {how.max_new_tokens} tokens do not fit after the document in the "
-                f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
-            )
-        again = again[1:]

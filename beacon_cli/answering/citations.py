@@ -1,9 +1,10 @@
-"""Where in the documents an answer stands, word for word."""
+"""Where in the documents an answer stands."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon_cli.answering.passages import sentences
+from beacon_cli.answering.passages import Passage, sentences
 from beacon_cli.answering.search import SearchIndex
 
 QUOTE_CHARACTERS = 240
@@ -21,35 +22,56 @@ class Citation:
     quote: str
 
 
-def cite(index: SearchIndex, question: str, answer: str) -> list[Citation]:
-    """Where the answer stands literally, the place that fits the question best first; one citation a page, at most 3.
+def cite(index: SearchIndex, places: Sequence[int], answer: str) -> list[Citation]:
+    """The places of an answer as citations, one a page, at most 3; those that hold it word for word come first.
 
-    Case, runs of white space and a final full stop do not count. Empty if it stands nowhere: then no page is claimed.
+    Args:
+        places: numbers of the passages that hold it, the best first, see `support`.
     """
-    words = answer.strip(" .\n\t\r").split()
-    if not words:
-        return []
-    pattern = re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)
-    holding = [number for number, passage in enumerate(index.passages) if pattern.search(passage.text)]
-    if not holding:
-        return []
-    scores = index.scores(question)
+    pattern = _literally(answer)
+    literal = [number for number in places if pattern.search(index.passages[number].text)]
     citations: dict[tuple[str, int], Citation] = {}
-    for number in sorted(holding, key=lambda number: -scores[number]):
+    for number in (*literal, *(number for number in places if number not in set(literal))):
         passage = index.passages[number]
-        quoted = Citation(passage.document, passage.page, passage.label, passage.section, _quote(passage.text, pattern))
-        citations.setdefault((passage.document, passage.page), quoted)
-    return list(citations.values())[:MOST_CITATIONS]
+        key = passage.document, passage.page
+        if key not in citations:
+            citations[key] = cited(index, passage, answer)
+        if len(citations) == MOST_CITATIONS:
+            break
+    return list(citations.values())
 
 
-def _quote(text: str, pattern: re.Pattern[str]) -> str:
-    """The sentence of `text` that holds the match (`text` itself if it crosses sentences), shortened around it."""
-    sentence = next((each for each in sentences(text) if pattern.search(each)), text)
-    sentence = " ".join(sentence.split())
+def cited(index: SearchIndex, passage: Passage, words: str) -> Citation:
+    """A passage as the place where these words stand, or most of them."""
+    quoted = quote(index, passage.text, words)
+    return Citation(passage.document, passage.page, passage.label, passage.section, quoted)
+
+
+def quote(index: SearchIndex, text: str, answer: str) -> str:
+    """The sentence of `text` that holds the answer, or most of its words (all of `text` if the answer crosses
+    sentences), shortened around that."""
+    pattern = _literally(answer)
+    parts = [" ".join(part.split()) for part in sentences(text)]
+    whole = " ".join(text.split())
+    if (found := pattern.search(whole)) is None:
+        spans = [index.marked(part, answer) for part in parts]
+        best = max(range(len(parts)), key=lambda number: sum(end - first for first, end in spans[number]))
+        return _around(parts[best], spans[best][0][0] if spans[best] else 0)
+    sentence = next((part for part in parts if pattern.search(part)), whole)
+    found = pattern.search(sentence) or found
+    return _around(sentence, found.start())
+
+
+def _literally(answer: str) -> re.Pattern[str]:
+    """The words of an answer as they are, but for case, white space and a final full stop."""
+    words = answer.strip(" .\n\t\r").split()
+    return re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)
+
+
+def _around(sentence: str, middle: int) -> str:
+    """A sentence shortened to `QUOTE_CHARACTERS` around the character `middle`."""
     if len(sentence) <= QUOTE_CHARACTERS:
         return sentence
-    found = pattern.search(sentence)
-    middle = found.start() if found else 0
     first = max(0, min(middle - QUOTE_CHARACTERS // 3, len(sentence) - QUOTE_CHARACTERS))
     end = first + QUOTE_CHARACTERS
     return f"{'…' if first else ''}{sentence[first:end].strip()}{'…' if end < len(sentence) else ''}"

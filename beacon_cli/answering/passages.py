@@ -1,15 +1,20 @@
 """Passages: some consecutive sentences of a page, verbatim, so short that several can be read again."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import regex
+
+from beacon_cli.answering.terms import UNSPACED
 from beacon_cli.cache.pages import PageText
 
 PASSAGE_WORDS = 100
-# A full stop before a small letter is an abbreviation, or stands in a record ("Capital. name: Reykjavik").
-SENTENCE_END = re.compile(r"""[.!?]["'”’)]*[^\S\n]+(?=[^\sa-z])|\n+""")
+# A full stop before a small letter is an abbreviation, or stands in a record ("Capital. name: Reykjavik"). That of
+# Chinese and Japanese needs no space after it.
+SENTENCE_END = regex.compile(r"""[.!?…]["'”’»)]*[^\S\n]+(?=[^\s\p{Ll}])|[。！？｡।؟]["'”’」』）)]*[^\S\n]*|\n+""")
+# What counts as a word: where there are no spaces between words, each character.
+_WORD = regex.compile(rf"[{UNSPACED}]\p{{M}}*|[^\s{UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passag
     for page in pages:
         text, words = "", 0
         for sentence in sentences(page.text):
-            length = len(sentence.split())
+            length = len(_WORD.findall(sentence))
             if text and words + length > PASSAGE_WORDS:
                 passages.append(_passage(document, page, text))
                 text, words = "", 0
@@ -53,7 +58,7 @@ def sentences(text: str) -> Iterator[str]:
     """
     start = 0
     for end in (*(match.end() for match in SENTENCE_END.finditer(text)), len(text)):
-        words = [start + word.start() for word in re.finditer(r"\S+", text[start:end])]
+        words = [word.start() for word in _WORD.finditer(text, start, end)]
         cuts = [start, *words[PASSAGE_WORDS::PASSAGE_WORDS], end]
         yield from (text[first:last] for first, last in pairwise(cuts))
         start = end

@@ -39,6 +39,7 @@ def check_template(template: str) -> str:
     return template
 
 
-def summary_text(documents: int) -> str:
-    """What follows the documents in a summary's message."""
-    return f"{RULE}Summarize the {'text' if documents == 1 else 'texts'} above in a few sentences."
+def summary_text(documents: int, length: int | None = None) -> str:
+    """What follows the documents in a summary's message; `length` is in words, None for a few sentences."""
+    size = "a few sentences" if length is None else f"about {length} words"
+    return f"{RULE}Summarize the {'text' if documents == 1 else 'texts'} above in {size}."

@@ -1,4 +1,4 @@
-"""Which passages a question is about: BM25 over the words of the passages and of their pages.
+"""Which passages a question is about: BM25 over the terms of the passages and of their pages.
 
 Condensing blurs names and numbers. The authors put such intervals back uncondensed, found by BM25 (v1's
 `retrieval_method`); here the passages are read again before the question.
@@ -6,55 +6,124 @@ Condensing blurs names and numbers. The authors put such intervals back unconden
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import bm25s
 import numpy as np
-import Stemmer
 from numpy.typing import NDArray
 
 from beacon_cli.answering.passages import Passage
+from beacon_cli.answering.terms import Terms, is_unspaced, language_of, words
+
+# Chosen on half of the articles and countries of `benchmarks/search.py`, which has the figures.
+K1, B = 0.9, 0.4
+# How much a term on the passage's page counts, of what it counts in the passage itself: a name counts in full.
+PAGE_WEIGHT = 0.5
+_SAMPLED = 200  # passages that tell the language
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is computed of the passages, and kept with the cache (`search_file`).
+
+    Attributes:
+        language: by whose rules the terms are made.
+        own, whole: BM25 of the passages and of their pages.
+        names: terms that are never written with a small letter.
+    """
+
+    language: str
+    own: Any
+    whole: Any
+    names: frozenset[str]
 
 
 class SearchIndex:
-    """Ranks passages by BM25; a term counts as it does for the passage or for its page, whichever is more.
+    """Ranks passages by BM25; a term counts as it does for the passage, or by half as it does for its page.
 
     A passage seldom repeats what its page is about: that stands in a heading, a few sentences before, or, where there
-    are several documents, in the name of its own.
+    are several documents, in the name of its own. That is mostly a name, which counts in full for the page.
+
+    Args:
+        passages: of one or several documents, in their order.
+        tables: of the same passages, computed before.
     """
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], tables: Tables | None = None) -> None:
         self.passages = passages
-        if not passages:
-            return  # bm25s cannot index nothing
-        self._own = _index([passage.text for passage in passages])
-        several = len({passage.document for passage in passages}) > 1
-        pages: dict[tuple[str, int], list[str]] = {}
-        for passage in passages:
-            title = [_title(passage.document)] if several else []
-            title += [passage.section] if passage.section else []
-            pages.setdefault((passage.document, passage.page), title).append(passage.text)
-        self._whole = _index([" ".join(texts) for texts in pages.values()])
-        order = {page: index for index, page in enumerate(pages)}
-        self._page_of = np.array([order[passage.document, passage.page] for passage in passages], dtype=np.int64)
+        # Pages by document and number, in their order.
+        order = {key: i for i, key in enumerate(dict.fromkeys((p.document, p.page) for p in passages))}
+        self._page_of = np.array([order[p.document, p.page] for p in passages], dtype=np.int64)
+        self.tables = self._tables(len(order)) if tables is None else tables
+        self.terms = Terms(self.tables.language)
 
-    def find(self, words: str, count: int) -> list[Passage]:
-        """The passages, `count` at most, that share most with `words`, the best first; none that shares nothing."""
-        scores = self.scores(words)
+    def _tables(self, pages: int) -> Tables:
+        sample = self.passages[:: 1 + len(self.passages) // _SAMPLED]
+        terms = Terms(language_of("\n".join(passage.text for passage in sample)))
+        several = len({passage.document for passage in self.passages}) > 1
+        whole: list[list[str]] = [[] for _ in range(pages)]
+        own: list[list[str]] = []
+        vocabulary = set[str]()
+        for passage, page in zip(self.passages, self._page_of, strict=True):
+            said = words(passage.text)
+            vocabulary.update(said)
+            found = [term for word in said for term in terms.of_word(word)]
+            heading = terms.of(passage.section or "")
+            if not whole[page]:
+                whole[page] += heading + (terms.of(_title(passage.document)) if several else [])
+            whole[page] += found
+            own.append(heading + found)
+        small = {term for word in vocabulary if not word[0].isupper() for term in terms.of_word(word)}
+        names = {term for word in vocabulary if word[0].isupper() for term in terms.of_word(word)} - small
+        return Tables(terms.language, _bm25(own), _bm25(whole), frozenset(names))
+
+    def find(self, question: str, count: int) -> list[Passage]:
+        """The passages, `count` at most, that share most with `question`, the best first; none that shares nothing."""
+        scores = self.scores(question)
         best = [index for index in np.argsort(-scores, kind="stable")[: max(count, 0)] if scores[index] > 0]
         return [self.passages[index] for index in best]
 
-    def scores(self, words: str) -> NDArray[np.float32]:
-        """(passages) how much each shares with `words`."""
+    def scores(self, question: str) -> NDArray[np.float32]:
+        """(passages) how much each shares with `question`."""
         scores = np.zeros(len(self.passages), dtype=np.float32)
-        if not self.passages:
-            return scores
-        (terms,) = _terms([words])
-        for term in set(terms) & self._whole.vocab_dict.keys():
-            of_page = self._whole.get_scores([term])[self._page_of]
-            own = self._own.get_scores([term]) if term in self._own.vocab_dict else of_page
-            scores += np.maximum(own, of_page)
+        names = self._names(question)
+        for term in dict.fromkeys(self.terms.of(question)):
+            scores += np.maximum(self.own(term), (1.0 if term in names else PAGE_WEIGHT) * self.whole(term))
         return scores
+
+    def _names(self, question: str) -> frozenset[str]:
+        """The terms of its words with a capital, or of one that writes none, those that the text never writes small."""
+        capitals = [word for word in words(question) if word[0].isupper()]
+        found = frozenset(term for word in capitals for term in self.terms.of_word(word))
+        return found or self.tables.names
+
+    def own(self, term: str) -> NDArray[np.float32]:
+        """(passages) how much a term counts for each; 0 where it does not stand."""
+        return _scores(self.tables.own, term, len(self.passages))
+
+    def whole(self, term: str) -> NDArray[np.float32]:
+        """(passages) the same for the page of each."""
+        return _scores(self.tables.whole, term, int(self._page_of.max(initial=-1)) + 1)[self._page_of]
+
+    def marked(self, text: str, question: str) -> list[tuple[int, int]]:
+        """Where in `text` the words of `question` stand, in whatever form: first character, end."""
+        wanted, spans, start = frozenset(self.terms.of(question)), list[tuple[int, int]](), 0
+        for word in words(text):
+            start = text.index(word, start)
+            if not is_unspaced(word):
+                found = [(0, len(word))] if wanted.intersection(self.terms.of_word(word)) else []
+            else:  # each pair of characters, and each character alone
+                pieces = ((i, i + size) for i in range(len(word)) for size in (1, 2))
+                found = [(i, end) for i, end in pieces if word[i:end] in wanted and end <= len(word)]
+            for first, end in found:
+                if spans and start + first <= spans[-1][1]:
+                    spans[-1] = spans[-1][0], max(spans[-1][1], start + end)
+                else:
+                    spans.append((start + first, start + end))
+            start += len(word)
+        return spans
 
 
 def _title(document: str) -> str:
@@ -62,13 +131,15 @@ def _title(document: str) -> str:
     return re.sub(r"[\W_]+", " ", str(PurePath(document).with_suffix("")))
 
 
-def _index(texts: list[str]) -> bm25s.BM25:
-    index = bm25s.BM25()
-    index.index(_terms(texts or ["nothing"]), show_progress=False)  # of nothing at all it makes no index
+def _bm25(terms: list[list[str]]) -> Any:
+    index = bm25s.BM25(k1=K1, b=B)
+    # Of nothing at all it makes no index.
+    index.index(terms if any(terms) else [["nothing"]], show_progress=False)
     return index
 
 
-def _terms(texts: list[str]) -> list[list[str]]:
-    """For each text, stems of the words that say something (by the rules of English)."""
-    stemmer = Stemmer.Stemmer("english")
-    return bm25s.tokenize(texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False)  # type: ignore[no-any-return]  # bm25s is untyped
+def _scores(index: Any, term: str, size: int) -> NDArray[np.float32]:
+    if term not in index.vocab_dict or not size:
+        return np.zeros(size, dtype=np.float32)
+    scores: NDArray[np.float32] = index.get_scores([term])
+    return scores

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from beacon_cli.cache.damage import DamageError, read_checked
+from beacon_cli.cache.derived import derived_names
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
 from beacon_cli.cache.origin import ORIGIN
 from beacon_cli.durable.files import sync_path, write_error
@@ -35,7 +36,7 @@ def discard(folder: Path) -> None:
 
 
 def tidy(folder: Path, use: Path) -> None:
-    """Remove files that the manifest on disk does not name, and the folder if there is no manifest.
+    """Remove files that the manifest on disk does not name, nor are computed of it, and the folder without a manifest.
 
     While somebody reads, files stay: what replaces them has other names, and whoever writes next tidies again.
 
@@ -56,7 +57,7 @@ def tidy(folder: Path, use: Path) -> None:
 
 def _remove_strays(folder: Path) -> None:
     found = read_manifest(folder)
-    named = set() if found is None else {MANIFEST, ORIGIN, *found.files}
+    named = set() if found is None else {MANIFEST, ORIGIN, *found.files} | derived_names(found)
     try:
         if not folder.exists():
             return

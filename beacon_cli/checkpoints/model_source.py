@@ -21,7 +21,7 @@ from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.selecting import RATIOS, SELECT, selection_of
-from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
+from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Progress, silent
@@ -85,6 +85,15 @@ class ModelSource:
         """
         frame = chat_frame(self.tokenizer, self.system)
         return frame if self.opening is None else replace(frame, opening=self.opening)
+
+    @cached_property
+    def between(self) -> tuple[int, ...]:
+        """What the chat template puts between an answer and the next question.
+
+        Raises:
+            ModelError: see `between_turns`.
+        """
+        return between_turns(self.tokenizer)
 
     @property
     def condense(self) -> Condense:

@@ -1,58 +1,124 @@
-"""What `ask` and `summarize` share: reading the documents, and showing the answer as text or as one JSON object."""
+"""What `ask`, `summarize` and `chat` share: the model, and an answer as text or as one JSON object."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beacon_cli.cache import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
+from beacon_cli.console.report import report
+from beacon_cli.errors import CacheError, OutputError
 from beacon_cli.events import Condensed
+from beacon_cli.logs import record
 from beacon_cli.settings import Settings
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
+    from beacon_cli.answering.passages import Passage
     from beacon_cli.library import Memory, Model
 
 
 def answer_from(
-    documents: list[str], question: str | None, settings: Settings, how: HowToRead, console: Console
+    documents: list[str],
+    question: str,
+    settings: Settings,
+    how: HowToRead,
+    console: Console,
+    *,
+    show_passages: bool = False,
+    report_to: Path | None = None,
 ) -> None:
-    """Read `documents`, ask `question` (None: for a summary) and show the answer."""
+    """Read `documents`, ask `question` and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     find_documents(documents, cached)  # what is missing is said before a model is fetched
     with console:
-        template = check_template(TEMPLATE if settings.template is None else settings.template)
+        asked = answering(settings)
         model = load_model(settings, console)
-        length, passages = settings.max_new_tokens, settings.passages if question else 0
-        memory = model.read(
-            documents,
-            ratio=settings.ratio or "auto",
-            **asdict(how),
-            room=model.room_for(question or "", max_new_tokens=length, passages=passages, template=template),
-            progress=console.draw,
-        )
-        if question is None and model.source.note:
-            console.note(model.source.note)
-        if question is None:
-            answer = memory.summarize(max_new_tokens=length, temperature=settings.temperature)
-        else:
-            answer = memory.ask(
-                question,
-                max_new_tokens=length,
-                temperature=settings.temperature,
-                passages=passages,
-                template=template,
-            )
+        memory = read(model, documents, question, settings, how, console)
+        answer = memory.ask(question, **asked)
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
-            console.print_answer(answer, several=len(memory.documents) > 1)
-        if not answer.text:
-            advice = "use" if question is None else "ask in other words, or use"
-            console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
+            show(console, memory, answer, show_passages=show_passages)
+        if report_to is not None:
+            _write_report(report_to, model, memory, answer)
+            console.note(f"written: {report_to}")
+        finish(console, model, memory, answer, log=settings.log)
+
+
+def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer", *, log: bool) -> None:
+    """Say it if there is no answer, and keep what was asked if that is wanted."""
+    if not answer.answered:
+        console.note(no_answer(model, answer))
+    if log:
+        try:
+            record(answer, [document.name for document in memory.documents], model.name)
+        except CacheError as error:  # the answer is there all the same
+            console.note(f"note: {error}")
+
+
+def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
+    marks = [memory.texts.marked(passage.text, answer.question or "") for passage in answer.found]
+    try:
+        path.write_text(report(answer, marks, model.name), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); name another file with --report") from error
+
+
+def read(
+    model: "Model", documents: list[str], question: str, settings: Settings, how: HowToRead, console: Console
+) -> "Memory":
+    """What the model makes of the documents, with room for a question like this."""
+    asked = answering(settings)
+    del asked["temperature"]
+    return model.read(
+        documents,
+        ratio=settings.ratio or "auto",
+        **asdict(how),
+        room=model.room_for(question, **asked),
+        progress=console.draw,
+    )
+
+
+def answering(settings: Settings) -> dict[str, Any]:
+    """What the settings say to `Memory.ask`.
+
+    Raises:
+        SettingsError: for a template without a question.
+    """
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
+
+    asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
+    return asked | {"template": check_template(TEMPLATE if settings.template is None else settings.template)}
+
+
+def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
+    """The answer as it comes, where it stands, and the passages that it was given."""
+    paths = {document.name: document.path for document in memory.documents if document.path is not None}
+    several = len(memory.documents) > 1
+    console.print_answer(answer, several=several, paths=paths)
+    if show_passages:
+        console.print_line("")
+        best = answer.passages[::-1] or answer.found
+        marks = [memory.texts.marked(passage.text, answer.question or "") for passage in best]
+        console.print_passages(best, marks, several=several, paths=paths)
+
+
+def no_answer(model: "Model", answer: "Answer") -> str:
+    """One line that says why there is none, and what to do."""
+    advice = "use" if answer.question is None else "ask in other words, or use"
+    advice = f"{advice} a larger model (--model)"
+    if answer.finished == "loop":
+        return f"{model.name} only repeated itself and was stopped: it gave no answer; {advice}"
+    if answer.finished == "babble":
+        return f"{model.name} did not believe in its own words and was stopped: it gave no answer; {advice}"
+    if answer.text:
+        return f"{model.name} gave no answer: it finds none in the text"
+    return f"{model.name} gave no answer; {advice}"
 
 
 def cached(argument: str) -> str | None:
@@ -85,11 +151,13 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
     return {
         "question": answer.question,
         "answer": answer.text,
+        "answered": answer.answered,
         "supported": answer.supported,
         "citations": [
             {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
             for c in answer.citations
         ],
+        "passages": [passage_as_json(passage) for passage in answer.found],
         "documents": [document_as_json(document) for document in read],
         "warnings": [warning for document in read for warning in document.warnings],
         "tokens_read": memory.tokens,
@@ -103,6 +171,17 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "model": model.name,
         "condense": model.source.condense,
         "cache_path": read[0].cache_path if len(read) == 1 else None,
+    }
+
+
+def passage_as_json(passage: "Passage") -> dict[str, Any]:
+    """A passage for machines."""
+    return {
+        "document": passage.document,
+        "page": passage.page,
+        "label": passage.label,
+        "section": passage.section,
+        "text": passage.text,
     }
 
 

@@ -1,7 +1,7 @@
 """`beacon ask`."""
 
 import os
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
@@ -15,7 +15,7 @@ from beacon_cli.settings import Settings, load_settings
 _HOW = 'write it after the documents: beacon ask book.pdf "who is the narrator?"'
 
 
-@options.flags(Settings, *options.ANSWERING)
+@options.flags(Settings, *options.ANSWERING, "log")
 def ask(
     documents: options.Documents = [],  # noqa: B006  typer hands in a list of its own
     *,
@@ -26,6 +26,15 @@ def ask(
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
     ocr: options.Ocr = False,
+    show_passages: Annotated[
+        bool, typer.Option("--show-passages", help="Show the passages that were read again, after the answer.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write question, answer and passages there as one HTML file, too."
+        ),
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,6 +47,8 @@ def ask(
             f'the question is missing; write it after the documents: beacon ask {question} "who is the narrator?"'
         )
     settings = load_settings(flags)
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"--report {report} is no name of an HTML file; name one that ends in .html")
     if not question.strip():
         raise SettingsError(f"the question is empty; {_HOW}")
     # Imported here because it takes time that `--help` can do without.
@@ -48,7 +59,8 @@ def ask(
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
     how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
-    answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
+    console = Console(quiet=quiet, as_json=as_json, kept=how.kept)
+    answer_from(documents, question, settings, how, console, show_passages=show_passages, report_to=report)
 
 
 def _check_quotes(documents: list[str], question: str) -> None:

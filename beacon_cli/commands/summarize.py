@@ -1,15 +1,34 @@
 """`beacon summarize`."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import answer_from
+from beacon_cli.commands.answers import as_json as answer_as_json
+from beacon_cli.commands.answers import load_model, no_answer
 from beacon_cli.console.console import Console
 from beacon_cli.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from beacon_cli.answering.extract import Section
+    from beacon_cli.answering.texts import Texts
 
-@options.flags(Settings, *(name for name in options.ANSWERING if name not in ("passages", "template")))
+_SETTINGS = (
+    *(name for name in options.ANSWERING if name not in ("passages", "template")),
+    "summary_by",
+    "summary_length",
+)
+_LENGTH = 150
+
+
+@options.flags(Settings, *_SETTINGS)
 def summarize(
     documents: options.Documents,
     *,
+    sections: Annotated[bool, typer.Option("--sections", help="Summarize each section, by its own sentences.")] = False,
     flags: options.Flags,
     pages: options.Pages = None,
     password: options.Password = None,
@@ -19,6 +38,83 @@ def summarize(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Summarize one or several documents."""
-    how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
-    answer_from(documents, None, load_settings(flags), how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
+    """Summarize one or several documents: by the model, or where that is too weak, by the text's own sentences."""
+    settings, how = load_settings(flags), options.HowToRead(pages, password, not no_cache, refresh, ocr)
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
+
+    find_documents(documents)  # what is missing is said before a model is fetched
+    with Console(quiet=quiet, as_json=as_json, kept=how.kept) as console:
+        if sections or settings.summary_by == "sentences":
+            _by_sentences(_opened(documents, how, console), settings, console, sections, "as asked for")
+        else:
+            _by_model(documents, settings, how, console)
+
+
+def _opened(documents: list[str], how: options.HowToRead, console: Console) -> "Texts":
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.answering.texts import open_texts  # noqa: PLC0415  as above
+
+    return open_texts(documents, pages=how.pages, password=how.password, cache=how.cache, progress=console.draw)
+
+
+def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, console: Console) -> None:
+    """The model's summary; if the model is known to be too weak, or turns out to be, one of the text's sentences."""
+    model = load_model(settings, console)
+    if model.source.note and settings.summary_by == "auto":
+        _by_sentences(_opened(documents, how, console), settings, console, False, model.source.note)
+        return
+    length = max(settings.max_new_tokens, 2 * (settings.summary_length or 0))
+    room = model.room_for(max_new_tokens=length, passages=0)
+    memory = model.read(documents, ratio=settings.ratio or "auto", **asdict(how), room=room, progress=console.draw)
+    answer = memory.summarize(length=settings.summary_length, max_new_tokens=length, temperature=settings.temperature)
+    # It is not shown as it comes: it may turn out to be none.
+    if not answer.answered and settings.summary_by == "auto":
+        _by_sentences(memory.texts, settings, console, False, no_answer(model, answer))
+        return
+    if console.as_json:
+        console.print_json(answer_as_json(model, memory, answer) | {"method": "model"})
+    else:
+        console.print_answer(answer, several=len(memory.documents) > 1, paths={})
+    if not answer.answered:
+        console.note(no_answer(model, answer))
+
+
+def _by_sentences(texts: "Texts", settings: Settings, console: Console, by_section: bool, why: str) -> None:
+    made = texts.summarize(settings.summary_length or _LENGTH, by_section=by_section)
+    if console.as_json:
+        console.print_json(_as_json(texts, made, why))
+        return
+    for number, section in enumerate(made):
+        heading = [section.document] * (len(texts.documents) > 1) + [section.title or ""]
+        title = ": ".join(part for part in heading if part)
+        if number:
+            console.print_line("")
+        if title:
+            console.print_line(title)
+        for each in section.extracts:
+            console.print_sentence(f"{each.text} (p. {each.label or each.page})")
+    console.note(f"these are sentences of the text, chosen by TextRank: {why}")
+
+
+def _as_json(texts: "Texts", made: "Sequence[Section]", why: str) -> dict[str, Any]:
+    summary = " ".join(each.text for section in made for each in section.extracts)
+    return {
+        "answer": summary,
+        "answered": bool(summary),
+        "method": "sentences",
+        "why": why,
+        "sections": [
+            {
+                "document": section.document,
+                "title": section.title,
+                "sentences": [
+                    {"page": each.page, "label": each.label, "section": each.section, "text": each.text}
+                    for each in section.extracts
+                ],
+            }
+            for section in made
+        ],
+        "documents": [text.name for text in texts.documents],
+        "warnings": list(texts.warnings),
+    }

@@ -312,6 +312,7 @@ class _Build:
             cache_path=None if self.builder is None else str(self.builder.folder),
             warnings=tuple(stream.warnings),
             seconds={"condense": time.perf_counter() - began},
+            path=self.text.document.source.path,
         )
         return announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
 

@@ -60,6 +60,7 @@ def load(engine: Engine, document: Document | StoredDocument, entry: Entry, prog
         warnings=manifest.warnings,
         seconds={"load_cache": time.perf_counter() - began},
         from_cache=True,
+        path=document.source.path,
         foreign=foreign,
         without_document=isinstance(document, StoredDocument),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console as RichConsole
 from rich.text import Text
 
+from beacon_cli.console.places import marked_text, page_text
 from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar, can_move_cursor
 from beacon_cli.console.tables import Column, columns_of, fitted
 from beacon_cli.console.text import one_line, plain, to_json
@@ -29,6 +30,7 @@ from beacon_cli.training.events import Saved, TrainingBegun, TrainingEvent, Trai
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
+    from beacon_cli.answering.passages import Passage
 
 
 class InterruptedByUserError(Exception):
@@ -105,18 +107,52 @@ class Console:
         """The one line that says what went wrong; shown even when quiet."""
         _stderr().print(Text.assemble(("error: ", "bold red"), one_line(text)))
 
-    def print_answer(self, answer: "Answer", *, several: bool) -> None:
-        """The answer as it comes, and where it stands; `several`: whether documents must be named."""
+    def print_answer(self, answer: "Answer", *, several: bool, paths: Mapping[str, str]) -> None:
+        """The answer as it comes, and where it stands, or what the documents have instead.
+
+        Args:
+            several: whether documents must be named.
+            paths: of the documents that are files, by name.
+        """
         self._end_progress()
         try:
             for piece in answer:
                 self._write(plain(piece))
         finally:  # the error, if one comes, begins on a line of its own
             self._write("\n")
-        for citation in answer.citations:
-            document = f"{citation.document}, " if several else ""
-            section = f" ({citation.section})" if citation.section else ""
-            self.note(f"{document}p. {citation.label or citation.page}{section}: “{citation.quote}”")
+        if answer.supported is False:
+            self.note("unsupported: no passage says so" + ("; the closest are:" if answer.closest else ""))
+        elif answer.supported == "partly":
+            self.note("supported partly: the documents say this of it, or say it of something else:")
+        for place in answer.citations or answer.closest:
+            page = page_text(place.document, place.page, place.label, place.section, several=several, paths=paths)
+            line = page.append(f": “{one_line(place.quote)}”")
+            line.stylize_before("dim")
+            self._err.print(line)
+
+    def print_places(self, answer: "Answer", *, several: bool) -> None:
+        """Where an answer stands, or what comes closest, a line each."""
+        for place in answer.citations or answer.closest:
+            page = page_text(place.document, place.page, place.label, place.section, several=several, paths={})
+            self.print_line(f"{page.plain}: “{one_line(place.quote)}”")
+
+    def print_passages(
+        self,
+        passages: Sequence["Passage"],
+        marks: Sequence[Sequence[tuple[int, int]]],
+        *,
+        several: bool,
+        paths: Mapping[str, str],
+    ) -> None:
+        """Passages in the order of their rank, each under its page, with stretches of each marked."""
+        for number, (passage, spans) in enumerate(zip(passages, marks, strict=True), 1):
+            page = page_text(
+                passage.document, passage.page, passage.label, passage.section, several=several, paths=paths
+            )
+            with self._out.capture() as captured:
+                self._out.print(Text(f"{number}. ").append(page))
+                self._out.print(marked_text(passage.text, spans))
+            self._write(captured.get() + ("\n" if number < len(passages) else ""))
 
     def print_json(self, value: Any) -> None:
         """One JSON value."""

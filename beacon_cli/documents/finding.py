@@ -13,6 +13,8 @@ from beacon_cli.documents.raw import open_raw, printable
 from beacon_cli.errors import DocumentError, SettingsError
 
 STDIN = "-"
+# What a program names documents by.
+Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Place:
     folder: str | None = None
     text: str | None = None
     key: str | None = None
+
+
+def paths_of(documents: Documents) -> list[str]:
+    """The paths that a program named, one or several."""
+    return [os.fspath(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
 
 
 def find_documents(arguments: Sequence[str], cached: Callable[[str], str | None] | None = None) -> list[Place]:

@@ -15,10 +15,10 @@ class BeaconMethod(Method):
 
     Args:
         ratio: at which documents are condensed; "auto" takes, like `beacon ask`, the smallest at which they fit.
-        passages: how many are read again before a question.
+        passages: how many are read again before a question; None for as many as fit, see `Memory.ask`.
     """
 
-    def __init__(self, name: str, model: Model, ratio: Ratio, passages: int) -> None:
+    def __init__(self, name: str, model: Model, ratio: Ratio, passages: int | None) -> None:
         super().__init__(name, model.engine)
         self._model, self._ratio, self._passages = model, ratio, passages
 

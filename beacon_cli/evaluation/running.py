@@ -16,7 +16,7 @@ from beacon_cli.library import Model
 
 
 def make_methods(
-    names: Sequence[str], model: Model, ratios: Sequence[int], passages: int, stream: int | None = None
+    names: Sequence[str], model: Model, ratios: Sequence[int], passages: int | None, stream: int | None = None
 ) -> list[Method]:
     """The methods called `names`; `beacon` is one at each of `ratios`, `streaming` keeps `stream` rows."""
     made: dict[str, list[Method]] = {

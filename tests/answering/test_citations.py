@@ -1,14 +1,20 @@
 """Quotes are cut out of the text as it is."""
 
-from beacon_cli.answering.citations import QUOTE_CHARACTERS, cite
+from beacon_cli.answering.citations import QUOTE_CHARACTERS, Citation, cite
 from beacon_cli.answering.passages import split_passages
 from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.support import support
 from beacon_cli.cache.pages import PageText
 
 
 def quote(text: str, answer: str) -> str:
-    (found,) = cite(SearchIndex(split_passages([PageText(1, "1", text, 0, 0)])), "who", answer)
+    (found,) = cited(text, "who", answer)
     return found.quote
+
+
+def cited(text: str, question: str, answer: str) -> list[Citation]:
+    index = SearchIndex(split_passages([PageText(1, "1", text, 0, 0)]))
+    return cite(index, support(index, question, answer).places, answer)
 
 
 def test_a_long_quote_holds_the_answer_whatever_letters_stand_before_it() -> None:
@@ -29,5 +35,10 @@ def test_an_answer_may_run_over_lines() -> None:
 
 
 def test_a_part_of_a_word_is_no_place() -> None:
-    index = SearchIndex(split_passages([PageText(1, "1", "It cost 1200 crowns, 12% more.", 0, 0)]))
-    assert cite(index, "what", "20") == []
+    assert cited("It cost 1200 crowns, 12% more.", "what", "20") == []
+    assert cited("It cost 1,200 crowns.", "what", "12") == []
+
+
+def test_what_is_said_in_other_words_order_is_quoted_where_it_stands() -> None:
+    text = "The road went on. Called Edda Voss, she is the keeper. Nobody spoke."
+    assert quote(text, "The keeper is called Edda Voss.") == "Called Edda Voss, she is the keeper."

@@ -5,6 +5,7 @@ import pytest
 from beacon_cli.answering.citations import Citation, cite
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.support import support
 from beacon_cli.cache.pages import PageText
 
 
@@ -18,7 +19,8 @@ def find_passages(passages: list[Passage], question: str, count: int) -> list[Pa
 
 
 def cited(passages: list[Passage], question: str, answer: str) -> list[Citation]:
-    return cite(SearchIndex(passages), question, answer)
+    index = SearchIndex(passages)
+    return cite(index, support(index, question, answer).places, answer)
 
 
 FILLER = "The road went on between low walls. Nobody spoke for a while. " * 12

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from activation_beacon.reader import Reader
+from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.documents import open_document
 from tests.cli.runner import Result, run, run_process
@@ -143,6 +144,41 @@ def test_the_condensed_memory_alone_can_be_asked(book: Path, says: Script) -> No
     found = ask(book, "--json", "--passages", "0").json
     assert found["passages_reread"] == 0
     assert says.asked[0].passages == []
+
+
+def test_what_is_unsupported_is_said_to_be_and_the_closest_passages_are_shown(book: Path, says: Script) -> None:
+    says("Karl Brann")
+    result = ask(book)
+    assert (result.code, result.out) == (0, "Karl Brann\n")
+    assert "unsupported: no passage says so" in result.err
+    assert f"p. 1: “{FACT}" in result.err
+    found = ask(book, "--json").json
+    assert (found["answered"], found["supported"]) == (True, False)
+    assert FACT in found["passages"][0]["text"]
+
+
+def test_a_refusal_is_no_answer_and_not_unsupported(book: Path, says: Script) -> None:
+    says(REFUSAL)
+    found = ask(book, "--json").json
+    assert (found["answer"], found["answered"], found["supported"]) == (REFUSAL, False, None)
+    result = ask(book)
+    assert "gave no answer: it finds none in the text" in result.err
+    assert "unsupported" not in result.err
+
+
+def test_a_model_that_loops_is_stopped_and_has_given_no_answer(book: Path, says: Script) -> None:
+    says("the mill " * 200)
+    result = ask(book, "--json")
+    assert (result.json["answered"], result.json["finished"], result.json["supported"]) == (False, "loop", None)
+    assert result.json["tokens_generated"] < 60
+    assert "only repeated itself and was stopped: it gave no answer" in result.err
+
+
+def test_the_passages_that_were_read_again_can_be_shown(book: Path, says: Script) -> None:
+    says("Edda Voss")
+    shown = ask(book, "--show-passages", "--passages", "1")
+    assert shown.out.startswith("Edda Voss\n\n1. p. 1\n")
+    assert FACT in shown.out
 
 
 def test_max_new_tokens_ends_an_answer(book: Path, says: Script) -> None:

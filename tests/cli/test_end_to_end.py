@@ -58,8 +58,8 @@ def test_it_is_asked_as_it_was_trained(passages: int) -> None:
     assert layout.decode(read[len(prompt) :]) in answer.text
 
 
-def test_summarize_says_what_its_model_is_worth(book: Path) -> None:
-    result = run("summarize", str(book), "--max-new-tokens", "20")
+def test_summarize_says_what_its_model_is_worth_and_takes_the_texts_sentences(book: Path) -> None:
+    result = run("summarize", str(book), "--length", "20")
     assert result.code == 0, result.err
-    assert result.out.strip()
+    assert "(p. 1)" in result.out
     assert beacon_cli.load().source.note in result.err

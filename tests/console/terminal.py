@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def run_in_terminal(command: Sequence[str], columns: int, **environment: str) -> tuple[int, str]:
-    """Run a command with a terminal as its input and outputs: its exit code, and all that it wrote there."""
+def run_in_terminal(command: Sequence[str], columns: int, *, typed: bytes = b"", **environment: str) -> tuple[int, str]:
+    """Run a command with a terminal as its input and outputs: its exit code, and all that it wrote there.
+
+    Args:
+        typed: what is typed as soon as it edits a line.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
@@ -28,6 +32,9 @@ def run_in_terminal(command: Sequence[str], columns: int, **environment: str) ->
         except OSError:  # Linux says so that the other end is closed
             break
         written += piece
+        if typed and b"\x1b[?2004h" in written:  # what is pasted is to be bracketed: it waits for input
+            os.write(ours, typed)
+            typed = b""
     os.close(ours)
     return process.wait(timeout=60), written.decode()
 

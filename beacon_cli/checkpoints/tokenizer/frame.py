@@ -37,3 +37,18 @@ def chat_frame(tokenizer: Tokenizer, system: str | None = None) -> Frame:
             raise ModelError("the model's chat template has no place for a system message: leave --system out")
     opening, closing = tokenizer.split_prompt(messages)
     return Frame(tuple(opening), tuple(closing))
+
+
+def between_turns(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Token ids between an answer and the next message of its asker: the answer's end, and what opens the message.
+
+    Raises:
+        ModelError: if the chat template drops or repeats one of them.
+    """
+    answer, asked = "ANSWER0", "QUESTION0"
+    messages = [("user", "DOCUMENT0"), ("assistant", answer), ("user", asked)]
+    rendered = tokenizer.render([{"role": role, "content": text} for role, text in messages])
+    parts = rendered.partition(answer)[2].split(asked)
+    if len(parts) != 2:
+        raise ModelError("the model's chat template does not hold an answer and a question after it: use another model")
+    return tuple(tokenizer.encode_prompt(parts[0]))

@@ -1,0 +1,192 @@
+"""Answering a question from a memory: what is read again, the prompt, decoding, and where the answer stands."""
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from beacon_cli.answering.answer import Outcome
+from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
+from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
+from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
+from beacon_cli.answering.search import SearchIndex
+from beacon_cli.answering.support import is_refusal, support
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.condensing.placing import Placed
+from beacon_cli.errors import SettingsError
+from beacon_cli.settings import Settings, declared
+
+# Positions that a passage may take when it is read again: words are seldom more than two tokens.
+PASSAGE_TOKENS = 2 * PASSAGE_WORDS
+# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
+AGAIN_SHARE, LEAST_AGAIN = 16, 2
+# Passages that are told of as what the question is about.
+FOUND = 5
+# A question of fewer terms than this goes on from the one before.
+FEW_TERMS = 3
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an answer is made.
+
+    Attributes:
+        max_new_tokens: longest answer.
+        temperature: 0 always takes the likeliest token.
+        passages: how many passages are read again before a question; None for as many as the model has room for, 0
+            answers from the condensed memory alone.
+        template: in which words a question is put, see `check_template`.
+        length: words of a summary; None for a few sentences.
+
+    Raises:
+        SettingsError: for values that cannot be.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    passages: int | None
+    template: str = TEMPLATE
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+        for name in ("max_new_tokens", "temperature", "passages"):
+            declared(Settings)[name].check(getattr(self, name), name)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question that was asked before, and what was answered."""
+
+    question: str
+    answer: str
+
+
+def answer(
+    engine: Engine,
+    placed: Placed,
+    index: SearchIndex,
+    question: str | None,
+    how: Decoding,
+    history: Sequence[Turn] = (),
+) -> Generator[str, None, Outcome]:
+    """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
+
+    The memory goes on from there: rewind it before the next question.
+
+    Args:
+        history: what was said before, the oldest first; of it, the latest turns that fit are read, and condensed like
+            any text.
+
+    Raises:
+        SettingsError: if the question and an answer do not fit the model's context.
+    """
+    began = time.perf_counter()
+    outcome, reader = Outcome(), placed.reader
+    about = _subject(index, question, history)
+    before, prompt, again = _prompt(engine, placed, index, question, about, how, history)
+    outcome.passages = tuple(again)
+    for _step in reader.feed(before):
+        pass
+    if again:
+        # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
+        reader.condense_at(0)
+    logits = reader.read(prompt)
+    reader.condense_at(placed.ratio)
+    decoder = engine.source.tokenizer.stream_decoder()
+    pieces: list[str] = []
+    for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
+        if isinstance(token, End):
+            outcome.finished = token.finished
+            break
+        if not outcome.generated:
+            outcome.seconds["first_token"] = time.perf_counter() - began
+        outcome.generated += 1
+        if piece := decoder.push(token):
+            pieces.append(piece)
+            yield piece
+    if piece := decoder.finish():
+        pieces.append(piece)
+        yield piece
+    outcome.text = "".join(pieces).strip()
+    _judge(outcome, index, question, about)
+    outcome.seconds["answer"] = time.perf_counter() - began
+    return outcome
+
+
+def _subject(index: SearchIndex, question: str | None, history: Sequence[Turn]) -> str:
+    """What to look for in the text: a question that says little by itself ("And when?") goes on from the one before."""
+    if question is None:
+        return ""
+    if history and len(set(index.terms.of(question))) < FEW_TERMS:
+        return f"{history[-1].question} {question}"
+    return question
+
+
+def _judge(outcome: Outcome, index: SearchIndex, question: str | None, about: str) -> None:
+    """Find out whether it is an answer, and what the documents say of it."""
+    text, lost = outcome.text, outcome.finished in ("loop", "babble")
+    outcome.answered = bool(text) and not lost and not is_refusal(text)
+    if question is None:
+        return
+    outcome.found = tuple(index.find(about, FOUND))
+    if outcome.answered:
+        found = support(index, about, text)
+        outcome.supported = found.supported
+        outcome.citations = tuple(cite(index, found.places, text))
+    if not outcome.citations:
+        outcome.closest = tuple(cited(index, passage, about) for passage in outcome.found[:MOST_CITATIONS])
+
+
+def _prompt(
+    engine: Engine,
+    placed: Placed,
+    index: SearchIndex,
+    question: str | None,
+    about: str,
+    how: Decoding,
+    history: Sequence[Turn],
+) -> tuple[list[int], list[int], list[Passage]]:
+    """Token ids of what was said before and of what is said now, and the passages that are read again, the best last.
+
+    If not all fits, the oldest turns are left out, then the passages that fit worst.
+    """
+    source, left = engine.source, engine.source.context - placed.reader.memory.size - how.max_new_tokens
+    encode, turns = source.tokenizer.encode, list(history)
+    again = [] if question is None else _wanted(engine, index, about, how.passages)
+    while True:
+        before = [*placed.tail] if turns else []
+        for number, turn in enumerate(turns):
+            asked = question_text(turn.question, template=how.template, first=not number)
+            before += [*encode(asked), *source.frame.closing, *encode(turn.answer), *source.between]
+        if question is None:
+            request = summary_text(len(placed.documents), how.length)
+        else:
+            texts = [passage.text for passage in again]
+            request = question_text(question, texts, template=how.template, first=not turns)
+        now = [*(() if turns else placed.tail), *encode(request), *source.frame.closing]
+        if len(before) + len(now) <= left:
+            return before, now, again
+        if turns:
+            turns = turns[1:]
+        elif again:
+            again = again[1:]
+        else:
+            raise SettingsError(
+                f"the question and an answer of {how.max_new_tokens} tokens do not fit after the document in the "
+                f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
+            )
+
+
+def _wanted(engine: Engine, index: SearchIndex, about: str, number: int | None) -> list[Passage]:
+    """The passages to read again if they fit, the best last."""
+    if number is not None:
+        return index.find(about, number)[::-1]
+    room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
+    wanted: list[Passage] = []
+    for passage in index.find(about, room):
+        room -= len(engine.source.tokenizer.encode(passage.text))
+        if room < 0:
+            break
+        wanted.append(passage)
+    return wanted[::-1]
