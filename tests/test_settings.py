@@ -44,7 +44,7 @@ def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 def test_each_setting_says_what_it_is(name: str) -> None:
     each = declared(Settings)[name]
     assert each.help.endswith(".")
-    assert each.metavar
+    assert each.metavar or each.kind is bool
     assert each.variable == f"BEACON_{name.upper()}"
     each.check(each.default, name)
 
