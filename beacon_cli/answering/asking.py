@@ -88,9 +88,8 @@ def answer(
     outcome.passages = tuple(again)
     for _step in reader.feed(before):
         pass
-    if again:
-        # What is read again is to be seen as it is: the interval it stands in keeps its raw activations.
-        reader.condense_at(0)
+    # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
+    reader.condense_at(0)
     logits = reader.read(prompt)
     reader.condense_at(placed.ratio)
     decoder = engine.source.tokenizer.stream_decoder()
@@ -162,7 +161,7 @@ def _prompt(
         if question is None:
             request = summary_text(len(placed.documents), how.length)
         else:
-            texts = [passage.text for passage in again]
+            texts = [passage.headed for passage in again]
             request = question_text(question, texts, template=how.template, first=not turns)
         now = [*(() if turns else placed.tail), *encode(request), *source.frame.closing]
         if len(before) + len(now) <= left:
@@ -185,7 +184,7 @@ def _wanted(engine: Engine, index: SearchIndex, about: str, number: int | None) 
     room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
     wanted: list[Passage] = []
     for passage in index.find(about, room):
-        room -= len(engine.source.tokenizer.encode(passage.text))
+        room -= len(engine.source.tokenizer.encode(passage.headed))
         if room < 0:
             break
         wanted.append(passage)

@@ -27,6 +27,11 @@ class Passage:
     section: str | None
     text: str
 
+    @property
+    def headed(self) -> str:
+        """The text under the name of its section, which says whose "highest point: 2,469 m" is."""
+        return f"{self.section}\n\n{self.text}" if self.section else self.text
+
 
 def split_passages(pages: Sequence[PageText], document: str = "") -> list[Passage]:
     """Cut every page of a document at sentence ends into passages of up to `PASSAGE_WORDS` words, verbatim."""
