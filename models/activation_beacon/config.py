@@ -61,7 +61,7 @@ class BeaconConfig:
             raise ConfigError(
                 f"beacon setting ratio_mix is {self.ratio_mix!r}; known: {', '.join(RATIO_MIXES)}, adapt-N"
             )
-        if not set(self.param) <= set(PROJECTIONS) or len(set(self.param)) != len(self.param):
+        if any(part not in PROJECTIONS for part in self.param) or len(set(self.param)) != len(self.param):
             raise ConfigError(f"beacon setting param is {self.param!r}; it takes letters of {PROJECTIONS}")
         if self.stride > self.window:
             raise ConfigError(f"stride {self.stride} is longer than the window {self.window}")

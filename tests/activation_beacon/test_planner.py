@@ -85,6 +85,7 @@ def test_capacity() -> None:
         ({"pos": "prepend"}, "known: interleave, append"),
         ({"ratio_mix": "adapt"}, "adapt-N"),
         ({"param": ("x",)}, "letters of"),
+        ({"param": (["q"],)}, "letters of"),
         ({"sink_size": -1}, "sink_size is -1"),
     ],
 )

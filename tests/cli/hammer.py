@@ -3,6 +3,8 @@
     python hammer.py ask DOC...                          asks each once, alone; prints one JSON line for each
     python hammer.py hammer SECONDS PROCESSES DOC...     prints one JSON line for each command that was run
     python hammer.py kill KILLS DOC                      builds DOC, killed at random moments, until that many kills
+    python hammer.py upkeep KILLS DOC                    the same of builds, exports, imports, repairs and prunings;
+                                                         prints what was killed
 
 Models are loaded before the processes fork, so that these spend their time on the cache.
 """
@@ -111,12 +113,55 @@ def kill(kills: int, document: str) -> None:
         done, folder = done + count, folder + 1
 
 
+def upkeep(kills: int, document: str) -> None:
+    """Prints the name of each command that was killed; after each, the cache is whole as far as it is there."""
+    root = Path(os.environ["BEACON_CACHE_DIR"])
+    build = ["cache", "build", document, "--ratio", "4"]
+    assert run(*build).code == 0
+    (folder,) = (root / "documents").iterdir()
+    shard = sorted(folder.glob("*.safetensors"))[1]
+    content, archive, out = shard.read_bytes(), root / "whole.beacon", root / "out.beacon"
+    assert run("cache", "export", folder.name, "-o", str(archive)).code == 0
+    commands = {
+        "build": build,
+        "refresh": [*build, "--refresh"],
+        "export": ["cache", "export", folder.name, "-o", str(out), "--force"],
+        "import": ["cache", "import", str(archive), "--force"],
+        "repair": ["cache", "verify", "--repair", folder.name],
+        "prune": ["cache", "prune", "--max-size", "0"],
+        "remove": ["cache", "rm", "--all"],
+    }
+    draw, done, seconds = random.Random(0), 0, dict.fromkeys(commands, 0.5)
+    while done < kills:
+        name = draw.choice(list(commands))
+        if name not in ("build", "import"):
+            assert run(*build).code == 0
+        if name == "repair":
+            shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        began = time.monotonic()
+        if completed(commands[name], draw.uniform(0, seconds[name])):
+            seconds[name] = time.monotonic() - began
+        else:
+            print(name, flush=True)
+            done += 1
+        if name == "repair":
+            assert run(*commands[name]).code == 0
+        reports = json.loads(run("cache", "verify", "--json").out)
+        assert {report["state"] for report in reports} <= {"whole", "unfinished"}, reports
+        assert not out.exists() or out.stat().st_size == archive.stat().st_size
+
+
 def attempt(root: Path, document: str, seconds: float | None) -> bool:
     """Build in a process that is killed after so many seconds; whether it came through before."""
+    os.environ["BEACON_CACHE_DIR"] = str(root)
+    return completed(["cache", "build", document, "--ratio", "4"], seconds)
+
+
+def completed(command: list[str], seconds: float | None) -> bool:
+    """Run it in a process that is killed after so many seconds; whether it came through before."""
     child = os.fork()
     if not child:
-        os.environ["BEACON_CACHE_DIR"] = str(root)
-        os._exit(run("cache", "build", document, "--ratio", "4").code)
+        os._exit(run(*command).code)
     if seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
@@ -133,5 +178,7 @@ if __name__ == "__main__":
             print(json.dumps(observed(question(document))))
     elif sys.argv[1] == "hammer":
         hammer(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
-    else:
+    elif sys.argv[1] == "kill":
         kill(int(sys.argv[2]), sys.argv[3])
+    else:
+        upkeep(int(sys.argv[2]), sys.argv[3])

@@ -11,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from filelock import FileLock
 
 from beacon_cli.cache import Store
 from beacon_cli.durable.locks import alone
 from tests.cli.conftest import story
+from tests.cli.hammer import SHARD_BYTES
 from tests.cli.runner import run
 
 SECONDS = float(os.environ.get("BEACON_HAMMER_SECONDS", "3"))
@@ -89,3 +91,21 @@ def test_builds_killed_at_random_end_with_the_same_bytes(tmp_path: Path, cache_d
     for number in range(len(kills)):
         assert files(cache_dir / str(number)) == whole
     print(f"{sum(kills)} kills in {len(kills)} builds")
+
+
+def test_any_command_killed_at_random_leaves_what_counts_whole(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beacon_cli.cache.builder.SHARD_BYTES", SHARD_BYTES)
+    book = tmp_path / "long.txt"
+    book.write_text(story(40))
+    killed = Counter(start("upkeep", KILLS, book))
+    assert sum(killed.values()) == KILLS
+    assert run("cache", "prune", "--max-size", "0").code == 0
+    assert not list((cache_dir / "documents").iterdir())
+    assert run("cache", "import", str(cache_dir / "whole.beacon")).code == 0
+    imported = files(cache_dir)
+    assert run("cache", "build", str(book), "--ratio", "4", "--refresh").code == 0
+    built = files(cache_dir)
+    assert {name: data for name, data in imported.items() if name in built} == built
+    print(f"killed: {dict(killed)}")

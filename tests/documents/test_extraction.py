@@ -250,3 +250,13 @@ def test_all_pages_together_are_bounded_and_those_that_were_read_are_named(path:
         assert next(pages).text == "page 1"
         with pytest.raises(DocumentError, match=r"a.pdf: reading its 60 pages takes more than 0 s.*--pages 1, or"):
             list(pages)
+
+
+def test_a_text_that_is_too_large_is_told_to_be_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beacon_cli.documents.worker.process._LARGE", 10**6)
+    path = tmp_path / "large.txt"
+    path.write_text("A line of text.\n\n" * 2_000_000)
+    with pytest.raises(
+        DocumentError, match=r"large.txt: takes more than 150 MiB.*has 34.0 MB, and is read whole; cut it"
+    ):
+        open_document(str(path), limits=Limits(memory=150 << 20))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import tokenizers
 
+from beacon_cli.checkpoints.tokenizer.bounds import bounded
 from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens, spelling
 from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
@@ -31,6 +32,8 @@ _PROBE = (
 )
 _PROBED_TOKENS = 4096
 
+# A template is a program, which may go on for ever and make texts of any size.
+_TEMPLATE_SECONDS, _TEMPLATE_BYTES = 5.0, 1 << 28
 # A macro hides the function of that name which transformers offers to templates.
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
 
@@ -116,13 +119,14 @@ class Tokenizer:
         from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415  takes time that only chat templates need
 
         try:
-            (prompt,), _ = render_jinja_template(
-                [messages],
-                chat_template=_FIXED_DATE + self._files.chat_template,
-                add_generation_prompt=add_generation_prompt,
-                enable_thinking=False,
-                **self._files.special,
-            )
+            with bounded(_TEMPLATE_SECONDS, _TEMPLATE_BYTES):
+                (prompt,), _ = render_jinja_template(
+                    [messages],
+                    chat_template=_FIXED_DATE + self._files.chat_template,
+                    add_generation_prompt=add_generation_prompt,
+                    enable_thinking=False,
+                    **self._files.special,
+                )
         except Exception as error:  # a template is a program: it may divide by zero, or add a text to a number
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ModelError(f"the model's chat template fails ({reason}): use another model") from error

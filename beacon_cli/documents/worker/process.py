@@ -19,12 +19,15 @@ from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
-from beacon_cli.quantities import counted
+from beacon_cli.quantities import counted, format_size
 
 # How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
 _AHEAD = 8
 # A longer line than this is not what `Limits.page_characters` lets through.
 _LONGEST_LINE_FACTOR = 8
+
+# Bytes above which it is no wonder that a document that is read whole takes too much.
+_LARGE = 10**8
 
 Reason = Literal["time", "memory", "crash"]
 
@@ -193,6 +196,9 @@ class ReadingProcess:
             "memory": f"takes more than {self._limits.memory >> 20:,} MiB of memory to open",
             "crash": "makes its reader crash",
         }[reason]
+        size = self._opening.data_size or os.path.getsize(self._opening.path or "")
+        if self._opening.kind != "pdf" and size > _LARGE:
+            return f"{what}: it has {format_size(size)}, and is read whole; cut it into parts of 100 MB at most"
         return f"{what}: it is damaged or made to do so; save or print it as another file"
 
     def _too_long(self, numbers: Sequence[int], unread: int, seconds: float) -> DocumentError:
