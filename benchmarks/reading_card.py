@@ -67,9 +67,9 @@ def _beacon(folder: Path) -> str:
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
     ratios = ", ".join(map(str, settings["ratios"]))
     return (
-        f"- `beacon/`: an Activation Beacon ({size:.1f} MB): window {settings['window']}, ratios {ratios}, projections of "
-        f"its own for {', '.join(settings['param'])}; trained on the base with\n  the reader merged into it, on the same "
-        "questions and on books of Project Gutenberg (public domain).\n"
+        f"- `beacon/`: an Activation Beacon ({size:.1f} MB): window {settings['window']}, ratios {ratios}, projections "
+        f"of its own for {', '.join(settings['param'])}; trained on\n  the base with the reader merged into it, on the "
+        "same questions and on books of Project Gutenberg (public domain).\n"
     )
 
 
