@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -11,21 +13,38 @@ from typer.core import TyperGroup
 from beacon_cli.commands import ask, cache, config, inspect, models, summarize, train
 from beacon_cli.commands import eval as eval_command
 from beacon_cli.console.console import Console, InterruptedByUserError, cannot_write, close_output
+from beacon_cli.console.text import plain
 from beacon_cli.errors import BeaconError, SettingsError
 from beacon_cli.settings import unknown_variables
 from beacon_cli.version import __version__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's, of which typer has a copy of its own, or not
 
 
 class Group(TyperGroup):
-    """Lets Ctrl-C through to `main`, which has an exit code for it."""
+    """Lets Ctrl-C through to `main`, which has an exit code for it; typer shows what is wrong with arguments."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _fit_for_terminals():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _fit_for_terminals():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise InterruptedByUserError("interrupted") from None
+
+
+@contextmanager
+def _fit_for_terminals() -> Iterator[None]:
+    """What typer is to say of an argument repeats it: nothing of that may be obeyed by a terminal."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = plain(error.message)
+        raise
 
 
 app = typer.Typer(

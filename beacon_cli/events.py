@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage without measurable progress has begun: "loading beacon-pocket"."""
+    """A stage without measurable progress has begun: "loading smollm2-135m"."""
 
     text: str
 
@@ -85,6 +85,8 @@ class Condensed:
         warnings: one-line remarks on pages that could not be read as they should.
         seconds: spent, by stage.
         from_cache: whether all of it was in the cache before.
+        foreign: whether what is in the cache was imported and something of it has to be believed.
+        without_document: whether it was asked for by its key, so that nothing was compared with the document.
     """
 
     name: str
@@ -97,6 +99,8 @@ class Condensed:
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    foreign: bool = False
+    without_document: bool = False
 
 
 Event = Stage | Note | Transfer | Counting | Reading | PageRead | IntervalDone | Condensed

@@ -5,16 +5,16 @@ import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
 
 from beacon_cli.answering.answer import PASSAGE_TOKENS, Answer, Decoding, Outcome, answer
 from beacon_cli.answering.passages import Passage, split_passages
-from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.prompts import TEMPLATE, question_text
 from beacon_cli.answering.search import SearchIndex
-from beacon_cli.cache.store import Store, default_root
+from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
@@ -35,6 +35,7 @@ def load(
     *,
     beacon_bits: int | None = None,
     device: Device = "auto",
+    system: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     cache_bits: int = DEFAULTS.cache_bits,
     cache_limit: int | None = None,
@@ -45,10 +46,11 @@ def load(
     The weights are loaded when something is first read.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the built-in model.
+        model: a checkpoint folder, a hub id, or the name of the default model.
         beacon: the same for the beacon; by default the model's own.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         device: "auto", "cpu" or "cuda".
+        system: the message to the model that stands in front of what it reads; None leaves that to its chat template.
         cache_dir: where condensed documents are kept; by default `BEACON_CACHE_DIR`, else the user's cache folder.
         cache_bits: bits of a stored activation: 16, 8 or 4.
         cache_limit: bytes that all cached documents may take; None for as many as there are.
@@ -60,7 +62,7 @@ def load(
     Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
-    source = locate_model(model, beacon, root, beacon_bits, progress=progress)
+    source = locate_model(model, beacon, root, beacon_bits, system=system, progress=progress)
     seconds = time.perf_counter() - began
     return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
 
@@ -116,26 +118,29 @@ class Model:
         password: str | None = None,
         cache: bool = True,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> "Memory":
         """Read documents: condense them now, or take what the cache has of them.
 
         Args:
-            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input.
+            documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
+                a cache (or its beginning) stands for a document that is not at hand.
             ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits.
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
             refresh: condense anew whatever the cache has.
+            ocr: read pages of PDFs that are only images by tesseract, which must be installed.
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
 
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
-        places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, cache, refresh, room, progress)
+        places = find_documents(_paths(documents), partial(key_at, self._cache[0]))
+        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
         placed = condenser.read(places)
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -155,7 +160,7 @@ class Model:
             text: paragraphs with blank lines between them; form feeds separate pages.
             name: what messages and citations call it.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, room, progress)
+        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress)
         placed = condenser.read([Place(name, text=text)])
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -167,6 +172,7 @@ class Model:
         pages: str | None = None,
         password: str | None = None,
         refresh: bool = False,
+        ocr: bool = False,
         room: int | None = None,
         progress: Progress = silent,
     ) -> list[Condensed]:
@@ -178,7 +184,7 @@ class Model:
             The figures of each document.
         """
         places = find_documents(_paths(documents))
-        condenser = self._condenser(ratio, pages, password, True, refresh, room, progress)
+        condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
         done: list[Condensed] = []
         for place in places:
             try:
@@ -196,9 +202,11 @@ class Model:
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         passages: int = DEFAULTS.passages,
+        template: str = TEMPLATE,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
-        asked = len(self.source.tokenizer.encode(question_text(question, ()))) + len(self.source.frame.closing)
+        text = question_text(question, template=template)
+        asked = len(self.source.tokenizer.encode(text)) + len(self.source.frame.closing)
         return asked + passages * PASSAGE_TOKENS + max_new_tokens
 
     def _condenser(
@@ -208,14 +216,18 @@ class Model:
         password: str | None,
         cache: bool,
         refresh: bool,
+        ocr: bool,
         room: int | None,
         progress: Progress,
     ) -> Condenser:
         self._progress = progress
+        selected = None if pages is None else PageSelection.parse(pages)
+        if ocr:
+            selected = replace(selected or PageSelection.all(), ocr=True)
         request = Request(
             ratio=None if ratio == "auto" else self.source.check_ratio(ratio),
             needed=self.room_for() if room is None else room,
-            pages=None if pages is None else PageSelection.parse(pages),
+            pages=selected,
             password=password,
             refresh=refresh,
         )
@@ -260,6 +272,7 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int = DEFAULTS.passages,
+        template: str = TEMPLATE,
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
 
@@ -269,14 +282,16 @@ class Memory:
             temperature: 0 always takes the likeliest token.
             passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
                 it is answered; 0 answers from the condensed memory alone.
+            template: in which words the question is put: it has {question} in it, and may have {passages}, which stand
+                before it otherwise.
 
         Raises:
-            SettingsError: for an empty question and numbers that cannot be; when answering, if question and answer do
+            SettingsError: for an empty question and settings that cannot be; when answering, if question and answer do
                 not fit the context.
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
-        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages))
+        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template))
 
     def summarize(
         self, *, max_new_tokens: int = DEFAULTS.max_new_tokens, temperature: float = DEFAULTS.temperature

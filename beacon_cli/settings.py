@@ -189,10 +189,9 @@ class Settings(Checked):
     """
 
     model: str = setting(
-        "beacon-pocket",
+        "smollm2-135m",
         "MODEL",
         "A folder, a hub id or a GGUF file, see `models list`.",
-        shown="beacon-pocket, built in",
     )
     beacon: str | None = setting(
         None, "BEACON", "Its beacon: a folder or a hub id.", shown="the folder beacon in the model's"
@@ -221,6 +220,18 @@ class Settings(Checked):
         "N",
         "Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
         least=0,
+    )
+    system: str | None = setting(
+        None,
+        "TEXT",
+        "Message to the model in front of the documents, which are condensed anew with it.",
+        shown="what its chat template has",
+    )
+    template: str | None = setting(
+        None,
+        "TEXT",
+        "How to put the question: words with {question} in them, and {passages} for what is read again.",
+        shown="Question: {question}, with the passages before it",
     )
     cache_bits: int = setting(
         16,

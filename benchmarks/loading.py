@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-import beacon_pocket
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.default_model import open_default
+from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 
 SETTINGS = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -109,8 +110,8 @@ def generate(folder: Path) -> None:
     index = {"metadata": {"total_size": sum(t.size for shard in shards for t in shard)}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(SETTINGS))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(beacon_pocket.FOLDER / name, folder)
+    base, _ = open_default()
+    write_tokenizer(base.file, folder)
 
 
 def measure(title: str, code: str, arguments: list[str], environment: dict[str, str]) -> None:

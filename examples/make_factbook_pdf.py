@@ -36,7 +36,7 @@ from reportlab.platypus import (
 )
 from reportlab.platypus.tableofcontents import TableOfContents
 
-# In alphabetical order; none of them is among the reports that the pocket model was trained on.
+# In alphabetical order; none of them is among the reports that the default model's reader was trained on.
 COUNTRIES = ("Estonia", "Iceland", "Ireland", "Jamaica", "Norway")
 TITLE = "The World Factbook: Five Countries"
 PAGE = (129 * mm, 198 * mm)

@@ -1,4 +1,4 @@
-"""No test touches the user's own cache, configuration or network, nor depends on what the built-in model answers."""
+"""No test touches the user's own cache, configuration or network, nor depends on what the default model answers."""
 
 import os
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the bottom up: a package or module may import itself and those before it.
 LAYERS = [
-    "beacon_pocket",
+    "beacon_smollm2",
     "activation_beacon",
     "beacon_cli.version",
     "beacon_cli.events",
@@ -38,14 +38,14 @@ SOLE_USERS = {
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},
     "models": set[str](),
 }
-OURS = ("beacon_cli", "activation_beacon", "beacon_pocket")
+OURS = ("beacon_cli", "activation_beacon", "beacon_smollm2")
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
     for base, package in (
         (ROOT, "beacon_cli"),
         (ROOT / "models", "activation_beacon"),
-        (ROOT / "models", "beacon_pocket"),
+        (ROOT / "models", "beacon_smollm2"),
     ):
         for path in sorted((base / package).rglob("*.py")):
             yield ".".join(path.relative_to(base).with_suffix("").parts), ast.parse(path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def test_imports_point_down() -> None:
 def test_the_method_knows_nothing_of_the_tool() -> None:
     for module, tree in sources():
         if module.startswith("activation_beacon"):
-            assert not [name for name in imports(tree) if name.startswith(("beacon_cli", "beacon_pocket", "typer"))], (
+            assert not [name for name in imports(tree) if name.startswith(("beacon_cli", "beacon_smollm2", "typer"))], (
                 module
             )
 

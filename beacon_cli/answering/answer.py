@@ -8,7 +8,7 @@ from typing import Literal
 from beacon_cli.answering.citations import Citation, cite
 from beacon_cli.answering.decoding import generate
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import question_text, summary_text
+from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
@@ -27,6 +27,7 @@ class Decoding:
         max_new_tokens: longest answer.
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; 0 answers from the condensed memory alone.
+        template: in which words a question is put, see `check_template`.
 
     Raises:
         SettingsError: for values that cannot be.
@@ -35,8 +36,10 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int
+    template: str = TEMPLATE
 
     def __post_init__(self) -> None:
+        check_template(self.template)
         for name in ("max_new_tokens", "temperature", "passages"):
             declared(Settings)[name].check(getattr(self, name), name)
 
@@ -192,7 +195,7 @@ def _prompt(
         if question is None:
             request = summary_text(len(placed.documents))
         else:
-            request = question_text(question, [passage.text for passage in again])
+            request = question_text(question, [passage.text for passage in again], template=how.template)
         prompt = [*placed.tail, *source.tokenizer.encode(request), *source.frame.closing]
         if placed.reader.memory.size + len(prompt) + how.max_new_tokens <= source.context:
             return prompt, again

@@ -1,14 +1,42 @@
-"""What stands before and after a document when the model is asked about it."""
+"""What stands before and after a document when the model is asked about it.
 
+The default model was trained to answer in exactly these words (`recipes/smollm2` takes them from here).
+"""
+
+import re
 from collections.abc import Sequence
 
+from beacon_cli.errors import SettingsError
+
 RULE = "\n\n---\n\n"
+AGAIN = "Passages read again:\n\n"
+TEMPLATE = "Question: {question}"
+# What the default model answers where the text does not say.
+REFUSAL = "The text does not say."
 
 
-def question_text(question: str, passages: Sequence[str]) -> str:
-    """What follows the document in a question's message; `passages` are read again before the question."""
-    again = f"{RULE}Passages read again:\n\n" + "\n\n".join(passages) if passages else ""
-    return f"{again}{RULE}Question: {question}"
+def question_text(question: str, passages: Sequence[str] = (), *, template: str = TEMPLATE, first: bool = True) -> str:
+    """What is said of a question in its message; `passages` are read again before it.
+
+    Args:
+        template: see `check_template`.
+        first: whether the document stands before it in the same message; if not, it goes on after an answer.
+    """
+    texts = {"{question}": question, "{passages}": "\n\n".join(passages)}
+    again = AGAIN + texts["{passages}"] + RULE if passages and "{passages}" not in template else ""
+    asked = re.sub("{question}|{passages}", lambda found: texts[found[0]], template)
+    return f"{RULE if first else ''}{again}{asked}"
+
+
+def check_template(template: str) -> str:
+    """`template`, if a question can be put so: it has {question} in it, and may have {passages}.
+
+    Raises:
+        SettingsError: if it has no {question}.
+    """
+    if "{question}" not in template:
+        raise SettingsError(f"--template has no {{question}} in it; write one, like {TEMPLATE!r}")
+    return template
 
 
 def summary_text(documents: int) -> str:

@@ -9,7 +9,7 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject, cache_key
 from beacon_cli.cache.manifest import Interval, Manifest
 from beacon_cli.cache.pages import PageText
-from beacon_cli.cache.store import Store, Summary, default_root
+from beacon_cli.cache.store import Store, Summary, default_root, key_at
 
 __all__ = [
     "Builder",
@@ -26,4 +26,5 @@ __all__ = [
     "Summary",
     "cache_key",
     "default_root",
+    "key_at",
 ]

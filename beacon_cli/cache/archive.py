@@ -20,7 +20,10 @@ from beacon_cli.cache.identity import Models
 from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest, parse_manifest
 from beacon_cli.cache.matching import Matcher
+from beacon_cli.cache.origin import ORIGIN, Origin, write_origin
 from beacon_cli.cache.repair import examine
+from beacon_cli.cache.signing import SUFFIX as SIGNATURE_SUFFIX
+from beacon_cli.cache.signing import sign, signer
 from beacon_cli.cache.store import IMPORT_SUFFIX, Store
 from beacon_cli.durable.files import make_private_folder, new_file, sync_path, write_durably, write_error
 from beacon_cli.durable.locks import no_builder
@@ -34,22 +37,29 @@ _LARGEST_MANIFEST = 2**29
 _PIECE = 2**20
 
 
-def export(entry: Entry, target: Path) -> int:
+def export(entry: Entry, target: Path, key: Path | None = None) -> int:
     """Write the cache to `target`, checking every byte on the way; returns the size of the file.
 
     Where the document and the models were on this machine is left out: they are nobody else's business.
 
+    Args:
+        key: of SSH, that signs it; the signature comes to stand beside it, see `signature_of`.
+
     Raises:
-        CacheError: if the cache is not complete or is damaged, or `target` cannot be written.
+        CacheError: if the cache is not complete or is damaged, `target` cannot be written, or the key does not sign;
+            or if it is to sign what others have made.
     """
     with entry.in_use():
         manifest = entry.manifest()
         if manifest is None or not manifest.complete:
             raise CacheError(f"cache {entry.key} is not finished; finish it with `beacon cache build`, then export it")
+        sealed = seal(_without_whereabouts(manifest))
+        signature = None if key is None else _signature(entry, manifest, sealed, key)
         temporary = target.with_name(target.name + ".tmp")
         try:
+            signature_of(target).unlink(missing_ok=True)
             with new_file(temporary) as write:
-                data = _member(entry.key, MANIFEST, seal(_without_whereabouts(manifest)))
+                data = _member(entry.key, MANIFEST, sealed)
                 write(data)
                 size = len(data)
                 for name, there in manifest.files.items():
@@ -59,6 +69,9 @@ def export(entry: Entry, target: Path) -> int:
                 write(_end(size))
                 size += len(_end(size))
             os.replace(temporary, target)
+            if signature is not None:
+                with new_file(signature_of(target)) as write:
+                    write(signature)
             sync_path(target.parent)
         except OSError as error:
             raise CacheError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
@@ -66,6 +79,21 @@ def export(entry: Entry, target: Path) -> int:
             with suppress(OSError):
                 temporary.unlink()
     return size
+
+
+def signature_of(archive: Path) -> Path:
+    """Where the signature of an archive is."""
+    return archive.with_name(archive.name + SIGNATURE_SUFFIX)
+
+
+def _signature(entry: Entry, manifest: Manifest, sealed: bytes, key: Path) -> bytes:
+    origin = entry.origin()
+    if origin is not None and origin.is_foreign(manifest):
+        raise CacheError(
+            f"cache {entry.key} was imported, and signing it would vouch for what others made: condense it anew "
+            "(--refresh), then sign it"
+        )
+    return sign(sealed, key)
 
 
 class Archive:
@@ -98,10 +126,19 @@ class Archive:
         if present != expected:
             raise self._bad(f"it has {present} bytes instead of {expected}")
 
-    def install(self, store: Store, models: Models | None, *, replace_existing: bool) -> Entry:
-        """Put the cache into `store`, all of it or nothing.
+    def signed_by(self, keys: Path) -> str:
+        """The fingerprint of the key that signed it, one of those in the file `keys`.
+
+        Raises:
+            CacheError: if none of them did.
+        """
+        return signer(self._sealed, signature_of(self.path), keys)
+
+    def install(self, store: Store, models: Models | None, *, replace_existing: bool, signed_by: str = "") -> Entry:
+        """Put the cache into `store`, all of it or nothing. It is foreign there, see `origin`.
 
         Args:
+            signed_by: fingerprint of the trusted key that signed it.
             models: what the models are called here; None keeps the names in the archive.
             replace_existing: also where there is a cache of the same document and identity already.
 
@@ -124,10 +161,13 @@ class Archive:
                     shutil.rmtree(folder, ignore_errors=True)
                     make_private_folder(folder)
                     self._unpack(folder)
+                    write_origin(folder, Origin(signed_by, (manifest.chain or "") if signed_by else ""))
                     write_durably(folder / MANIFEST, seal(manifest))
                     for damage in examine(folder, manifest):
                         raise self._bad(damage.what)
-                    if _is_usable(entry):
+                    if _is_there(entry, manifest):
+                        pass  # built here, to the same bits: nothing of it has to be believed
+                    elif _is_usable(entry):
                         _replace(entry, folder, manifest)
                     else:
                         store.delete(entry)
@@ -152,6 +192,7 @@ class Archive:
         if not ours:
             raise self._bad("it does not begin like one")
         data = self._content(file, info.size)
+        self._sealed = data
         try:
             manifest = parse_manifest(data)
         except (ValueError, RecursionError) as error:
@@ -196,16 +237,21 @@ class Archive:
         return CacheError(f"{self.path} is not a whole export of a condensed document: {what}; export or copy it again")
 
 
-def import_archive(store: Store, path: Path, matcher: Matcher, *, force: bool) -> tuple[Entry, bool]:
+def import_archive(
+    store: Store, path: Path, matcher: Matcher, *, force: bool, trusted: Path | None = None
+) -> tuple[Entry, bool]:
     """Put an exported cache into `store`; returns it, and whether a model here can use it.
 
     Args:
         force: also if there is no such model here, or in place of a cache that is here already.
+        trusted: a file of public SSH keys; one of them must have signed it.
 
     Raises:
-        CacheError: if it cannot be used here and `force` is not given, or for whatever `Archive` refuses.
+        CacheError: if it cannot be used here and `force` is not given, if it is not signed as it must be, or for
+            whatever `Archive` refuses.
     """
     archive = Archive(path)
+    signed_by = "" if trusted is None else archive.signed_by(trusted)
     subject = archive.manifest.subject
     found = matcher.find(subject)
     if found is None and not force:
@@ -215,7 +261,15 @@ def import_archive(store: Store, path: Path, matcher: Matcher, *, force: bool) -
             "--beacon, or import it all the same with --force"
         )
     models = None if found is None else Models(found.name, str(found.beacon_folder))
-    return archive.install(store, models, replace_existing=force), found is not None
+    return archive.install(store, models, replace_existing=force, signed_by=signed_by), found is not None
+
+
+def _is_there(entry: Entry, manifest: Manifest) -> bool:
+    """Whether the same contents, whole, were built here."""
+    found = entry.complete_manifest()
+    if found is None or found.chain != manifest.chain or entry.origin() is not None:
+        return False
+    return not any(examine(entry.folder, found))
 
 
 def _is_usable(entry: Entry) -> bool:
@@ -231,7 +285,7 @@ def _replace(entry: Entry, folder: Path, manifest: Manifest) -> None:
     Files of one name have one content, for names carry checksums: only the manifest decides which of them count.
     """
     try:
-        for name in manifest.files:
+        for name in (ORIGIN, *manifest.files):  # the origin first: before it is written, nothing foreign counts
             os.replace(folder / name, entry.folder / name)
         sync_path(entry.folder)
         write_durably(entry.folder / MANIFEST, seal(manifest))

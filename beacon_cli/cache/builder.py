@@ -21,6 +21,7 @@ from beacon_cli.cache.manifest import (
     chain_link,
     read_manifest,
 )
+from beacon_cli.cache.origin import forget_origin
 from beacon_cli.cache.pages import Pages, PageText
 from beacon_cli.durable.files import make_private_folder, share_durably, write_durably, write_error
 from beacon_cli.durable.locks import acquire, builders
@@ -237,6 +238,8 @@ class Builder:
         }
         manifest = self._write_shard(**end) if self._pending else replace(self.manifest, **end)
         self._advance(manifest, publish=True)
+        if self._refresh:
+            forget_origin(self.folder)
 
     def _recover(self) -> None:
         try:

@@ -10,6 +10,7 @@ from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.damage import DamageError
 from beacon_cli.cache.identity import Subject
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
+from beacon_cli.cache.origin import Origin, prove, read_origin
 from beacon_cli.cache.pages import PageText, read_pages
 from beacon_cli.durable.files import write_error
 from beacon_cli.durable.locks import shared
@@ -61,6 +62,22 @@ class Entry:
         except CacheError:
             return None
         return manifest if manifest is not None and manifest.complete else None
+
+    def origin(self) -> Origin | None:
+        """Where what was imported comes from, and what of it is proven; None if it was built here.
+
+        To be asked after the manifest that it is to say something of.
+        """
+        return read_origin(self.folder)
+
+    def prove(self, manifest: Manifest, *, text: bool = False, activations: bool = False) -> None:
+        """Note what of the complete cache that has this `manifest` was proven to be what it says it is, see `origin`.
+
+        Raises:
+            CacheError: if that cannot be written.
+        """
+        if manifest.chain is not None:
+            prove(self.folder, manifest.chain, text=text, activations=activations)
 
     def open(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
         """The condensed memory, complete or as far as it goes, to be checked as it is read; counts as a use.

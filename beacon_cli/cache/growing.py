@@ -16,6 +16,7 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Subject
 from beacon_cli.cache.loading import StoredMemory
 from beacon_cli.cache.manifest import Manifest
+from beacon_cli.cache.origin import has_own_activations
 from beacon_cli.cache.quantization import rounded
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
@@ -70,14 +71,21 @@ class Earlier:
 
 
 def find_earlier(store: Store, subject: Subject, ids: Sequence[int]) -> list[Earlier]:
-    """The other caches of the same model, at any ratio, whose first interval is that of `ids`."""
+    """The other caches of the same model, at any ratio, whose first interval is that of `ids`.
+
+    None whose activations would have to be believed, see `origin`: they would live on in what is built on them.
+    """
     identity, found = subject.identity, []
     for summary in store.entries():
         manifest = summary.manifest
         if manifest is None or not manifest.intervals or summary.entry.key == subject.key:
             continue
         same_model = replace(manifest.subject.identity, ratio=identity.ratio) == identity
-        if same_model and manifest.shared_intervals(ids[: manifest.intervals[0].end]):
+        if (
+            same_model
+            and has_own_activations(summary.origin, manifest)
+            and manifest.shared_intervals(ids[: manifest.intervals[0].end])
+        ):
             found.append(Earlier(summary.entry, manifest))
     return found
 
@@ -135,7 +143,7 @@ class Beginning:
                     reader = restored(engine, stored, intervals)
                 except CacheError:
                     continue  # damaged, or removed meanwhile: the next one will do
-                if intervals:
+                if intervals and has_own_activations(each.entry.origin(), stored.manifest):
                     builder.take_over(each.entry.folder, stored.manifest, intervals)
                     self.taken = Earlier(each.entry, stored.manifest), intervals
                     return reader

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from beacon_cli.cache.damage import DamageError, read_checked
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
+from beacon_cli.cache.origin import ORIGIN
 from beacon_cli.durable.files import sync_path, write_error
 from beacon_cli.durable.locks import alone
 
@@ -28,6 +29,7 @@ def discard(folder: Path) -> None:
         if folder.exists():
             (folder / MANIFEST).unlink(missing_ok=True)
             sync_path(folder)
+            (folder / ORIGIN).unlink(missing_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
 
@@ -54,7 +56,7 @@ def tidy(folder: Path, use: Path) -> None:
 
 def _remove_strays(folder: Path) -> None:
     found = read_manifest(folder)
-    named = set() if found is None else {MANIFEST, *found.files}
+    named = set() if found is None else {MANIFEST, ORIGIN, *found.files}
     try:
         if not folder.exists():
             return

@@ -3,18 +3,18 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from beacon_cli.cache.identities import identity
 from beacon_cli.cache.identity import Subject
-from beacon_cli.checkpoints.catalogue import POCKET
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import BeaconError, ModelError
 
 
 class Matcher:
-    """Looks for models among the names that the user gave, those that a cache was built with, the default and
-    the built-in one.
+    """Looks for models among the names that the user gave, those that a cache was built with, and the default.
 
     Names are tried once each. Nothing is fetched: a model that is not on this disk is no match.
 
@@ -30,7 +30,7 @@ class Matcher:
         model: str | None = None,
         beacon: str | None = None,
         *,
-        default: tuple[str, str | None] = (POCKET, None),
+        default: tuple[str, str | None] = (DEFAULT_MODEL, None),
     ) -> None:
         self._cache, self._given, self._default = cache, (model, beacon), default
         self._tried: dict[tuple[str, str | None], list[ModelSource]] = {}
@@ -43,6 +43,8 @@ class Matcher:
                 self._tried[names] = list(self._sources(*names))
             for source in self._tried[names]:
                 with suppress(ModelError):  # its chat template cannot be used
+                    # A system message of the user's own stands in front of the document, in whatever words.
+                    source = replace(source, opening=wanted.prompt_prefix)
                     if identity(source, wanted.ratio, wanted.bits) == wanted:
                         return source
         return None
@@ -72,7 +74,7 @@ class Matcher:
         if os.path.isdir(own):
             yield base, own
         yield self._default
-        yield POCKET, None
+        yield DEFAULT_MODEL, None
 
     def _sources(self, model: str, beacon: str | None) -> Iterator[ModelSource]:
         for bits in (None, 4):

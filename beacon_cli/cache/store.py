@@ -14,6 +14,7 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import KEY_DIGITS, Identity, cache_key
 from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest
+from beacon_cli.cache.origin import Origin
 from beacon_cli.durable.files import check_private, make_private_folder, sync_path
 from beacon_cli.durable.locks import alone, check_platform, no_builder
 from beacon_cli.errors import CacheError
@@ -22,6 +23,21 @@ SHORTEST_PREFIX = 4
 REMOVED_SUFFIX = ".removed"
 IMPORT_SUFFIX = ".importing"
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+_PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},{KEY_DIGITS}}}")
+
+
+def key_at(root: Path, text: str) -> str | None:
+    """The key of the one cache below `root` whose key begins with `text`, of 4 digits at least; None if there is none.
+
+    Raises:
+        CacheError: if there are several.
+    """
+    if not _PREFIX.fullmatch(text):
+        return None
+    found = [path.name for path in (root / "documents").glob(f"{text}*") if _KEY.fullmatch(path.name)]
+    if len(found) > 1:
+        raise CacheError(f"{text} is the beginning of {len(found)} keys; give more of it: {', '.join(sorted(found))}")
+    return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -45,10 +61,17 @@ class Summary(Use):
     Attributes:
         manifest: what is durable; None if nothing is yet, or if it cannot be used.
         problem: why it cannot be used; None if it can.
+        origin: where what was imported comes from; None if it was built here.
     """
 
     manifest: Manifest | None
     problem: str | None
+    origin: Origin | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was imported, and is neither proven nor signed by a trusted key."""
+        return self.origin is not None and (self.manifest is None or self.origin.is_foreign(self.manifest))
 
 
 def default_root() -> Path:
@@ -182,9 +205,10 @@ def _is_meant(summary: Summary, text: str, path: str) -> bool:
 
 def _summary(use: Use) -> Summary:
     try:
-        return Summary(**vars(use), manifest=use.entry.manifest(), problem=None)
+        manifest, problem = use.entry.manifest(), None
     except CacheError as error:
-        return Summary(**vars(use), manifest=None, problem=str(error))
+        manifest, problem = None, str(error)
+    return Summary(**vars(use), manifest=manifest, problem=problem, origin=use.entry.origin())
 
 
 def _use(entry: Entry) -> Use | None:

@@ -1,4 +1,4 @@
-"""What models there are: the embedded one, the released ones that are known by name, and what is on this disk."""
+"""What models there are: the default, the released ones that are known by name, and what is on this disk."""
 
 import os
 import stat
@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-import beacon_pocket
-from beacon_cli.checkpoints.catalogue import POCKET, released
+from beacon_cli.checkpoints import default_model as default
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, released
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.elsewhere import gguf_files_elsewhere
 from beacon_cli.checkpoints.local.hub_cache import cached_repository, hub_cache, repository_of
-from beacon_cli.checkpoints.local.model_folder import check_model_folder, count_parameters, is_merged, read_settings
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
 from beacon_cli.errors import ModelError
 
 # In the order in which they are listed.
-State = Literal["embedded", "converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
+State = Literal["converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,16 @@ class KnownModel:
         state: incomplete is a download that ended before its end; unusable a converted model that is damaged; of
             another program a GGUF file that Ollama or LM Studio has.
         size: bytes of the folder or file; 0 if there is none.
-        folder: of the converted or embedded model; None if there is none.
+        folder: of the converted model; None if there is none.
         download: bytes that the hub's cache has of its repository, all revisions of it.
         to_fetch: bytes of its weights on the hub; None if not known.
         beacon_bits: of a converted model's beacon.
         revision: the commit that it was converted from.
         created: when it was converted.
         problem: why it is unusable.
+        parameters: of the base model; None if not known.
+        context: positions that it was made for; None if not known.
+        adapters: that come with this tool.
     """
 
     id: str
@@ -57,16 +60,23 @@ class KnownModel:
     revision: str | None = None
     created: str | None = None
     problem: str | None = None
+    parameters: int | None = None
+    context: int | None = None
+    adapters: tuple[str, ...] = ()
 
 
 def known_models() -> list[KnownModel]:
-    """All of them: the embedded one, those that are converted, those that are only downloaded, and the others known."""
+    """All of them: the default, those that are converted, those that are only downloaded, and the others known."""
     known = {
         entry.id: KnownModel(entry.id, entry.base, entry.window, entry.ratios, entry.licence, to_fetch=entry.download)
         for entry in released()
     }
-    found = {POCKET: _embedded()}
+    own = _default()
+    found = {own.id: own}
     for model in _converted():
+        if model.id == own.id:
+            found[own.id] = replace(own, state="converted", size=model.size, folder=model.folder, created=model.created)
+            continue
         repository = repository_of(model.id)
         to_fetch = known[repository].to_fetch if repository in known else None
         found[model.id] = replace(model, to_fetch=to_fetch, download=_bytes(cached_repository(repository)))
@@ -77,7 +87,7 @@ def known_models() -> list[KnownModel]:
         made = found.pop(os.path.realpath(path), None)
         found[name] = replace(made, id=name) if made else _elsewhere(name, path)
     order = list(get_args(State))
-    return sorted(found.values(), key=lambda model: (order.index(model.state), model.id))
+    return sorted(found.values(), key=lambda model: (model.id != own.id, order.index(model.state), model.id))
 
 
 def known_model(name: str) -> KnownModel:
@@ -93,19 +103,24 @@ def known_model(name: str) -> KnownModel:
     raise ModelError(f"no model is called {name}; `beacon models list` shows what is known and what is here")
 
 
-def _embedded() -> KnownModel:
-    folder = beacon_pocket.FOLDER
-    settings = read_settings(folder / "beacon", "beacon_config.json")["settings"]
-    ratios = tuple(sorted(settings["ratios"]))
+def _default() -> KnownModel:
+    """The default model, before it is converted."""
+    known, file = default.KNOWN, default.base_file()
+    beacon = {}
+    if (folder := default.beacon_folder()).is_dir():
+        beacon = read_settings(folder, "beacon_config.json")["settings"]
     return KnownModel(
-        POCKET,
-        f"own, {count_parameters(folder) / 1e6:.1f} million parameters",
-        settings["window"],
-        ratios,
-        "apache-2.0",
-        "embedded",
-        _bytes(folder),
-        folder,
+        DEFAULT_MODEL,
+        known.base,
+        beacon.get("window"),
+        tuple(sorted(beacon.get("ratios", ()))),
+        known.licence,
+        "downloaded" if file else "not here",
+        file.stat().st_size if file else 0,
+        to_fetch=known.download,
+        parameters=known.parameters,
+        context=known.context,
+        adapters=default.adapters(),
     )
 
 

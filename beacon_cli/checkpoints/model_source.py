@@ -1,14 +1,15 @@
 """Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import beacon_pocket
+import beacon_smollm2
 from activation_beacon.checkpoint import BeaconInfo, read_info
+from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.adapter import stored_bits
-from beacon_cli.checkpoints.catalogue import POCKET
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
@@ -50,6 +51,8 @@ class ModelSource:
         base_fingerprint, beacon_fingerprint: hashes of what the weights are.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         lease: what keeps a converted model from being removed.
+        system: the message that stands in front of a document; None leaves that to the chat template.
+        opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
@@ -63,6 +66,8 @@ class ModelSource:
     beacon_fingerprint: str
     beacon_bits: int = 16
     lease: Lease | None = None
+    system: str | None = None
+    opening: tuple[int, ...] | None = None
     note: str = ""
 
     @cached_property
@@ -70,9 +75,10 @@ class ModelSource:
         """What the chat template puts around a single user message.
 
         Raises:
-            ModelError: if the template drops or repeats the message.
+            ModelError: see `chat_frame`.
         """
-        return chat_frame(self.tokenizer)
+        frame = chat_frame(self.tokenizer, self.system)
+        return frame if self.opening is None else replace(frame, opening=self.opening)
 
     @property
     def ratios(self) -> tuple[int, ...]:
@@ -97,6 +103,7 @@ def locate_model(
     cache: Path,
     beacon_bits: int | None = None,
     *,
+    system: str | None = None,
     progress: Progress = silent,
     offline: bool = False,
 ) -> ModelSource:
@@ -105,11 +112,12 @@ def locate_model(
     A merged checkpoint, base and beacon in one, is never run itself but converted once.
 
     Args:
-        model: a checkpoint folder, a hub id, or `beacon-pocket`, the embedded default.
+        model: a checkpoint folder, a hub id, or the name of the default model.
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
-        offline: fetch nothing, and ask the hub nothing: take what is on this disk.
+        system: the message that stands in front of a document; None leaves that to the chat template.
+        offline: fetch nothing, and ask the hub nothing: take what is on this disk; nor convert the default model.
 
     Raises:
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
@@ -119,7 +127,7 @@ def locate_model(
     check_model_folder(folder)
     if beacon:
         beacon_folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    elif not (beacon_folder := folder / "beacon").is_dir():
+    elif not (beacon_folder := _own_beacon(model, folder)).is_dir():
         raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id")
     info = read_info(beacon_folder)
     base = model_fingerprint(folder, cache)
@@ -146,7 +154,8 @@ def locate_model(
         beacon_fingerprint=fingerprint,
         beacon_bits=bits,
         lease=lease,
-        note=beacon_pocket.SUMMARY_NOTE if model == POCKET else "",
+        system=system,
+        note=beacon_smollm2.SUMMARY_NOTE if model == DEFAULT_MODEL else "",
     )
 
 
@@ -159,7 +168,7 @@ def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> Base
     folder = _model_folder(model, None, cache, progress, offline=False)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    own = folder / "beacon"
+    own = _own_beacon(model, folder)
     return BaseSource(
         name=model,
         folder=folder,
@@ -173,8 +182,11 @@ def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> Base
 
 def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Progress, offline: bool) -> Path:
     """Where the model is, or is then: a merged checkpoint or a GGUF file is converted."""
-    if model == POCKET:
-        return beacon_pocket.FOLDER
+    if model == DEFAULT_MODEL:
+        ready = default.find_default()
+        if ready is None and offline:
+            raise ModelError(f"{model} is not converted here yet; asking anything converts it")
+        return ready or obtain(model, beacon_bits=None, cache=cache, progress=progress)
     local = local_model(model)
     if local and local.is_dir() and not is_merged(local):
         return local
@@ -184,6 +196,11 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
     if folder.is_dir() and not is_merged(folder):
         return folder
     return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
+
+
+def _own_beacon(model: str, folder: Path) -> Path:
+    """Where the beacon is that a model in `folder` brings, if it does."""
+    return default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
 
 
 def _beacon_identity(folder: Path, bits: int | None, cache: Path) -> tuple[str, int]:

@@ -4,13 +4,16 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 
-from beacon_cli.checkpoints.catalogue import released
+from beacon_cli.checkpoints import default_model as default
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, released
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
@@ -39,7 +42,9 @@ def obtain(
     progress: Progress = silent,
     offline: bool = False,
 ) -> Path:
-    """Convert the model `name`: a merged checkpoint in a folder or on the hub, which is fetched first, or a GGUF file.
+    """Convert the model `name`: the default, a GGUF file, or a merged checkpoint in a folder or on the hub.
+
+    What is on the hub is fetched first.
 
     What is converted already, from the same files and with the same `beacon_bits`, is left as it is.
 
@@ -52,13 +57,9 @@ def obtain(
     Raises:
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
     """
-    place = target or place_of(name)
-    local = local_model(name)
-    if local and local.is_dir():
-        check_model_folder(local)
-    folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
-    identity = os.path.realpath(local) if local else name
-    revision, state = (None, stamp(local)) if local else (folder.name, None)
+    own = name == DEFAULT_MODEL
+    source = _default_source() if own else _source(name, cache, progress, offline)
+    place = target or (default.place() if own else place_of(name))
     lock = writing_lock(place, cache)
     try:
         held = lock.acquire(timeout=0)
@@ -67,22 +68,70 @@ def obtain(
         held = lock.acquire()
     with held:
         sweep_up(cache)
-        made = _made(place, identity)
-        if made and (made.revision, made.stamp) == (revision, state) and beacon_bits in (None, made.beacon_bits):
+        made = _made(place, source.identity)
+        same = made and (made.revision, made.stamp) == (source.revision, source.stamp)
+        if made and same and (own or beacon_bits in (None, made.beacon_bits)):
             return place
         progress(Stage(f"checking {name}"))
         origin = {
-            "source": identity,
-            "revision": revision,
-            "stamp": state,
+            "source": source.identity,
+            "revision": source.revision,
+            "stamp": source.stamp,
             "beacon_bits": beacon_bits or 16,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "tool_version": __version__,
         }
-        write = _checked_gguf(folder, origin) if folder.is_file() else _checked_merged(folder, name, origin, cache)
+        write = source.check(origin)
         with unused(place):
             write(place, progress)
     return place
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is to be converted.
+
+    Attributes:
+        identity: what the record calls it.
+        revision, stamp: which state of it this is, see `Record`.
+        check: given the record's other fields, checks it.
+    """
+
+    identity: str
+    revision: str | None
+    stamp: str | None
+    check: Callable[[dict[str, Any]], Conversion]
+
+
+def _source(name: str, cache: Path, progress: Progress, offline: bool) -> _Source:
+    local = local_model(name)
+    if local and local.is_dir():
+        check_model_folder(local)
+    folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
+    check = partial(_checked_gguf, folder) if folder.is_file() else partial(_checked_merged, folder, name, cache)
+    if local:
+        return _Source(os.path.realpath(local), None, stamp(local), check)
+    return _Source(name, folder.name, None, check)
+
+
+def _default_source() -> _Source:
+    return _Source(DEFAULT_MODEL, None, default.stamp(), _checked_default)
+
+
+def _checked_default(origin: dict[str, Any]) -> Conversion:
+    model, lora = default.open_default()
+    known = default.KNOWN
+    record = Record(
+        **origin,
+        generation="gguf",
+        base=known.base,
+        window=None,
+        ratios=(),
+        licence=known.licence,
+        source_bytes=model.size,
+        weight_bits=16,
+    )
+    return lambda place, progress: default.convert_default(model, lora, place, record, progress)
 
 
 def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
@@ -100,7 +149,7 @@ def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
     return lambda place, progress: convert_gguf(model, place, record, progress)
 
 
-def _checked_merged(folder: Path, name: str, origin: dict[str, Any], cache: Path) -> Conversion:
+def _checked_merged(folder: Path, name: str, cache: Path, origin: dict[str, Any]) -> Conversion:
     merged = open_merged(folder)
     if origin["revision"]:
         check_hub_files(folder, cache)

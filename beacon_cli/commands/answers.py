@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from beacon_cli.cache import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
 from beacon_cli.events import Condensed
@@ -18,17 +19,19 @@ def answer_from(
 ) -> None:
     """Read `documents`, ask `question` (None: for a summary) and show the answer."""
     # Imported here because they import torch, which `--help` can do without.
+    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
-    find_documents(documents)  # what is missing is said before a model is fetched
+    find_documents(documents, cached)  # what is missing is said before a model is fetched
     with console:
+        template = check_template(TEMPLATE if settings.template is None else settings.template)
         model = load_model(settings, console)
         length, passages = settings.max_new_tokens, settings.passages if question else 0
         memory = model.read(
             documents,
             ratio=settings.ratio or "auto",
             **asdict(how),
-            room=model.room_for(question or "", max_new_tokens=length, passages=passages),
+            room=model.room_for(question or "", max_new_tokens=length, passages=passages, template=template),
             progress=console.draw,
         )
         if question is None and model.source.note:
@@ -36,7 +39,13 @@ def answer_from(
         if question is None:
             answer = memory.summarize(max_new_tokens=length, temperature=settings.temperature)
         else:
-            answer = memory.ask(question, max_new_tokens=length, temperature=settings.temperature, passages=passages)
+            answer = memory.ask(
+                question,
+                max_new_tokens=length,
+                temperature=settings.temperature,
+                passages=passages,
+                template=template,
+            )
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
         else:
@@ -44,6 +53,11 @@ def answer_from(
         if not answer.text:
             advice = "use" if question is None else "ask in other words, or use"
             console.note(f"{model.name} gave no answer; {advice} a larger model (--model)")
+
+
+def cached(argument: str) -> str | None:
+    """The key that an argument means which is no file."""
+    return key_at(default_root(), argument)
 
 
 def load_model(settings: Settings, console: Console) -> "Model":
@@ -56,6 +70,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
         settings.beacon,
         beacon_bits=settings.beacon_bits,
         device=settings.device,
+        system=settings.system,
         cache_bits=settings.cache_bits,
         cache_limit=settings.cache_limit,
         progress=console.draw,
@@ -98,4 +113,6 @@ def document_as_json(document: Condensed) -> dict[str, Any]:
         "tokens_read": document.tokens,
         "tokens_condensed": document.condensed_now,
         "cache_path": document.cache_path,
+        "foreign": document.foreign,
+        "without_document": document.without_document,
     }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import answer_from
+from beacon_cli.commands.answers import answer_from, cached
 from beacon_cli.console.console import Console
 from beacon_cli.errors import SettingsError
 from beacon_cli.settings import Settings, load_settings
@@ -25,6 +25,7 @@ def ask(
     password: options.Password = None,
     no_cache: options.NoCache = False,
     refresh: options.Refresh = False,
+    ocr: options.Ocr = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,13 +47,13 @@ def ask(
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
-    how = options.HowToRead(pages, password, not no_cache, refresh)
+    how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
     answer_from(documents, question, settings, how, Console(quiet=quiet, as_json=as_json, kept=how.kept))
 
 
 def _check_quotes(documents: list[str], question: str) -> None:
     """Refuse words of a question among the documents: `beacon ask book.pdf who is it`."""
-    words = [name for name in documents if name != "-" and not os.path.lexists(name)]
+    words = [name for name in documents if name != "-" and not os.path.lexists(name) and cached(name) is None]
     there = documents[: len(documents) - len(words)]
     if words and there and there + words == documents and not any(os.sep in w or PurePath(w).suffix for w in words):
         asked = " ".join([*words, question])

@@ -52,6 +52,7 @@ def build(
     pages: options.Pages = None,
     password: options.Password = None,
     refresh: options.Refresh = False,
+    ocr: options.Ocr = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -68,7 +69,7 @@ def build(
     with console:
         model = load_model(settings, console)
         results = model.condense(
-            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh,
+            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh, ocr=ocr,
             room=model.room_for(max_new_tokens=settings.max_new_tokens, passages=settings.passages),
             progress=console.draw,
         )  # fmt: skip
@@ -157,6 +158,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "path": str(summary.entry.folder),
         "size": summary.size,
         "last_used": used,
+        "foreign": summary.foreign,
         "state": "unusable" if summary.problem else "complete" if manifest and manifest.complete else "unfinished",
         "problem": summary.problem,
     }
@@ -164,7 +166,10 @@ def _entry(summary: Summary) -> dict[str, Any]:
         return known
     document, identity = manifest.subject.document, manifest.subject.identity
     models, compute = manifest.subject.models, manifest.subject.compute
+    origin = summary.origin
     return known | {
+        "signed_by": origin.signer if origin is not None and origin.is_signed(manifest) else None,
+        "proven": None if origin is None else origin.proven(manifest),
         "document": document.name,
         "document_path": document.path,
         "document_kind": document.kind,
@@ -213,7 +218,7 @@ def _row(entry: dict[str, Any], ambiguous: Collection[str]) -> list[str]:
         beacon,
         format_size(entry["size"]),
         entry["last_used"][:16].replace("T", " "),
-        entry["state"],
+        entry["state"] + (", foreign" if entry["foreign"] else ", signed" if entry.get("signed_by") else ""),
     ]
 
 

@@ -15,6 +15,7 @@ from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from beacon_cli.cache import Entry
     from beacon_cli.cache.matching import Matcher
     from beacon_cli.condensing.recondensing import Report
 
@@ -34,6 +35,14 @@ STATES = {
     "damaged": "damaged",
     "unverified": "could not be checked",
 }
+Sign = Annotated[
+    Path | None,
+    typer.Option("--sign", metavar="KEY", help="Sign it with this SSH key (ssh-keygen does); FILE.sig is written too."),
+]
+Trust = Annotated[
+    Path | None,
+    typer.Option("--trust", metavar="KEY", help="Take it only if FILE.sig is by this public SSH key, and believe it."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
 
 
@@ -122,6 +131,7 @@ def export(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; NAME.beacon if not given.")
     ] = None,
     force: Force = False,
+    key: Sign = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write one condensed document, its text included, to a file that another machine with the same model can use."""
@@ -142,7 +152,7 @@ def export(
         raise CacheError(f"{target} is a folder; give the name of a file with -o")
     if target.exists() and not force:
         raise CacheError(f"{target} exists; give another name with -o, or replace it with --force")
-    size = write(found[0].entry, target)
+    size = write(found[0].entry, target, key)
     console.print_line(str(target))
     console.note(
         f"{format_size(size)}, the text of the document included; on any machine with the same model, "
@@ -156,17 +166,35 @@ def import_(
     *,
     flags: options.Flags,
     force: Force = False,
+    trust: Trust = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put an exported document into the cache, so that questions about it are answered at once."""
+    """Put an exported document into the cache, so that questions about it are answered at once.
+
+    It counts as foreign, until it is proven here or signed by a key that you trust: see `cache list`.
+    """
     console, store = Console(quiet=quiet), Store.default()
     # Imported here because they import torch, which `--help` can do without.
     from beacon_cli.cache.archive import import_archive  # noqa: PLC0415  as above
 
-    entry, usable = import_archive(store, file, _matcher(store, flags), force=force)
+    entry, usable = import_archive(store, file, _matcher(store, flags), force=force, trusted=trust)
     console.print_line(entry.key)
+    _tell_origin(console, entry)
     if not usable:
         console.note(f"{UNMATCHED} yet; until then `beacon cache prune --unusable` would remove it")
+
+
+def _tell_origin(console: Console, entry: "Entry") -> None:
+    manifest, origin = entry.manifest(), entry.origin()
+    if manifest is None or origin is None:
+        return
+    if origin.is_foreign(manifest):
+        console.note(
+            "foreign: its text is compared with the document's own before it is used for that; without the document, "
+            f"`beacon ask {entry.key[:12]} …` takes it as it is; --trust believes a signature"
+        )
+    else:
+        console.note(origin.told(manifest))
 
 
 def find(store: Store, which: str) -> list[Summary]:
@@ -206,7 +234,7 @@ def _unusable(store: Store, summaries: list[Summary]) -> dict[str, str]:
 
 
 def _matcher(store: Store, flags: options.Flags) -> "Matcher":
-    """What finds the models of caches: those that the flags name, or else the configured and the built-in one too."""
+    """What finds the models of caches: those that the flags name, or else the configured and the default one too."""
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
 
@@ -222,5 +250,7 @@ def _line(report: "Report") -> str:
         parts.append("equal to the bit")
     elif report.deviation is not None and report.state != "damaged":
         parts.append(f"equal but for rounding, {report.deviation:.1g} of a number's size")
+    if report.origin is not None:
+        parts.append(report.origin)
     was = "was damaged: " if report.state in ("repaired", "rebuilt") else ""
     return "; ".join([*parts, *(f"{was}{what}" for what in report.damage)])

@@ -115,8 +115,6 @@ def remove(
     from beacon_cli.checkpoints.local.hub_cache import remove_download, repository_of  # noqa: PLC0415 (as above)
 
     console, model = Console(quiet=quiet), known_model(name)
-    if model.state == "embedded":
-        raise ModelError(f"{name} is a part of this tool and cannot be removed")
     if not model.folder and not (download and model.download):
         hint = "; its download is, and goes with --download" if model.download else ": there is nothing to remove"
         raise ModelError(f"{name} is not converted on this disk{hint}")
@@ -161,6 +159,9 @@ def _entry(model: Any) -> dict[str, Any]:
         "revision": model.revision,
         "created": model.created,
         "problem": model.problem,
+        "parameters": model.parameters,
+        "context": model.context,
+        "adapters": list(model.adapters),
     }
 
 

@@ -12,8 +12,8 @@ from beacon_cli.settings import Setting, declared
 
 # The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
 LOADING = ("model", "beacon", "beacon_bits", "device")
-CONDENSING = (*LOADING, "ratio", "cache_bits")
-ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "cache_bits")
+CONDENSING = (*LOADING, "ratio", "system", "cache_bits")
+ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "system", "template", "cache_bits")
 # What `flags` hands to a command: the text of each flag that was given, by the setting's name. See `load_settings`.
 Flags = Mapping[str, Any]
 # What Ctrl-C leaves of a document that goes into the cache.
@@ -85,7 +85,7 @@ Documents = Annotated[
     list[str],
     typer.Argument(
         metavar="DOC",
-        help="Files, folders (all documents in them), patterns, or - for standard input.",
+        help="Files, folders (all documents in them), patterns, - for standard input, or a key of `cache list`.",
         show_default=False,
     ),
 ]
@@ -98,6 +98,9 @@ Refresh = Annotated[bool, typer.Option("--refresh", help="Condense anew, whateve
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Keep the condensed document in memory only; write none of it.")
 ]
+Ocr = Annotated[
+    bool, typer.Option("--ocr", help="Read pages of PDFs that are only images by OCR (tesseract must be installed).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
@@ -107,13 +110,14 @@ class HowToRead:
     """What `Model.read` is told beside the documents.
 
     Attributes:
-        pages, password, cache, refresh: see there.
+        pages, password, cache, refresh, ocr: see there.
     """
 
     pages: str | None
     password: str | None
     cache: bool = True
     refresh: bool = False
+    ocr: bool = False
 
     @property
     def kept(self) -> str:

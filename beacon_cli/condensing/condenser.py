@@ -1,29 +1,35 @@
 """From documents to one memory: out of the cache, or page by page and interval by interval into it."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 
 from activation_beacon.reader import Reader
 from beacon_cli.cache.builder import Builder
-from beacon_cli.cache.entry import Entry
-from beacon_cli.cache.growing import Beginning, restored
+from beacon_cli.cache.growing import Beginning
 from beacon_cli.cache.housekeeping import make_room
 from beacon_cli.cache.identities import entry_of, subject_of
+from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.store import Store
+from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
+from beacon_cli.condensing.loading import announced, is_text_of, load
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
 from beacon_cli.documents.finding import Place
-from beacon_cli.errors import DocumentError
-from beacon_cli.events import Condensed, Note, Progress
+from beacon_cli.errors import CacheError, DocumentError
+from beacon_cli.events import Condensed, Note, Progress, Stage
 from beacon_cli.quantities import counted
+
+# Bytes of a document that takes seconds to open.
+_LARGE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class _Text:
     """A document and its text: all of it (`tokens` says how much), or, with None for `tokens`, as it will be read."""
 
     path: str
-    document: Document
+    document: Document | StoredDocument
     stream: TokenStream
     tokens: int | None
 
@@ -88,9 +94,11 @@ class Condenser:
             ModelError: if there are several, and the model's rotary frequencies are not fixed.
         """
         began = time.perf_counter()
+        self._request = self._as_stored(places)
         with ExitStack() as opened:
             if len(places) == 1 and places[0].folder is None and self._request.ratio is not None:
-                document = opened.enter_context(self._open(places[0]))
+                document = self._open(places[0])
+                opened.enter_context(document)
                 ratio = self._request.ratio
                 texts = [_Text(places[0].path, document, document_stream(self._source, document), None)]
             else:
@@ -105,8 +113,35 @@ class Condenser:
                 return next(memories)
             return place_together(engine, ratio, self._names(texts), memories)
 
-    def _open(self, place: Place) -> Document:
+    def _as_stored(self, places: Sequence[Place]) -> Request:
+        """The request, with the ratio of what is to be taken from the cache without its document."""
         request = self._request
+        stored = [self._stored(place.key) for place in places if place.key is not None]
+        for each in stored:
+            ratio = each.manifest.subject.identity.ratio
+            if request.ratio not in (None, ratio):
+                raise CacheError(
+                    f"cache {each.entry.key} is condensed at ratio {ratio}, and cannot be read at ratio "
+                    f"{request.ratio} without its document"
+                )
+            request = replace(request, ratio=ratio)
+        return request
+
+    def _stored(self, key: str) -> StoredDocument:
+        if self._store is None or self._request.refresh or self._request.pages is not None:
+            raise CacheError(
+                f"{key} is what the cache has of a document, and is read as it is: name the document itself, or leave "
+                "--no-cache, --refresh and --pages out"
+            )
+        return StoredDocument.of(self._store.entry_of_key(key), self._source)
+
+    def _open(self, place: Place) -> Document | StoredDocument:
+        if place.key is not None:
+            return self._stored(place.key)
+        request = self._request
+        with suppress(OSError):
+            if os.stat(place.path).st_size > _LARGE:
+                self._progress(Stage(f"opening {os.path.basename(place.path)}"))
         return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
 
     def _measured(self, places: Sequence[Place]) -> list[_Text]:
@@ -134,13 +169,13 @@ class Condenser:
             )
         return [text for _, text in found.values()]
 
-    def _measure(self, place: Place, document: Document) -> _Text:
+    def _measure(self, place: Place, document: Document | StoredDocument) -> _Text:
         """All of a document's text: that of a cache, whatever its ratio, else read now."""
-        if self._store is not None and not self._request.refresh:
+        if isinstance(document, Document) and self._store is not None and not self._request.refresh:
             for ratio in self._source.ratios:
                 entry = entry_of(self._source, document, ratio, self._store)
                 manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
-                if manifest is not None:
+                if manifest is not None and has_own_text(entry.origin(), manifest):
                     stream = stored_stream(self._source, entry)
                     if self._store.limit is not None:
                         # Making room for one document must not take away the text of another.
@@ -184,22 +219,36 @@ class Condenser:
     def _memory(self, engine: Engine, text: _Text, ratio: int) -> Placed:
         """A document's own memory at `ratio`: loaded if it is in the cache, else condensed."""
         document, store = text.document, self._store
+        if isinstance(document, StoredDocument):
+            with document.entry.in_use():
+                return load(engine, document, document.entry, self._progress)
         if store is None:
             return _Build(engine, text, None, None, self._request, ratio, self._progress).run()
         entry = entry_of(engine.source, document, ratio, store)
-        if not self._request.refresh:
+        refresh = self._request.refresh
+        if not refresh:
             with entry.in_use():
                 found = entry.manifest()
                 if found is not None and found.complete:
-                    return _load(engine, document, entry, self._progress)
-        builder = entry.builder(subject_of(engine, document, ratio, store.bits), refresh=self._request.refresh)
+                    if is_text_of(document, text.stream, entry, found, self._progress):
+                        return load(engine, document, entry, self._progress)
+                    self._progress(
+                        Note(
+                            f"{document.source.name}: what was imported for it is not its text; it is not used, and "
+                            "the document is condensed here in its place"
+                        )
+                    )
+                    refresh = True
+        builder = entry.builder(subject_of(engine, document, ratio, store.bits), refresh=refresh)
         if not builder.try_lock():
             self._progress(Note(f"another process is condensing {document.source.name}; waiting for it"))
         began_empty = False
         try:
             with builder:
                 if builder.manifest.complete:
-                    return _load(engine, document, entry, self._progress)
+                    if not is_text_of(document, text.stream, entry, builder.manifest, self._progress):
+                        raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
+                    return load(engine, document, entry, self._progress)
                 began_empty = entry.manifest() is None
                 memory = _Build(engine, text, builder, store, self._request, ratio, self._progress).run()
         except DocumentError:
@@ -209,36 +258,6 @@ class Condenser:
             raise
         make_room(store, entry, self._progress)
         return memory
-
-
-def _load(engine: Engine, document: Document, entry: Entry, progress: Progress) -> Placed:
-    """The memory that a complete cache holds."""
-    began = time.perf_counter()
-    stored = entry.open(engine.device)
-    reader = restored(engine, stored)
-    pages = list(entry.pages())
-    manifest = stored.manifest
-    summary = Condensed(
-        name=document.source.name,
-        tokens=manifest.tokens,
-        rows=reader.memory.size + len(manifest.tail),
-        ratio=manifest.subject.identity.ratio,
-        condensed_now=0,
-        pages=len(pages),
-        cache_path=str(entry.folder),
-        warnings=manifest.warnings,
-        seconds={"load_cache": time.perf_counter() - began},
-        from_cache=True,
-    )
-    return _announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
-
-
-def _announced(placed: Placed, progress: Progress) -> Placed:
-    summary = placed.documents[0].summary
-    for warning in summary.warnings:
-        progress(Note(warning))
-    progress(summary)
-    return placed
 
 
 @dataclass(frozen=True)
@@ -294,7 +313,7 @@ class _Build:
             warnings=tuple(stream.warnings),
             seconds={"condense": time.perf_counter() - began},
         )
-        return _announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
+        return announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
 
     def _pages(self) -> Iterator[bool]:
         """Read page after page; yields after each, and once more, True, after the last.

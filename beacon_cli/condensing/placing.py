@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from activation_beacon.reader import Reader
 from beacon_cli.cache.pages import PageText
 from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.condensing.text import PAGE_BREAK
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Condensed
 
@@ -50,9 +51,9 @@ class Placed:
         return self.documents[0].summary.ratio
 
 
-def name_text(document: str) -> str:
+def name_text(document: str, *, first: bool = False) -> str:
     """What stands before a document that is one of several."""
-    return f"---\n\n{document}\n\n"
+    return f"{'' if first else PAGE_BREAK}---\n\n{document}\n\n"
 
 
 def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: Iterable[Placed]) -> Placed:
@@ -71,7 +72,7 @@ def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: I
     for name, memory in zip(names, memories, strict=True):
         (text,) = memory.documents
         named = replace(text, summary=replace(text.summary, name=name))
-        ids = engine.source.tokenizer.encode(name_text(name))
+        ids = engine.source.tokenizer.encode(name_text(name, first=not together.documents))
         tail = _place(together, memory, ratio, opening, ids)
         together = Placed(together.reader, tail, (*together.documents, named))
     return together

@@ -42,6 +42,8 @@ class Report:
         advice: what to do about it; None if there is nothing to be done.
         condensed: intervals that were condensed again.
         deviation: the largest difference of any of them from what is stored, relative; None without `deep`.
+        foreign: whether it was imported, and anything of it still has to be believed.
+        origin: where it comes from and what of it is proven, in words; None if it was built here.
     """
 
     key: str
@@ -51,6 +53,8 @@ class Report:
     advice: str | None = None
     condensed: int = 0
     deviation: float | None = None
+    foreign: bool = False
+    origin: str | None = None
 
 
 class Walk:
@@ -188,8 +192,8 @@ def _difference(rows: Activations, stored: Activations) -> float:
 
 def rebuild(
     engine: Engine, entry: Entry, manifest: Manifest, stream: TokenStream, report: Report, progress: Progress = silent
-) -> None:
-    """Go on with a cache that was cut, to its end.
+) -> Manifest:
+    """Go on with a cache that was cut, to its end; returns what is durable then.
 
     Raises:
         CacheError: if somebody else has built it meanwhile, or it cannot be written.
@@ -206,3 +210,4 @@ def rebuild(
 
         condense_intervals(reader, stream.ids, identity.ratio, builder, count)
         builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)
+        return builder.manifest

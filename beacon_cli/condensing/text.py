@@ -5,11 +5,19 @@ from typing import Protocol
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.pages import PageText
+from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.documents import Document
 from beacon_cli.events import PageRead, Progress, Reading, silent
 
-PAGE_END = "\n\n"
+# Between two pages. Nothing stands after the last: what follows a document begins with a break of its own.
+PAGE_BREAK = "\n\n"
+
+
+def page_texts(pages: Iterable[str]) -> Iterator[str]:
+    """What is encoded of each page, one by one: its text, after a break unless it is the first."""
+    for number, page in enumerate(pages):
+        yield PAGE_BREAK + page if number else page
 
 
 class _Page(Protocol):
@@ -47,7 +55,7 @@ class TokenStream:
         if page is None:
             return False
         first = len(self.ids)
-        self.ids += self._tokenizer.encode(page.text + PAGE_END)
+        self.ids += self._tokenizer.encode((PAGE_BREAK if self.pages else "") + page.text)
         label = str(page.number) if page.label is None else page.label
         self.pages.append(PageText(page.number, label, page.text, first, len(self.ids), page.section))
         progress(PageRead(len(self.pages), len(self.ids)))
@@ -59,7 +67,7 @@ class TokenStream:
             pass
 
 
-def document_stream(source: ModelSource, document: Document) -> TokenStream:
+def document_stream(source: ModelSource, document: Document | StoredDocument) -> TokenStream:
     """The stream of a document that is open, nothing of it read yet."""
     return TokenStream(source, document.pages(), document.warnings)
 
@@ -79,7 +87,7 @@ def stored_stream(source: ModelSource, entry: Entry) -> TokenStream:
     return TokenStream(source, pages(), warnings)
 
 
-def reading(document: Document, stream: TokenStream, condensed: int = 0) -> Reading:
+def reading(document: Document | StoredDocument, stream: TokenStream, condensed: int = 0) -> Reading:
     """The event with which reading begins; `condensed` tokens are condensed already."""
     pages = sum(1 for _ in document.selection.numbers())
     return Reading(document.source.name, pages, len(stream.pages), len(stream.ids), condensed)

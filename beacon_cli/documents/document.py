@@ -17,11 +17,12 @@ from beacon_cli.documents.worker.protocol import Opening
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
 
-_OCR = "needs OCR first (for instance with ocrmypdf)"
+_OCR = "needs OCR first (--ocr, where tesseract is installed, or for instance ocrmypdf)"
 _FORCED = "for instance ocrmypdf --force-ocr"
 # What is said of pages that have no text, or an uncertain one; nothing of blank ones.
 _REMARKS: tuple[tuple[Outcome, str], ...] = (
     ("mapped", "in fonts that name no letters: read by the tables of Adobe's character collections"),
+    ("recognized", "read by OCR, which makes mistakes"),
     ("garbled", f"left out, as nothing tells which letters their fonts draw: OCR can ({_FORCED})"),
     ("scanned", f"without text, only images: scanned text {_OCR}"),
     ("drawn", "without text, only drawings"),
@@ -89,6 +90,7 @@ class Document:
             open_seconds=limits.opening(kind, raw.size),
             page_characters=limits.page_characters,
             page_seconds=limits.page_seconds,
+            ocr=selection.ocr,
         )
         self.warnings: list[str] = []
         self._running: set[ReadingProcess] = set()
@@ -158,7 +160,7 @@ class Document:
             if content.cut:
                 cut.append(number)
             yield _page(number, content, extras)
-        if not told.keys() & {"text", "mapped"}:
+        if not told.keys() & {"text", "mapped", "recognized"}:
             kinds: tuple[Outcome, ...] = ("scanned", "drawn", "blank", "garbled", "damaged")
             raise self._without_text(next((kind for kind in kinds if kind in told), "damaged"))
         self.warnings[:] = [*extras.notes, *self._remarks(told, cut)]
@@ -177,7 +179,7 @@ class Document:
     def _without_text(self, outcome: Outcome) -> DocumentError:
         if outcome == "damaged":
             return self._raw.error("none of its pages can be read: download it again, or repair it with qpdf")
-        whole = self.selection == PageSelection(((1, self.source.page_count),))
+        whole = self.selection.ranges == ((1, self.source.page_count),)
         where = "" if whole else f" on pages {self.selection.canonical}"
         if outcome == "garbled":
             return self._raw.error(f"nothing tells which letters its fonts draw{where}: it needs OCR ({_FORCED})")

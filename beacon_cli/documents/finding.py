@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -23,15 +23,20 @@ class Place:
         path: of a file, or `-` for standard input.
         folder: the folder that was named, if the file was only found in it; then it may be left out.
         text: the document itself, if it is no file; then `path` is its name.
+        key: of what the cache has of it, if it is to be taken from there; then `path` is what was said.
     """
 
     path: str
     folder: str | None = None
     text: str | None = None
+    key: str | None = None
 
 
-def find_documents(arguments: Sequence[str]) -> list[Place]:
+def find_documents(arguments: Sequence[str], cached: Callable[[str], str | None] | None = None) -> list[Place]:
     """The documents that `arguments` name, in their order; those of a folder and of a pattern by name.
+
+    Args:
+        cached: the key of the cache that an argument means which is no file; None if it means none.
 
     Raises:
         DocumentError: for a folder without documents, a pattern that nothing matches, and a file that is missing, empty
@@ -40,7 +45,8 @@ def find_documents(arguments: Sequence[str]) -> list[Place]:
     """
     places = []
     for argument in arguments:
-        found = places_of(argument)
+        key = cached(argument) if cached is not None and not os.path.lexists(argument) else None
+        found = [Place(argument, key=key)] if key is not None else places_of(argument)
         if not found:
             raise _none_there(argument)
         places += found
@@ -50,6 +56,7 @@ def find_documents(arguments: Sequence[str]) -> list[Place]:
         # Not for pipes: what is read of them is gone.
         if (
             place.folder is None
+            and place.key is None
             and place.path != STDIN
             and (os.path.isfile(place.path) or not os.path.exists(place.path))
         ):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from beacon_cli.documents.content import Kind
 from beacon_cli.documents.document import Document
 from beacon_cli.documents.magic import OLE, looks_like
+from beacon_cli.documents.pdf.ocr import check_ocr
 from beacon_cli.documents.raw import RawFile, in_memory, open_raw
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
@@ -45,8 +47,8 @@ def open_document(
     """Open the document at `path`, or standard input for `-`: a PDF, text, Markdown, HTML, EPUB or Word file.
 
     What starts like a PDF is read as one whatever it is called; otherwise the suffix decides, and a name without
-    one (like standard input) is plain text. `pages` selects pages (default: all). It is read by another process
-    within `limits`. With a `text`, that is the document, and `path` is only what it is called.
+    one (like standard input) is plain text. `pages` selects pages (default: all), and OCR. It is read by another
+    process within `limits`. With a `text`, that is the document, and `path` is only what it is called.
 
     Raises `DocumentError`, always one line that names the file: missing, a directory, not permitted, empty, of a
     kind that cannot be read, encrypted (no or a wrong `password`), damaged, beyond the limits, without text, without
@@ -55,7 +57,13 @@ def open_document(
     raw = open_raw(path) if text is None else in_memory(path, text.encode("utf-8", "replace"))
     try:
         kind = _kind(raw) if text is None else "text"
-        return Document(raw, pages or PageSelection.all(), kind, password=password, limits=limits or Limits())
+        selection, limits = pages or PageSelection.all(), limits or Limits()
+        if selection.ocr and kind == "pdf":
+            check_ocr(raw.name)
+            limits = limits.with_ocr()
+        elif selection.ocr:  # there is nothing to recognize in other kinds
+            selection = replace(selection, ocr=False)
+        return Document(raw, selection, kind, password=password, limits=limits)
     except OSError as error:
         raw.file.close()
         raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error

@@ -5,28 +5,33 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beacon_cli.errors import SettingsError
 
 _LAST = sys.maxsize
+_OCR = "+ocr"
 _RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:(-)\s*([0-9]{1,9})?\s*)?")
 
 
 @dataclass(frozen=True)
 class PageSelection:
-    """Page numbers, counted from 1, as sorted ranges (first, last) that neither overlap nor touch."""
+    """Page numbers, counted from 1, as sorted ranges (first, last) that neither overlap nor touch.
+
+    With `ocr`, pages of a PDF that are only images are given to OCR: that is another text.
+    """
 
     ranges: tuple[tuple[int, int], ...]
+    ocr: bool = False
 
     @classmethod
     def parse(cls, text: str) -> PageSelection:
-        """Read `7`, `1-50`, `60-` (to the end) and comma-separated lists of these.
+        """Read `7`, `1-50`, `60-` (to the end), comma-separated lists of these, and whatever `canonical` writes.
 
         Raises `SettingsError` on anything else.
         """
         ranges = []
-        for part in text.split(","):
+        for part in text.removesuffix(_OCR).split(","):
             match = _RANGE.fullmatch(part)
             if match is None:
                 raise SettingsError(f"--pages {text!r}: {part!r} is no page or range; write it like 1-50,60-")
@@ -37,7 +42,7 @@ class PageSelection:
             if last < first:
                 raise SettingsError(f"--pages {text!r}: {part!r} runs backwards; write it like {last}-{first}")
             ranges.append((first, last))
-        return cls._merged(ranges)
+        return replace(cls._merged(ranges), ocr=text.endswith(_OCR))
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> PageSelection:
@@ -65,7 +70,7 @@ class PageSelection:
         return ",".join(
             f"{first}" if first == last else f"{first}-" if last == _LAST else f"{first}-{last}"
             for first, last in self.ranges
-        )
+        ) + _OCR * (self.ocr and bool(self.ranges))
 
     def contains(self, number: int) -> bool:
         """Whether page `number` (from 1) is selected."""
@@ -74,7 +79,7 @@ class PageSelection:
     def clipped(self, page_count: int) -> PageSelection:
         """The part of the selection that exists in a document of `page_count` pages; may be empty."""
         return PageSelection(
-            tuple((first, min(last, page_count)) for first, last in self.ranges if first <= page_count)
+            tuple((first, min(last, page_count)) for first, last in self.ranges if first <= page_count), self.ocr
         )
 
     def numbers(self) -> Iterator[int]:

@@ -8,7 +8,8 @@ On local disks (ext4, xfs, btrfs, zfs, tmpfs, APFS) all this is guaranteed. On n
 server makes of `flock`: NFS 4 with a Linux client and SMB lock between machines; NFS mounted with `nolock` or
 `local_lock=flock`, and most FUSE file systems, between processes of one machine only. There, two machines may build the
 same book twice, and a removal may break off somebody's reading with an error; never is anything torn or damaged taken
-for whole: names carry checksums, nothing is written in place, and every byte is checked when it is read.
+for whole: names carry checksums, nothing is written in place, and every byte is checked when it is read. Where there
+are no locks at all (some FUSE, NFS and WSL mounts), nothing is built or written: what is there can be read.
 """
 
 import errno
@@ -16,6 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -46,9 +48,28 @@ def check_platform() -> None:
         )
 
 
+class WriterLock(FileLock):
+    """A lock of the kernel, or none: filelock's way out is a file, which a killed process would leave behind."""
+
+    def acquire(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().acquire(*args, **options)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                folder = Path(self.lock_file).parent
+                raise CacheError(
+                    f"the file system of {folder} has no locks ({error.strerror}), without which two processes could "
+                    "write the same files: name a folder on a local disk, for the cache in BEACON_CACHE_DIR"
+                ) from error
+            raise
+
+
 def builders(path: Path) -> FileLock:
-    """A lock that one writer holds at a time, in whichever thread or process; not held yet."""
-    return FileLock(path, mode=0o600, thread_local=False)
+    """A lock that one writer holds at a time, in whichever thread or process; not held yet.
+
+    Taking it raises CacheError where the file system has no locks.
+    """
+    return WriterLock(path, mode=0o600, thread_local=False, fallback_to_soft=False)
 
 
 def acquire(lock: FileLock, *, wait: bool) -> bool:

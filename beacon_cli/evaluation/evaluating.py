@@ -15,7 +15,7 @@ import transformers
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.text import PAGE_END
+from beacon_cli.condensing.text import PAGE_BREAK
 from beacon_cli.documents import open_document
 from beacon_cli.errors import SettingsError
 from beacon_cli.evaluation import plots, report
@@ -137,7 +137,7 @@ def embedded_text() -> str:
 
 def _text(path: Path) -> str:
     with open_document(str(path)) as document:
-        return PAGE_END.join(page.text for page in document.pages())
+        return PAGE_BREAK.join(page.text for page in document.pages())
 
 
 def _circumstances(engine: Engine) -> dict[str, Any]:

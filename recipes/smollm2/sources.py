@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REFUSAL = "The text does not say."
+from beacon_cli.answering.prompts import REFUSAL
 
 # SQuAD's articles that are not trained on.
 DEV_ARTICLES = frozenset({"Geology", "Scottish_Parliament"})
@@ -37,6 +37,9 @@ _TEST_COUNTRIES = {
 }
 TEST_COUNTRIES = frozenset(f"{region}/{code}" for region, codes in _TEST_COUNTRIES.items() for code in codes.split())
 HELD_OUT = {"dev": DEV_ARTICLES | DEV_COUNTRIES, "test": TEST_ARTICLES | TEST_COUNTRIES}
+
+# So many books of prose, the last in order of their names, are not trained on either.
+HAYSTACKS = 10
 
 # Answers of more words are neither trained on nor asked for: an answer is to be short.
 ANSWER_WORDS = 20
@@ -102,6 +105,16 @@ def load(data: Path, split: str) -> dict[str, list[Passage]]:
         name: [p for p in passages if p.group not in held and not secret.intersection(_runs(p.text))]
         for name, passages in found.items()
     }
+
+
+def books(data: Path, characters: int) -> list[str]:
+    """Of every book of prose its beginning, up to so many characters.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+    """
+    found = sorted(rows(data / "prose" / "prose.jsonl.zst"), key=lambda row: str(row["id"]))
+    return [row["text"][:characters] for row in found[: -HAYSTACKS or None]]
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -46,7 +46,7 @@ def test_the_longest_text_that_fits_leaves_room_for_its_question() -> None:
     model = tiny_model_of(tiny_engine(400))
     question = "who? " * 30
     room = model.room_for(question, max_new_tokens=8, passages=0)
-    longest = most_tokens(model.source, 0, room) - len(FRAME.opening) - len("\n\n")
+    longest = most_tokens(model.source, 0, room) - len(FRAME.opening)
     answer = model.read_text("x" * longest, ratio=0, cache=False, room=room).ask(question, max_new_tokens=8, passages=0)
     assert answer.generated == 8
     with pytest.raises(TooLongError):

@@ -11,6 +11,7 @@ import pytest
 
 from beacon_cli.cache import Entry, Store
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.origin import ORIGIN, Origin
 from beacon_cli.cache.repair import repairing
 from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import CacheError
@@ -123,13 +124,15 @@ def test_an_import_that_any_system_call_fails_leaves_what_was_there(tmp_path: Pa
                 check_message(error)
         finished = calls.count <= point
         seen.append(durable_contents(entry))
+        if seen[-1] != old:
+            assert entry.origin() == Origin()  # from whom it comes is never lost
         point += 1
     new = seen[-1]
     assert new.keys() == contents(entry_in(tmp_path / "a").folder).keys() != old.keys()
     assert len(seen) > 30
     assert old in seen
     assert all(state in (old, new) for state in seen)
-    assert contents(entry.folder) == new
+    assert contents(entry.folder).keys() == {*new, ORIGIN}
     store.sweep()
     assert list(entry.folder.parent.iterdir()) == [entry.folder]
 

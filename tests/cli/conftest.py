@@ -20,7 +20,13 @@ def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "EVERY", float("inf"))
 
 
+@pytest.fixture(scope="session")
+def _converted_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("converted")
+
+
 @pytest.fixture
-def built_in_model(_scripted_by_default: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default is the real one."""
+def default_model(_scripted_by_default: None, _converted_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is the real one, which is converted once for all tests."""
     monkeypatch.delenv("BEACON_MODEL")
+    monkeypatch.setenv("BEACON_MODELS_DIR", str(_converted_models))

@@ -1,25 +1,32 @@
-"""A few questions to the built-in model, as its users ask them; no other test knows what it says."""
+"""A few questions to the default model, as its users ask them; no other test knows what it says."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 import beacon_cli
+from activation_beacon.reader import Reader
 from beacon_cli.documents import open_document
+from recipes.smollm2.conversations import Ask
+from recipes.smollm2.rows import Layout
+from recipes.smollm2.sources import Question
 from tests.cli.runner import run, run_process
-from tests.stories import FACT, WHO_KEEPS, story
+from tests.stories import WHO_KEEPS, story
 
-pytestmark = pytest.mark.usefixtures("built_in_model")
+pytestmark = pytest.mark.usefixtures("default_model")
 
 
 def test_the_readmes_first_question() -> None:
-    question = ("ask", "examples/world-factbook.pdf", "What is the capital of Iceland?")
+    question = ("ask", "examples/world-factbook.pdf", "What is the capital of Iceland?", "--pages", "33-35")
     first = run_process(*question)
     assert (first.code, first.out) == (0, "Reykjavik\n"), first.err
     assert "p. 34 (Iceland › Government): “Capital. name: Reykjavik”" in first.err
     again = run(*question, "--json").json
     assert (again["answer"], again["supported"], again["tokens_condensed"]) == ("Reykjavik", True, 0)
-    assert again["tokens_read"] > 50_000
 
 
 def test_a_fact_is_found_in_a_text_with_its_page(book: Path) -> None:
@@ -30,12 +37,25 @@ def test_a_fact_is_found_in_a_text_with_its_page(book: Path) -> None:
     assert [page["page"] for page in found["citations"]] == holding
 
 
-def test_a_fact_is_found_in_its_document_among_others(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(story(9, fact_at=2))
-    (tmp_path / "b.md").write_text(story(12, fact_at=3).replace(FACT, "The capital of Tarn is called Hollin."))
-    found = run("ask", str(tmp_path), "What is the capital of Tarn called?", "--json").json
-    assert "Hollin" in found["answer"]
-    assert [page["document"] for page in found["citations"]] == ["b.md"]
+@pytest.mark.parametrize("passages", [0, 2])
+def test_it_is_asked_as_it_was_trained(passages: int) -> None:
+    model = beacon_cli.load()
+    read: list[int] = []
+    original = Reader.read
+
+    def reading(reader: Reader, ids: Sequence[int]) -> Tensor:
+        read.extend(ids)
+        return original(reader, ids)
+
+    text = story(3, fact_at=1).replace("\n\n", "\n\n12 hours later, 1999.\n\n", 1)
+    with mock.patch.object(Reader, "read", reading):
+        answer = model.read_text(text, cache=False).ask(WHO_KEEPS, passages=passages)
+        again = tuple(passage.text for passage in answer.passages)
+    assert len(again) == passages
+    layout = Layout(PreTrainedTokenizerFast.from_pretrained(model.source.folder))
+    prompt = layout.prompt(text.strip(), Ask(Question(WHO_KEEPS, ()), again).text())
+    assert read[: len(prompt)] == prompt
+    assert layout.decode(read[len(prompt) :]) in answer.text
 
 
 def test_summarize_says_what_its_model_is_worth(book: Path) -> None:

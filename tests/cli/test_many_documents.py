@@ -193,7 +193,7 @@ def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, 
     together, (b, a) = in_memory(engine, *paths), (in_memory(engine, path) for path in paths)
     tokenizer = engine.source.tokenizer
     opening = list(engine.source.frame.opening)
-    rows = [len(opening) + len(tokenizer.encode(name_text("b.md"))), b.reader.memory.size]
+    rows = [len(opening) + len(tokenizer.encode(name_text("b.md", first=True))), b.reader.memory.size]
     rows += [len(b.tail) // 8 + len(b.tail) % 8, len(tokenizer.encode(name_text("a.txt"))), a.reader.memory.size]
     assert together.reader.memory.size == together.reader.planner.memory == sum(rows)
     assert together.tail == a.tail

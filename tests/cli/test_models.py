@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
-import beacon_pocket
 from beacon_cli.checkpoints.catalogue import released
 from tests.checkpoints.merged_checkpoints import LLAMA2, MISTRAL, QWEN2, RELEASED, V1, V2, checkpoint, files
 from tests.cli.conftest import story
@@ -150,7 +147,6 @@ def test_a_published_name_answers(name: str, book: Path, hub: HubServer, machine
     entries = {entry["id"]: entry for entry in machine.run("models", "list", "--json").json}
     assert (entries[name]["state"], entries[name]["licence"]) == ("converted", "mit")
     assert (entries[name]["window"], entries[name]["ratios"]) == (32, RELEASED[name]["beacon_ratio"])
-    assert entries["beacon-pocket"]["state"] == "embedded"
     assert set(RELEASED) < set(entries)
 
 
@@ -330,22 +326,10 @@ def test_a_damaged_model_is_listed_and_can_be_removed(tmp_path: Path, models_dir
     folder = Path(run("models", "convert", str(source)).out.strip())
     (folder / "beacon_model.json").write_text("{}")
     assert_refused(run(*ask(book, str(source))), "beacon_model.json cannot be used", "models rm")
-    assert [entry["state"] for entry in run("models", "list", "--json").json][:2] == ["embedded", "unusable"]
+    states = [entry["state"] for entry in run("models", "list", "--json").json if entry["id"] == str(folder)]
+    assert states == ["unusable"]
     assert run("models", "rm", str(folder)).code == 0
     assert run(*ask(book, str(source))).code == 0
-
-
-def test_the_embedded_model_stays() -> None:
-    assert_refused(run("models", "rm", "beacon-pocket"), "cannot be removed")
-    shown = run("models", "show", "beacon-pocket").out
-    # Counted in the model itself, 4-bit weights unpacked.
-    config = AutoConfig.from_pretrained(beacon_pocket.FOLDER)
-    del config.quantization_config
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    assert f"base: own, {model.num_parameters() / 1e6:.1f} million parameters" in shown
-    assert "state: embedded" in shown
-    assert "window: 128" in shown
 
 
 def test_a_setting_for_the_beacons_bits(tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,16 +80,16 @@ def test_shortened() -> None:
 
 
 COLUMNS = [Column("key", keep=True), Column("document"), Column("model", drop=2), Column("tokens", drop=1), "used"]
-ROWS = [["0123456789ab", "a long name of a document.pdf", "beacon-pocket", "1,234", "2026-01-01 12:00"]]
+ROWS = [["0123456789ab", "a long name of a document.pdf", "model-of-mine", "1,234", "2026-01-01 12:00"]]
 
 
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (99, "0123456789ab  a long name of a document.pdf  beacon-pocket   1,234  2026-01-01 12:00"),
-        (70, "0123456789ab  a long name of…  beacon-pocket   1,234  2026-01-01 12:00"),
-        (50, "0123456789ab  a long name…   beacon-pocket   1,234"),
-        (40, "0123456789ab  a long…   beacon-…   1,234"),
+        (99, "0123456789ab  a long name of a document.pdf  model-of-mine   1,234  2026-01-01 12:00"),
+        (70, "0123456789ab  a long name of…  model-of-mine   1,234  2026-01-01 12:00"),
+        (50, "0123456789ab  a long name…   model-of-mine   1,234"),
+        (40, "0123456789ab  a long…   model-o…   1,234"),
         (10, "0123456789ab  a long…"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_table_keeps_the_keys(columns: int, cache_dir: Path) -> None:
 def test_settings_and_models_keep_what_identifies_them(columns: int) -> None:
     settings = SEQUENCE.sub("", run_in_terminal(beacon("config", "list"), columns)[1])
     assert "max_new_tokens" in settings
-    assert "beacon-pocket" in settings
+    assert "smollm2-135m" in settings
     assert max(map(len, settings.splitlines())) <= columns
     models = SEQUENCE.sub("", run_in_terminal(beacon("models", "list"), columns)[1])
     assert "namespace-Pt/activation-beacon-llama2-7b-chat" in models

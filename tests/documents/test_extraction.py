@@ -242,3 +242,11 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"  # nobody may have asked for its exit status yet
+
+
+def test_all_pages_together_are_bounded_and_those_that_were_read_are_named(path: str) -> None:
+    with open_document(path, limits=Limits(all_seconds=0.0, all_seconds_per_page=0.0)) as document:
+        pages = document.pages()
+        assert next(pages).text == "page 1"
+        with pytest.raises(DocumentError, match=r"a.pdf: reading its 60 pages takes more than 0 s.*--pages 1, or"):
+            list(pages)

@@ -1,5 +1,7 @@
 import hashlib
 import logging
+import re
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -375,3 +377,41 @@ def test_nothing_that_steers_a_terminal_gets_through(tmp_path: Path) -> None:
     content = b"BT /F1 12 Tf 50 750 Td (a\\033[31mred\\007 \\233x) Tj ET"
     (text,) = _read(_write(tmp_path, pdf([content])))
     assert text.isprintable()
+
+
+def _without_table(data: bytes) -> bytes:
+    return data[: data.rindex(b"xref\n0 ")] + data[data.rindex(b"trailer") :]
+
+
+TABLES: dict[str, Callable[[bytes], bytes]] = {
+    "missing": _without_table,
+    "missing with its trailer": lambda data: data[: data.rindex(b"xref\n0 ")] + data[data.rindex(b"startxref") :],
+    "missing with all that says where it is": lambda data: data[: data.rindex(b"xref\n0 ")] + b"%%EOF\n",
+    "of another name": lambda data: data.replace(b"xref\n0 ", b"xrxf\n0 "),
+    "cut off": lambda data: data[: data.rindex(b"00000 n") - 70] + data[data.rindex(b"trailer") :],
+    "of zeros": lambda data: re.sub(rb"\d{10} 00000 n", b"0000000000 00000 n", data),
+    "shifted": lambda data: re.sub(rb"(\d{10}) 00000 n", lambda found: b"%010d 00000 n" % (int(found[1]) + 3), data),
+    "elsewhere": lambda data: re.sub(rb"startxref\n\d+", b"startxref\n123456", data),
+    "after junk": lambda data: b"HTTP/1.1 200 OK\r\n\r\n" + data,
+    "with a trailer of garbage": lambda data: data[: data.rindex(b"trailer")] + b"trailer\n<< ]]\nstartxref\n9\n%%EOF",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_table_of_objects_is_made_anew(tmp_path: Path, table: str) -> None:
+    data = TABLES[table](pdf([BODY, "Two", "Three"]))
+    assert data != pdf([BODY, "Two", "Three"])
+    assert _read(_write(tmp_path, data)) == [BODY, "Two", "Three"]
+
+
+def test_a_table_made_anew_is_told_of_and_loses_no_page_in_silence(tmp_path: Path) -> None:
+    whole = pdf([BODY, "Two", "Three"])
+    with open_document(_write(tmp_path, TABLES["missing with its trailer"](whole))) as document:
+        list(document.pages())
+        assert document.warnings == ["its table of objects is damaged and was made anew: something may be missing"]
+    lost = TABLES["missing with its trailer"](whole.replace(b"\n9 0 obj", b"\n9 0 abj"))
+    assert "truncated or damaged" in _refusal(_write(tmp_path, lost))
+    hidden = encrypted(whole, "secret", "AES-256")
+    broken = hidden.replace(b"startxref\n", b"startxref\n9").replace(b"xref\n0 ", b"xrxf\n0 ")
+    assert _read(_write(tmp_path, broken), password="secret") == [BODY, "Two", "Three"]
+    assert "password" in _refusal(_write(tmp_path, broken))

@@ -47,7 +47,7 @@ def sample(ids: list[int], question: str = "who?") -> EvalSample:
 def story(lines: int, question: str = "who?", key: str = "0") -> EvalSample:
     """A text, and the ids that a text file which says it has."""
     text = "\n\n".join(f"Line {number} says that {number} is odd." for number in range(lines))
-    return EvalSample(key, {"length": lines}, text, Letters().encode(f"{text}\n\n"), question, ("x",))
+    return EvalSample(key, {"length": lines}, text, Letters().encode(text), question, ("x",))
 
 
 @pytest.mark.parametrize(("ratio", "passages"), [("auto", 0), ("auto", 2), (4, 0)])

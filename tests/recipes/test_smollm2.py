@@ -9,13 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2 import attention, base, sources
 from recipes.smollm2.__main__ import main
 from recipes.smollm2.adapter import adapted, add_adapter, merge_adapter
 from recipes.smollm2.conversations import Ask, Composer, Conversation, Mix, read_again
 from recipes.smollm2.evaluation import Case, answers, scores, sets
 from recipes.smollm2.rows import Layout, assemble, make_row, mask, piece
-from recipes.smollm2.sources import HELD_OUT, REFUSAL, Passage, Question
+from recipes.smollm2.sources import HELD_OUT, Passage, Question
 
 
 @pytest.fixture

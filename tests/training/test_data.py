@@ -9,7 +9,7 @@ import pytest
 from activation_beacon.config import BeaconConfig
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.tokenizer.frame import chat_frame
-from beacon_cli.condensing.text import PAGE_END
+from beacon_cli.condensing.text import page_texts
 from beacon_cli.documents import open_document
 from beacon_cli.errors import TrainingError
 from beacon_cli.training.data import Lengths, TrainingData, read_data
@@ -41,7 +41,7 @@ def test_a_question_is_laid_out_as_ask_reads_it(tmp_path: Path) -> None:
         pages = [page.text for page in opened.pages()]
     assert len(pages) > 1
     frame = chat_frame(TOKENIZER)
-    prompt = [*frame.opening, *(i for page in pages for i in TOKENIZER.encode(page + PAGE_END))]
+    prompt = [*frame.opening, *(i for text in page_texts(pages) for i in TOKENIZER.encode(text))]
     prompt += [*TOKENIZER.encode(question_text("Who?", [])), *frame.closing]
     line = {"document": document, "question": " Who? ", "answer": "Edda Voss\n"}
     (example,) = read(write_lines(tmp_path / "a.jsonl", line), Lengths(32, 10_000)).examples
@@ -70,7 +70,7 @@ def test_a_long_text_is_cut_and_all_of_it_is_learned(tmp_path: Path) -> None:
     assert [len(example.ids) for example in data.examples[:-1]] == [400] * (len(data.examples) - 1)
     assert all(example.learned.all() for example in data.examples)
     with open_document(str(tmp_path / "tale.txt")) as opened:
-        whole = [i for page in opened.pages() for i in TOKENIZER.encode(page.text + PAGE_END)] + END
+        whole = [i for text in page_texts(page.text for page in opened.pages()) for i in TOKENIZER.encode(text)] + END
     assert np.concatenate([example.ids for example in data.examples]).tolist() == whole
     shorter = read(tmp_path, Lengths(window=32, max_tokens=len(whole) - 20))
     assert shorter.dropped == 20

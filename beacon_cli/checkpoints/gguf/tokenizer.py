@@ -113,7 +113,7 @@ def _sentencepiece(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     return _tokenizer(
         file,
         tokens,
-        _merges(tokens, [float(score) for score in scores]),
+        _merges(tokens, [float(score) for score in scores], _apart(file, tokens)),
         normalizer={
             "type": "Sequence",
             "normalizers": [*([{"type": "Prepend", "prepend": _BLANK}] if prefix else []), blank],
@@ -126,11 +126,16 @@ def _sentencepiece(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     )
 
 
-def _merges(tokens: list[str], scores: list[float]) -> list[list[str]]:
-    """The merges that a vocabulary with scores stands for: each way to put a token together, the best token first."""
+def _merges(tokens: list[str], scores: list[float], apart: set[int]) -> list[list[str]]:
+    """The merges that a vocabulary with scores stands for: each way to put a token together, the best token first.
+
+    None puts one together that is `apart`: SentencePiece never makes a control token of text.
+    """
     ids = {token: i for i, token in enumerate(tokens)}
     found: list[tuple[float, int, int, int]] = []
     for token, whole in ids.items():
+        if whole in apart:
+            continue
         for cut in range(1, len(token)):
             left, right = ids.get(token[:cut]), ids.get(token[cut:])
             if left is not None and right is not None:
@@ -141,18 +146,30 @@ def _merges(tokens: list[str], scores: list[float]) -> list[list[str]]:
 def _tokenizer(file: GgufFile, tokens: list[str], merges: list[Any], **parts: Any) -> dict[str, Any]:
     """The content of `tokenizer.json`."""
     stages = {name: parts.pop(name) for name in ("normalizer", "pre_tokenizer", "decoder")}
-    kinds = file.metadata.get("tokenizer.ggml.token_type")
-    if kinds is None or len(kinds) != len(tokens):
-        raise _refusal(file, "it does not say which tokens are control tokens")
-    added = [(i, int(kind)) for i, kind in enumerate(kinds) if kind in (_CONTROL, _USER_DEFINED)]
+    kinds = _kinds(file, tokens)
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
         "version": "1.0",
-        "added_tokens": [{"id": i, "content": tokens[i], **plain, "special": kind == _CONTROL} for i, kind in added],
+        "added_tokens": [
+            {"id": i, "content": tokens[i], **plain, "special": kinds[i] == _CONTROL}
+            for i in sorted(_apart(file, tokens))
+        ],
         **stages,
         "post_processor": None,
         "model": {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges, **parts},
     }
+
+
+def _kinds(file: GgufFile, tokens: list[str]) -> list[int]:
+    kinds = file.metadata.get("tokenizer.ggml.token_type")
+    if kinds is None or len(kinds) != len(tokens):
+        raise _refusal(file, "it does not say which tokens are control tokens")
+    return list(map(int, kinds))
+
+
+def _apart(file: GgufFile, tokens: list[str]) -> set[int]:
+    """The tokens that are found whole or not at all: control tokens, and what a model's maker has added."""
+    return {i for i, kind in enumerate(_kinds(file, tokens)) if kind in (_CONTROL, _USER_DEFINED)}
 
 
 def _token(file: GgufFile, tokens: list[str], name: str) -> str | None:

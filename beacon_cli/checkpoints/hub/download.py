@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from beacon_cli.durable.locks import builders
 from beacon_cli.errors import ModelError
 
 # Attempts in a row that bring nothing.
@@ -45,7 +44,7 @@ def download(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
-    with FileLock(target.with_name(f"{target.name}.lock"), thread_local=False):
+    with builders(target.with_name(f"{target.name}.lock")):
         if not target.exists():
             # Unbuffered: what has arrived is kept even when this process is killed.
             with partial.open("ab", buffering=0) as file:

@@ -1,15 +1,12 @@
 """A model's folder: which files make it one, and whether they are there; their tensors are not read."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
-
-from safetensors import SafetensorError, safe_open
 
 from beacon_cli.checkpoints.local.elsewhere import OLLAMA, gguf_files_elsewhere
 from beacon_cli.errors import ModelError
@@ -182,24 +179,3 @@ def companions(folder: Path) -> list[Path]:
     """The files of a model that are neither its weights nor their configuration: its tokenizer's, its licence."""
     names = sorted(path for path in folder.iterdir() if path.is_file())
     return [path for path in names if any(fnmatchcase(path.name, pattern) for pattern in COMPANIONS)]
-
-
-def count_parameters(folder: Path) -> int:
-    """How many numbers a base model's weights are, counted in its files; a byte holds two of 4 bits.
-
-    Raises:
-        ModelError: if its weights are damaged.
-    """
-    count = 0
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, framework="np") as file:
-                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a dict
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is damaged ({error}): download or convert the model again") from error
-        packed = tuple(name.removesuffix(MARK) for name in shapes if name.endswith(MARK))
-        # The scales of 4-bit weights are no parameters of the model.
-        scales = tuple(f"{name}." for name in packed)
-        own = {name: math.prod(shape) for name, shape in shapes.items() if not name.startswith(scales)}
-        count += sum(size * 2 if name in packed else size for name, size in own.items())
-    return count

@@ -41,7 +41,8 @@ class ByteBPE:
         """The encoder of a parsed `tokenizer.json`, or None if that is no byte-level BPE which tiktoken can express."""
         normalizer = tokenizer.get("normalizer")
         pattern = _split_pattern(tokenizer.get("pre_tokenizer") or {})
-        tokens = _tokens_in_merge_order(tokenizer["model"], {added["content"] for added in tokenizer["added_tokens"]})
+        added = {added["content"] for added in tokenizer["added_tokens"]}
+        tokens = _tokens_in_merge_order(tokenizer["model"], added, special_tokens(tokenizer))
         if pattern is None or tokens is None or normalizer not in (None, {"type": "NFC"}):
             return None
         try:
@@ -74,6 +75,11 @@ def spelling(token: str) -> bytes:
 def merged_tokens(merges: Iterable[str | list[str]]) -> Iterable[str]:
     """The token that each merge makes; older files write a merge as one string with a space in it."""
     return (merge.replace(" ", "") if isinstance(merge, str) else "".join(merge) for merge in merges)
+
+
+def special_tokens(tokenizer: dict[str, Any]) -> set[str]:
+    """The special tokens of a parsed `tokenizer.json`: no text makes them, whatever its merges say."""
+    return {added["content"] for added in tokenizer["added_tokens"] if added.get("special")}
 
 
 def _alphabet() -> dict[str, int]:
@@ -122,15 +128,15 @@ def _matches_nothing(pattern: str) -> bool:
     return str(normalizers.Replace(Regex(rf"a(?:{pattern})\z"), "").normalize_str("a")) == ""
 
 
-def _tokens_in_merge_order(model: dict[str, Any], added: set[str]) -> dict[bytes, int] | None:
-    """Ids by spelling, bytes first, then as merged; None for a BPE that has more to it than bytes and merges."""
+def _tokens_in_merge_order(model: dict[str, Any], added: set[str], special: set[str]) -> dict[bytes, int] | None:
+    """Ids by spelling, bytes first, then as merged, special ones left out; None for a BPE that is more than that."""
     plain = model.get("type") == "BPE" and not any(
         model.get(option) for option in ("byte_fallback", "dropout", "continuing_subword_prefix", "end_of_word_suffix")
     )
     if not plain:
         return None
     vocabulary = model["vocab"]
-    order = dict.fromkeys([*_ALPHABET, *merged_tokens(model["merges"])])
+    order = dict.fromkeys([*_ALPHABET, *(token for token in merged_tokens(model["merges"]) if token not in special)])
     # With `ignore_merges` a word that no merge leads to is found all the same: tiktoken has no such tokens.
     unmerged = vocabulary.keys() - order.keys() - added if model.get("ignore_merges") else ()
     if unmerged:

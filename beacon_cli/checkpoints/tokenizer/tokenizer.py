@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import tokenizers
 
-from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, spelling
+from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens, spelling
 from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from beacon_cli.errors import ModelError
@@ -128,6 +128,12 @@ class Tokenizer:
             raise ModelError(f"the model's chat template fails ({reason}): use another model") from error
         return str(prompt)
 
+    @property
+    def asks_not_to_think(self) -> str:
+        """What ends a message that is to be answered at once, for a template that reads that from messages only."""
+        template = self._files.chat_template or ""
+        return " /no_think" if "/no_think" in template and "enable_thinking" not in template else ""
+
     def split_prompt(self, messages: Callable[[str], Messages]) -> tuple[list[int], list[int]]:
         """The ids of the prompt before and after the document.
 
@@ -205,11 +211,15 @@ def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
     """The same tokenizer, for text that must not reach its control tokens however it spells them.
 
     Added tokens are renamed to what nobody can guess: were they left out, those that remain would be numbered anew, and
-    a Unigram model would find what its vocabulary lists. One that merges make, or that stands for the unknown, keeps
-    its name in the vocabulary, and is no added token any more.
+    a Unigram model would find what its vocabulary lists. What merges make of a special one goes with it: many files
+    list every way to put any entry together. Another one that merges make, or that stands for the unknown, keeps its
+    name in the vocabulary, and is no added token any more.
     """
     model = parsed["model"]
-    fixed = {model.get("unk_token"), *merged_tokens(model.get("merges", []))}
+    special = special_tokens(parsed)
+    merges = model.get("merges", [])
+    made = list(merged_tokens(merges))
+    fixed = {model.get("unk_token"), *(set(made) - special)}
     control = {token["content"] for token in parsed["added_tokens"]} - _blank_tokens(parsed)
     free = control - fixed
     secret = secrets.token_hex(16)
@@ -227,4 +237,11 @@ def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
         for token in parsed["added_tokens"]
         if token["content"] not in control or token["content"] in free
     ]
+    if merges:
+        kept = [
+            merge
+            for merge, whole in zip(merges, made, strict=True)
+            if whole not in special and free.isdisjoint(merge.split(" ") if isinstance(merge, str) else merge)
+        ]
+        model = {**model, "merges": kept}
     return {**parsed, "model": {**model, "vocab": vocabulary}, "added_tokens": added}

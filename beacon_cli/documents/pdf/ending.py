@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import BinaryIO
 
 from beacon_cli.errors import DocumentError
 
-# A PDF ends like this; what follows may only be white space and zeros (some downloads are padded).
-_TRAILER = re.compile(rb"startxref\s*\d+\s*%%EOF")
-_TRAILER_WITHIN = 2048
+# A PDF ends like this; what follows may only be white space and zeros (some downloads are padded). What says where the
+# table of objects is, before it, may be damaged: then that is made anew.
+_END = b"%%EOF"
+_WITHIN = 2048
 
 
 def check_ending(file: BinaryIO) -> None:
@@ -29,15 +29,15 @@ def damaged(reason: str) -> DocumentError:
 
 def _ends_properly(file: BinaryIO) -> bool:
     end = _end_of_content(file)
-    start = max(0, end - _TRAILER_WITHIN)
+    start = max(0, end - _WITHIN)
     file.seek(start)
-    return _TRAILER.search(file.read(end - start)) is not None
+    return _END in file.read(end - start)
 
 
 def _end_of_content(file: BinaryIO) -> int:
     end = file.seek(0, os.SEEK_END)
     while end > 0:
-        start = max(0, end - _TRAILER_WITHIN)
+        start = max(0, end - _WITHIN)
         file.seek(start)
         content = file.read(end - start).rstrip(b"\0\t\n\f\r ")
         if content:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
@@ -20,7 +21,9 @@ from beacon_cli.documents.pdf.annotations import visible_texts
 from beacon_cli.documents.pdf.ending import check_ending, damaged
 from beacon_cli.documents.pdf.fonts import is_gibberish
 from beacon_cli.documents.pdf.layout import LineCollector
+from beacon_cli.documents.pdf.ocr import recognized
 from beacon_cli.documents.pdf.pdfium import PdfiumReader
+from beacon_cli.documents.pdf.rebuilding import rebuilt
 from beacon_cli.documents.pdf.strokes import separate_strokes
 from beacon_cli.documents.text.prose import clean, tidy_page
 from beacon_cli.errors import DocumentError
@@ -35,6 +38,11 @@ _FORGET_AFTER = 64
 _INLINE_IMAGE = re.compile(rb"\bBI\b.{1,2000}?\bID\b", re.DOTALL)
 _PAINTS = re.compile(rb"(?<!\S)(?:[fFSsBb]\*?|sh|Do)(?!\S)")
 _FORMS_WITHIN_FORMS = 3
+_REBUILT = "its table of objects is damaged and was made anew: something may be missing"
+
+
+class _DamagedError(DocumentError):
+    """A PDF that is not whole."""
 
 
 class PdfFile:
@@ -47,14 +55,28 @@ class PdfFile:
     with all pages in place is let pass.
     """
 
-    def __init__(self, file: BinaryIO, password: str | None) -> None:
+    def __init__(self, file: BinaryIO, password: str | None, *, ocr: bool = False) -> None:
         check_ending(file)
-        self._file, self._password = file, password
+        self._password, self._ocr = password, ocr
         self._pdfium: PdfiumReader | None = None
         self._outcomes: dict[int, Outcome] = {}  # of pages whose fonts do not tell their letters
+        self._rebuilt = False
+        try:
+            self._open(file)
+        except _DamagedError:
+            if not self._open_rebuilt(file):
+                raise
+        self.title = self._title()
+        self._extracted = 0
+        # The pages whose edges were looked at are asked for next.
+        self._lines = lru_cache(maxsize=2 * running_heads.MOST_SAMPLES)(self._extract)
+
+    def _open(self, file: BinaryIO) -> None:
+        """Raises `_DamagedError` for what may be read once it is rebuilt."""
+        self._file = file
         try:
             self._reader = PdfReader(file)
-            self._decrypt(password)
+            self._decrypt(self._password)
             self.page_count = len(self._reader.pages)
             declared = self._declared_count()
         except (DocumentError, MemoryError):
@@ -65,19 +87,25 @@ class PdfFile:
             ) from error
         except Exception as error:  # pypdf raises whatever its parsing runs into
             told = isinstance(error, PyPdfError) and "b'" not in str(error)  # else it tells of pypdf, not of the file
-            raise damaged(_brief(error) if told else "its structure is broken") from error
+            raise _damaged(_brief(error) if told else "its structure is broken") from error
         if self.page_count < declared:
-            raise damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
+            raise _damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
-            raise damaged("it has no pages")
-        self.title = self._title()
-        self._extracted = 0
-        # The pages whose edges were looked at are asked for next.
-        self._lines = lru_cache(maxsize=2 * running_heads.MOST_SAMPLES)(self._extract)
+            raise _damaged("it has no pages")
+
+    def _open_rebuilt(self, file: BinaryIO) -> bool:
+        for whole in rebuilt(file, self._password):
+            try:
+                self._open(whole)
+            except DocumentError:
+                continue
+            self._rebuilt = True
+            return True
+        return False
 
     def has_text(self, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Whether any page in `ranges` has fonts, or forms that may have some; extracts nothing."""
-        return any(
+        """Whether any page in `ranges` has fonts, or forms that may have some, or OCR may find it; extracts nothing."""
+        return self._ocr or any(
             self._may_hold_text(number)
             for first, last in ranges
             for number in range(first, min(last, self.page_count) + 1)
@@ -85,7 +113,8 @@ class PdfFile:
 
     def extras(self) -> Extras:
         """Page labels, bookmarks, and remarks on what is not read."""
-        return extras.extras(self._reader)
+        found = extras.extras(self._reader)
+        return replace(found, notes=(_REBUILT, *found.notes)) if self._rebuilt else found
 
     def edges(self, number: int) -> tuple[str, ...]:
         """The first and last lines of page `number`, where running heads would be."""
@@ -101,7 +130,12 @@ class PdfFile:
         shown = [written for written in visible_texts(page) if written not in text]
         text = "\n\n".join(filter(None, [text, "\n".join(shown)]))
         outcome = self._outcomes.get(number, "text")
-        return PageContent(text, outcome if text or outcome == "garbled" else _what_is_there(page, lines))
+        if text or (outcome == "garbled" and not self._ocr):
+            return PageContent(text, outcome)
+        there = outcome if outcome == "garbled" else _what_is_there(page, lines)
+        if self._ocr and there in ("scanned", "garbled") and (found := self._recognized(number)):
+            return PageContent(found, "recognized")
+        return PageContent("", there)
 
     def _may_hold_text(self, number: int) -> bool:
         try:
@@ -143,13 +177,24 @@ class PdfFile:
 
     def _mapped(self, number: int) -> str:
         try:
-            if self._pdfium is None:
-                self._pdfium = PdfiumReader(self._file, self._password)
-            return self._pdfium.text(number)
+            return self._second_reader().text(number)
         except MemoryError:
             raise
         except Exception:  # as above
             return ""
+
+    def _recognized(self, number: int) -> str:
+        try:
+            return tidy_page(recognized(self._second_reader().image(number)))
+        except MemoryError:
+            raise
+        except Exception:  # as above, and of what tesseract runs into
+            return ""
+
+    def _second_reader(self) -> PdfiumReader:
+        if self._pdfium is None:
+            self._pdfium = PdfiumReader(self._file, self._password)
+        return self._pdfium
 
     def _decrypt(self, password: str | None) -> None:
         if not self._reader.is_encrypted or self._reader.decrypt(""):
@@ -172,6 +217,10 @@ class PdfFile:
         except Exception:  # as above; a title is not worth failing for
             return None
         return None if len(title) > 200 or _NO_TITLE.fullmatch(title) else title
+
+
+def _damaged(reason: str) -> _DamagedError:
+    return _DamagedError(str(damaged(reason)))
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:

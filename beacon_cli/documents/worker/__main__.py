@@ -82,7 +82,7 @@ def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -
 
 def _open(opening: Opening, data: bytes | None) -> DocumentFile:
     file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
-    return open_file(opening.kind, file, opening.name, opening.password)
+    return open_file(opening.kind, file, opening.name, opening.password, ocr=opening.ocr)
 
 
 def _tuples(ranges: object) -> tuple[tuple[int, int], ...]:

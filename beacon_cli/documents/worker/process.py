@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from typing import Any, Literal
 
 from beacon_cli.documents.content import Extras, PageContent
 from beacon_cli.documents.pdf import running_heads
+from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
+from beacon_cli.quantities import counted
 
 # How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
 _AHEAD = 8
@@ -76,13 +80,17 @@ class ReadingProcess:
     def pages(self, numbers: Sequence[int]) -> Iterator[PageContent]:
         """Yield these pages, extracted ahead of whoever reads them; a lost one costs its process and is passed over.
 
-        Raises `DocumentError` when too many are lost.
+        Raises `DocumentError` when too many are lost, or when all of them take too long.
         """
+        limit, spent = self._limits.all_seconds + self._limits.all_seconds_per_page * len(numbers), 0.0
         self._send({"running": self._running})
         wanted = [number for number in numbers if number not in self._lost]
         sent = received = 0
         for number in numbers:
             content = PageContent("", "lost")
+            if spent > limit:
+                raise self._too_long(numbers, number, limit)
+            waiting = time.monotonic()
             if number not in self._lost:
                 try:
                     while sent < min(len(wanted), received + _AHEAD):
@@ -97,6 +105,7 @@ class ReadingProcess:
                     self._send({"running": self._running})
                     sent = received + 1
                 received += 1
+            spent += time.monotonic() - waiting
             yield content
 
     def close(self) -> None:
@@ -104,7 +113,8 @@ class ReadingProcess:
         child, self._child = self._child, None
         self._unread.clear()
         if child is not None and child.stdin is not None and child.stdout is not None:
-            child.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # with the OCR that it may have started
             child.wait()
             child.stdout.close()
             child.stdin.close()
@@ -184,6 +194,15 @@ class ReadingProcess:
             "crash": "makes its reader crash",
         }[reason]
         return f"{what}: it is damaged or made to do so; save or print it as another file"
+
+    def _too_long(self, numbers: Sequence[int], unread: int, seconds: float) -> DocumentError:
+        done = [number for number in numbers if number < unread]
+        read = PageSelection.of(done).canonical
+        return DocumentError(
+            f"{self._opening.name}: reading its {counted(len(numbers), 'page')} takes more than {seconds:,.0f} s, in "
+            f"which only page{'s' * (len(done) > 1)} {read} could be read: ask about these with --pages {read}, or "
+            "save or print it as another file"
+        )
 
     def _lose(self, page: int, numbers: Sequence[int]) -> None:
         """Note that `page`, one of `numbers`, is lost; `DocumentError` if too many are."""

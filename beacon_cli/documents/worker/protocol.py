@@ -27,6 +27,7 @@ class Opening:
     open_seconds: float
     page_characters: int
     page_seconds: float
+    ocr: bool
 
 
 @dataclass(frozen=True)

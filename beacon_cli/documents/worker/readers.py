@@ -18,10 +18,10 @@ _LIBRARIES: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None) -> DocumentFile:
+def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None, *, ocr: bool = False) -> DocumentFile:
     """Open a document; `DocumentError`, which begins with its `name`, if it cannot be read."""
     try:
-        return _open(kind, file, password)
+        return _open(kind, file, password, ocr)
     except DocumentError as error:
         raise DocumentError(f"{name}: {error}") from error
     except MemoryError:
@@ -33,7 +33,7 @@ def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None) -> Do
         raise DocumentError(f"{name}: cannot be read as {kind} ({reason}): save or download it again") from error
 
 
-def _open(kind: Kind, file: BinaryIO, password: str | None) -> DocumentFile:
+def _open(kind: Kind, file: BinaryIO, password: str | None, ocr: bool) -> DocumentFile:
     if missing := [library for library in _LIBRARIES.get(kind, ()) if find_spec(library) is None]:
         raise DocumentError(
             f"reading {kind} files needs {' and '.join(missing)}: "
@@ -42,7 +42,7 @@ def _open(kind: Kind, file: BinaryIO, password: str | None) -> DocumentFile:
     if kind == "pdf":
         from beacon_cli.documents.pdf.file import PdfFile  # noqa: PLC0415  only what this kind needs
 
-        return PdfFile(file, password)
+        return PdfFile(file, password, ocr=ocr)
     document = _reader(kind)(file)
     if not document.has_text([(1, document.page_count)]):
         raise DocumentError("holds no text: there is nothing to read")

