@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import beacon_cli as beacon
+from beacon_cli.answering.prompts import REFUSAL
 from benchmarks import reading, reading_scores
 from benchmarks.reading_card import RUNS, TITLES, card
 from benchmarks.reading_sets import NATURAL, Asked
-from recipes.smollm2.sources import REFUSAL
 from tests.scripted import Script
 from tests.stories import WHO_KEEPS
 
@@ -76,6 +76,22 @@ def test_answers_of_two_models_do_not_come_into_one_folder(tmp_path: Path) -> No
     reading._begin(tmp_path, {"gguf": "a"})
     with pytest.raises(SystemExit, match="give another folder"):
         reading._begin(tmp_path, {"gguf": "b"})
+
+
+def test_figures_are_added_to_those_of_the_same_model_and_put_in_place_of_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_scores, "KEPT", tmp_path / "reading.json")
+    printed = {"set": "unanswerable", "questions": 9, "exact": 70.0, "f1": 70.0, "contained": 70.0, "refused": 70.0}
+    (tmp_path / "printed").write_text(json.dumps(printed))
+    reading_scores.keep({"reader": {"asked": 1, "sets": {"books": {}}}, "qwen": {"asked": 1, "sets": {}}})
+    reading_scores.keep({"reader": reading_scores.evaluated(tmp_path / "printed", {"of": 2})})
+    assert list(reading_scores.kept()["reader"]["sets"]) == ["unanswerable"]
+    reading_scores.keep({"reader": {"asked": {"of": 2}, "sets": {"books": {}}}})
+    sets = reading_scores.kept()["reader"]["sets"]
+    assert list(sets) == ["unanswerable", "books"]
+    assert (sets["unanswerable"]["declined"], sets["unanswerable"]["exact"]) == (70, None)
+    assert "qwen" in reading_scores.kept()
 
 
 def test_every_figure_that_is_kept_stands_in_the_card() -> None:
