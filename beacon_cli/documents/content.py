@@ -15,9 +15,9 @@ class PageContent:
     """One page's text, and what it means if there is none.
 
     mapped: it has text, which tables had to tell as its fonts do not. recognized: OCR has read its images. blank:
-    nothing is on it. drawn: something is, but no text. scanned: an image. garbled: nothing tells which letters its fonts
-    draw. damaged: it cannot be read. lost: reading it took more time or memory than there is, or crashed. `cut` tells
-    that the text was too long.
+    nothing is on it. drawn: something is, but no text. scanned: an image. garbled: nothing tells which letters its
+    fonts draw. damaged: it cannot be read. lost: reading it took more time or memory than there is, or crashed. `cut`
+    tells that the text was too long.
     """
 
     text: str

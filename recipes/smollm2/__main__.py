@@ -15,7 +15,7 @@ import json
 import os
 from pathlib import Path
 
-from recipes.smollm2 import gpu, reader
+from recipes.smollm2 import batches, gpu, reader
 
 
 def main(words: list[str] | None = None) -> None:
@@ -61,7 +61,7 @@ def main(words: list[str] | None = None) -> None:
         gpu.train(options)
         return
     if options.command == "pack":
-        gpu.pack(options)
+        batches.pack(options)
         return
     if options.data is None and reader.SIZES[options.size].real:
         parser.error("--data DIR, or BEACON_DATA, says where the data is")

@@ -1,8 +1,8 @@
 """A Llama decoder for training on one GPU: many rows a pass, each token seeing what a mask of integers lets it see.
 
-It computes what transformers' Llama with the beacon of `activation_beacon` computes (a test compares the two), with what
-those cannot have together: rows of different layouts in one batch, masks that skip empty blocks (FlexAttention) and
-compiled layers.
+It computes what transformers' Llama with the beacon of `activation_beacon` computes (a test compares the two), with
+what those cannot have together: rows of different layouts in one batch, masks that skip empty blocks (FlexAttention)
+and compiled layers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ class Lora(nn.Module):
             # As a fresh `nn.Linear`: uniform within 1 / sqrt(inputs).
             self.a[name] = nn.Parameter(torch.empty(layers, rank, inner).uniform_(-(inner**-0.5), inner**-0.5))
             self.b[name] = nn.Parameter(torch.zeros(layers, out, rank))
-
 
     def layers(self) -> list[dict[str, tuple[Tensor, Tensor]]]:
         """For each layer (A, scaled B) of every projection."""
@@ -194,7 +193,9 @@ def _turned(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return x * rotation[0] + torch.cat((-second, first), -1) * rotation[1]
 
 
-def _project(x: Tensor, name: str, weights: dict[str, Tensor], change: dict[str, tuple[Tensor, Tensor]] | None) -> Tensor:
+def _project(
+    x: Tensor, name: str, weights: dict[str, Tensor], change: dict[str, tuple[Tensor, Tensor]] | None
+) -> Tensor:
     out = linear(x, weights[name])
     if change is not None:
         a, b = change[name]

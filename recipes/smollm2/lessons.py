@@ -15,13 +15,26 @@ from recipes.smollm2.rows import Layout
 from recipes.smollm2.sheets import Lesson
 from recipes.smollm2.sources import Passage, Question
 
-WINDOW = 512
 RATIOS = (2, 4, 8, 16, 32)
-# Rows of a pass: those of the document with its beacons, and those of what is asked.
-ROWS, ASKED = 3072, 704
-PLAIN_ROWS = 2816
-MEMORY_ROWS = 768
-INTERVALS = 4
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much there is.
+
+    Attributes:
+        window: tokens of an interval; a document has at most so many `intervals`.
+        rows: of a pass, the document with its beacons and what is asked; the latter and the document's tail: `asked`.
+        plain: of a pass that reads uncondensed.
+        memory: rows of memory.
+    """
+
+    window: int = 512
+    intervals: int = 4
+    rows: int = 3072
+    asked: int = 704
+    plain: int = 2816
+    memory: int = 768
 
 
 @dataclass(frozen=True)
@@ -48,15 +61,15 @@ class Share:
     tail: int = 96
 
 
-def draw_ratios(chance: random.Random, share: Share) -> list[int]:
+def draw_ratios(chance: random.Random, share: Share, room: Room) -> list[int]:
     """A ratio for every interval of a document that fits into a pass."""
-    room, ratios = ROWS - ASKED, list[int]()
+    left, ratios = room.rows - room.asked, list[int]()
     mixed = chance.random() < share.mixed
     ratio = chance.choice(RATIOS)
-    while len(ratios) < INTERVALS:
+    while len(ratios) < room.intervals:
         ratio = chance.choice(RATIOS) if mixed else ratio
-        room -= WINDOW + WINDOW // ratio
-        if room < 0:
+        left -= room.window + room.window // ratio
+        if left < 0:
             break
         ratios.append(ratio)
     return ratios
@@ -76,9 +89,10 @@ class Teacher:
         passages: Mapping[str, Sequence[Passage]],
         weights: Mapping[str, float],
         books: Sequence[str],
-        share: Share = Share(),  # noqa: B008  # frozen
+        share: Share = Share(),  # frozen
+        room: Room = Room(),  # frozen
     ) -> None:
-        self.layout, self.books, self.share = layout, books, share
+        self.layout, self.books, self.share, self.room = layout, books, share, room
         self.names = [name for name in weights if passages.get(name)]
         self.weights = [weights[name] for name in self.names]
         self.asked = {name: [p for p in passages[name] if p.questions] for name in self.names}
@@ -87,14 +101,14 @@ class Teacher:
         """A document of so many whole intervals and a tail, and what is asked of it."""
         share, layout = self.share, self.layout
         tail = chance.randint(0, share.tail)
-        length = intervals * WINDOW + tail
+        length = intervals * self.room.window + tail
         prose = bool(self.books) and chance.random() < share.prose
         if prose:
             ids, questions = self._piece(chance, length), list[Question]()
         else:
             ids, questions = self._passages(chance, length)
         text = layout.decode(ids) if questions else ""
-        asks, room = list[tuple[list[int], list[int]]](), ASKED - tail
+        asks, room = list[tuple[list[int], list[int]]](), self.room.asked - tail
         spans = [self._span(chance, ids) for _ in range(share.spans[prose])]
         chance.shuffle(questions)
         for ask in (*spans, *(self._ask(question, text, chance) for question in questions)):

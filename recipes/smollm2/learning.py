@@ -1,0 +1,201 @@
+"""Learning on a GPU: steps for as long as there is time, what is learned towards, and looks at what is held out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beacon_cli.answering.prompts import REFUSAL
+from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches
+from recipes.smollm2.decoder import Beacons, Decoder, Lora
+from recipes.smollm2.lessons import RATIOS, Teacher
+from recipes.smollm2.sheets import Sheets
+
+# Steps after which the speed is known, and so the number of steps; the first of them, in which layers are compiled.
+MEASURED, COMPILING = 12, 4
+# What is asked counts so many times what is read: there is less of it, and it needs the memory.
+ASKED = 3
+
+
+class Training:
+    """Steps of one of the two, whose number follows from the time that there is."""
+
+    def __init__(self, name: str, parameters: nn.Module, plan: Plan, out: Path) -> None:
+        self.name, self.plan, self.out = name, plan, out
+        self.parameters = [p for p in parameters.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, plan.rate, (0.9, 0.98), weight_decay=0.0, fused=True)
+        self.steps = 0
+        self.used = 0
+
+    def run(self, losses: Callable[[], tuple[Tensor, dict[str, Tensor], int]]) -> Iterator[int]:
+        """Train; yields the number of every step that is done."""
+        began = time.monotonic()
+        step = 0
+        while not self.steps or step < self.steps:
+            if step == MEASURED and not self.steps:
+                _wait()
+                took = (time.monotonic() - began) / (MEASURED - COMPILING)
+                self.steps = max(step + 1, round(self.plan.seconds / took))
+            if step == COMPILING:
+                _wait()
+                began = time.monotonic()
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate(step)
+            loss, said, used = losses()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            step += 1
+            self.used += used
+            if step % 10 == 0 or step == self.steps:
+                self.log(step, seconds=round(time.monotonic() - began, 1), norm=float(norm), tokens=self.used, **said)
+            yield step
+
+    def _rate(self, step: int) -> float:
+        rising = (step + 1) / self.plan.warmup
+        falling = (self.steps - step) / max(1.0, self.plan.decay * self.steps) if self.steps else 1.0
+        return self.plan.rate * min(1.0, rising, falling)
+
+    def log(self, step: int, **figures: Any) -> None:
+        """Add a line to the metrics, and print it."""
+        line = {"what": self.name, "step": step, "of": self.steps, **figures}
+        text = json.dumps({k: round(float(v), 5) if isinstance(v, float | Tensor) else v for k, v in line.items()})
+        print(text, flush=True)
+        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def learned_hidden(hidden: Tensor, sheets: Sheets) -> Tensor:
+    """(learned, hidden) of what tokens are predicted from."""
+    return hidden.flatten(0, 1).index_select(0, sheets.places)
+
+
+def right_answers(predicted: Tensor, sheets: Sheets) -> Tensor:
+    """(answers) 1 where every token of the answer is the likeliest: greedily, it would be given as it stands."""
+    asked = sheets.answer >= 0
+    count = int(sheets.answer.max()) + 1
+    right = torch.ones(count, device=predicted.device)
+    return right.scatter_reduce(0, sheets.answer[asked], (predicted == sheets.targets)[asked].float(), "amin")
+
+
+def refusals(sheets: Sheets, first: int) -> Tensor:
+    """(answers) whether the answer is the refusal, which begins with the token `first`."""
+    asked = sheets.answer >= 0
+    answers, targets = sheets.answer[asked], sheets.targets[asked]
+    begins = torch.ones_like(answers, dtype=torch.bool)
+    begins[1:] = answers[1:] != answers[:-1]
+    return targets[begins] == first
+
+
+def reader_losses(
+    decoder: Decoder, lora: Lora, source: Iterator[Sheets], device: str
+) -> Callable[[], tuple[Tensor, dict[str, Tensor], int]]:
+    """Makes the loss of the next batch."""
+
+    def losses() -> tuple[Tensor, dict[str, Tensor], int]:
+        sheets = next(source).to(device)
+        logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets))
+        loss = nn.functional.cross_entropy(logits, sheets.targets)
+        return loss, {"loss": loss.detach()}, sheets.used
+
+    return losses
+
+
+def beacon_losses(
+    decoder: Decoder, beacons: Beacons, source: Iterator[tuple[Sheets, Sheets]], device: str
+) -> Callable[[], tuple[Tensor, dict[str, Tensor], int]]:
+    """Makes the loss of the next batch: cross-entropy and divergence from the model that reads uncondensed."""
+
+    def losses() -> tuple[Tensor, dict[str, Tensor], int]:
+        condensed, plain = (sheets.to(device) for sheets in next(source))
+        with torch.no_grad():
+            target = decoder.logits(learned_hidden(decoder(plain), plain)).log_softmax(-1)
+        predicted = decoder.logits(learned_hidden(decoder(condensed, None, beacons), condensed)).log_softmax(-1)
+        asked = condensed.answer >= 0
+        entropy = nn.functional.nll_loss(predicted, condensed.targets, reduction="none")
+        divergence = (target.exp() * (target - predicted)).sum(-1)
+        both = entropy + divergence
+        loss = (ASKED * both[asked].sum() + both[~asked].sum()) / (ASKED * asked.sum() + (~asked).sum())
+        with torch.no_grad():
+            said = {
+                "loss": loss.detach(),
+                "asked": entropy[asked].mean(),
+                "asked_kl": divergence[asked].mean(),
+                "asked_plain": nn.functional.nll_loss(target[asked], condensed.targets[asked]),
+                "read": entropy[~asked].mean(),
+                "read_kl": divergence[~asked].mean(),
+            }
+        return loss, said, condensed.used
+
+    return losses
+
+
+@torch.no_grad()
+def look_at_reader(decoder: Decoder, lora: Lora, data: ReaderBatches, count: int, device: str) -> dict[str, float]:
+    """On what is held out: loss, and per cent of the answers, and of the refusals, that are given as they stand."""
+    first = data.layout.ids(REFUSAL)[0]
+    total = torch.zeros(7, device=device)
+    for index in range(count):
+        sheets = data[index].to(device)
+        logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets))
+        right, refused = right_answers(logits.argmax(-1), sheets), refusals(sheets, first)
+        begun = _begun(logits, sheets) == first
+        loss = nn.functional.cross_entropy(logits, sheets.targets, reduction="sum")
+        counted = right[~refused].sum(), (~refused).sum(), begun[refused].sum(), refused.sum(), begun[~refused].sum()
+        total += torch.stack([loss, loss.new_tensor(len(sheets.targets)), *(each.float() for each in counted)])
+    loss, tokens, right, answered, refused, unanswerable, wrongly = total.tolist()
+    return {
+        "dev_loss": loss / tokens,
+        "exact": 100 * right / answered,
+        "refused": 100 * refused / max(1, unanswerable),
+        "refused_wrongly": 100 * wrongly / answered,
+        "answers": answered,
+    }
+
+
+def _begun(logits: Tensor, sheets: Sheets) -> Tensor:
+    """(answers) the likeliest first token."""
+    asked = (sheets.answer >= 0).nonzero()[:, 0]
+    answers = sheets.answer[asked]
+    begins = torch.ones_like(answers, dtype=torch.bool)
+    begins[1:] = answers[1:] != answers[:-1]
+    return logits[asked[begins]].argmax(-1)
+
+
+@torch.no_grad()
+def look_at_beacon(
+    decoder: Decoder, beacons: Beacons, teacher: Teacher, plan: Plan, count: int, device: str
+) -> dict[str, Any]:
+    """For each ratio: loss a token asked, answers given as they stand; of the uncondensed ones, per cent kept."""
+    found: dict[str, Any] = {}
+    for ratio in RATIOS:
+        data, total = BeaconBatches(teacher, plan, 1, ratio), torch.zeros(6, device=device)
+        for index in range(count):
+            condensed, plain = (sheets.to(device) for sheets in data[index])
+            logits = decoder.logits(learned_hidden(decoder(condensed, None, beacons), condensed))
+            full = decoder.logits(learned_hidden(decoder(plain), plain))
+            asked = condensed.answer >= 0
+            kept, before = right_answers(logits.argmax(-1), condensed), right_answers(full.argmax(-1), plain)
+            total += torch.stack([
+                nn.functional.cross_entropy(logits[asked], condensed.targets[asked], reduction="sum"),
+                nn.functional.cross_entropy(full[asked], condensed.targets[asked], reduction="sum"),
+                asked.sum(), kept.sum(), before.sum(), (kept * before).sum(),
+            ]).float()  # fmt: skip
+        loss, loss_full, tokens, right, right_full, both = total.tolist()
+        found[str(ratio)] = {
+            "loss": round(loss / tokens, 4), "loss_full": round(loss_full / tokens, 4), "right": right,
+            "right_full": right_full, "kept": round(100 * both / max(1.0, right_full), 1),
+        }  # fmt: skip
+    return found
