@@ -23,7 +23,7 @@ from beacon_cli.documents import PageSelection
 from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.events import Condensed, Note, Progress, Stage, silent
-from beacon_cli.settings import DEFAULTS, Device, Settings
+from beacon_cli.settings import DEFAULTS, Condense, Device, Settings
 
 Documents = str | PathLike[str] | Sequence[str | PathLike[str]]
 Ratio = int | Literal["auto"]
@@ -34,6 +34,7 @@ def load(
     beacon: str | None = None,
     *,
     beacon_bits: int | None = None,
+    condense: Condense | None = None,
     device: Device = "auto",
     system: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
@@ -41,14 +42,15 @@ def load(
     cache_limit: int | None = None,
     progress: Progress = silent,
 ) -> "Model":
-    """Find a model and its beacon, fetching and converting what is not on this disk.
+    """Find a model and its beacon, if it has one, fetching and converting what is not on this disk.
 
     The weights are loaded when something is first read.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the default model.
+        model: a checkpoint folder, a GGUF file, a hub id, or a short name, as the default model has.
         beacon: the same for the beacon; by default the model's own.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
+        condense: "beacon", or "select", which needs none; None takes the beacon where there is one.
         device: "auto", "cpu" or "cuda".
         system: the message to the model that stands in front of what it reads; None leaves that to its chat template.
         cache_dir: where condensed documents are kept; by default `BEACON_CACHE_DIR`, else the user's cache folder.
@@ -59,16 +61,16 @@ def load(
     Raises:
         BeaconError: if it cannot be found, or model and beacon do not belong together.
     """
-    Settings(beacon_bits=beacon_bits, device=device, cache_bits=cache_bits)  # refuses what cannot be
+    Settings(beacon_bits=beacon_bits, condense=condense, device=device, cache_bits=cache_bits)  # refuses what cannot be
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
-    source = locate_model(model, beacon, root, beacon_bits, system=system, progress=progress)
+    source = locate_model(model, beacon, root, beacon_bits, system=system, condense=condense, progress=progress)
     seconds = time.perf_counter() - began
     return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
 
 
 class Model:
-    """A language model with its beacon. Made by `load`.
+    """A language model, and what condenses for it. Made by `load`.
 
     Attributes:
         source: which model it is: name, context (positions), ratios, tokenizer, fingerprints.

@@ -19,6 +19,7 @@ from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
 
 Device = Literal["auto", "cpu", "cuda"]
+Condense = Literal["beacon", "select"]
 # 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
 # Variables that are no settings: what is a secret, or where things are.
@@ -191,7 +192,7 @@ class Settings(Checked):
     model: str = setting(
         "smollm2-135m",
         "MODEL",
-        "A folder, a hub id or a GGUF file, see `models list`.",
+        "A folder, a GGUF file, a hub id or a short name, see `models list`.",
     )
     beacon: str | None = setting(
         None, "BEACON", "Its beacon: a folder or a hub id.", shown="the folder beacon in the model's"
@@ -203,6 +204,13 @@ class Settings(Checked):
         shown="as they are stored; 16 when a model is converted",
         none="auto",
         choices=(16, 4),
+    )
+    condense: Condense | None = setting(
+        None,
+        "beacon|select",
+        "What condenses: a beacon trained for the model, or selection of what it read, which any model can do.",
+        shown="beacon where the model has one, else select",
+        none="auto",
     )
     device: Device = setting("auto", "auto|cpu|cuda", "Where to compute.")
     ratio: int | None = setting(

@@ -55,7 +55,7 @@ class HubServer:
     cut: dict[str, list[tuple[Literal["close", "reset", "stall"], int]]] = field(default_factory=dict)
     instead: dict[str, bytes] = field(default_factory=dict)
     announce: dict[str, int] = field(default_factory=dict)
-    large: tuple[str, ...] = (".safetensors", ".bin")
+    large: tuple[str, ...] = (".safetensors", ".bin", ".gguf")
     whole: bool = False
     broken: bool = False
     ended: threading.Event = field(default_factory=threading.Event)

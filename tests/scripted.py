@@ -22,10 +22,10 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from activation_beacon import SequenceReader
 from activation_beacon.checkpoint import save_beacon
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from activation_beacon.reader import Reader
 from beacon_cli.answering import decoding
 from beacon_cli.answering.prompts import RULE
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
@@ -170,9 +170,9 @@ class Script:
     @contextmanager
     def followed(self) -> Iterator["Script"]:
         """Within this, the model follows the script."""
-        read, pick = Reader.read, decoding.pick
+        read, pick = SequenceReader.read, decoding.pick
 
-        def reading(reader: Reader, ids: Sequence[int]) -> Tensor:
+        def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
             if len(ids) > 1:  # an answer is read token by token
                 self._begin(ids)
             return read(reader, ids)
@@ -183,7 +183,7 @@ class Script:
             self._speaking.logits.append(logits.clone())
             return pick(logits, temperature) if self._words is None else next(self._words)
 
-        with mock.patch.object(Reader, "read", reading), mock.patch.object(decoding, "pick", picking):
+        with mock.patch.object(SequenceReader, "read", reading), mock.patch.object(decoding, "pick", picking):
             yield self
 
     def _begin(self, ids: Sequence[int]) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import torch
 
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.checkpoints.engine import Engine
 
 
 def generate(
-    engine: Engine, reader: Reader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
+    engine: Engine, reader: SequenceReader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
 ) -> Iterator[int | None]:
     """Yield the tokens that follow what the reader has read, up to and without an end token.
 

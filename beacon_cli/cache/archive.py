@@ -260,7 +260,7 @@ def import_archive(
             f"{subject.identity.beacon[:12]}, and no model on this disk is that one: name it with --model and "
             "--beacon, or import it all the same with --force"
         )
-    models = None if found is None else Models(found.name, str(found.beacon_folder))
+    models = None if found is None else Models(found.name, found.condenser_name)
     return archive.install(store, models, replace_existing=force, signed_by=signed_by), found is not None
 
 

@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from activation_beacon.memory import Activations
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Subject
@@ -23,7 +22,7 @@ from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.errors import CacheError
 
 
-def new_reader(engine: Engine, ratio: int, bits: int) -> Reader:
+def new_reader(engine: Engine, ratio: int, bits: int) -> SequenceReader:
     """An empty reader whose memory is what it will be when it has been on disk in so many bits a number."""
     reader = engine.reader(ratio)
     if bits < 16:
@@ -31,7 +30,7 @@ def new_reader(engine: Engine, ratio: int, bits: int) -> Reader:
     return reader
 
 
-def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None) -> Reader:
+def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None) -> SequenceReader:
     """A reader that has read what is stored, or only its first intervals.
 
     Raises:
@@ -45,8 +44,7 @@ def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None)
         missing = sink + beacons - reader.memory.size
         if not missing:
             break
-        keys, values = (each[:, :, :missing].to(engine.device, engine.dtype) for each in (rows.keys, rows.values))
-        reader.load(Activations(keys, values))
+        reader.load(rows.part(0, missing).to(engine.device, engine.dtype))
     tokens = placed[-1].end if placed else 0
     reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=identity.ratio)
     return reader
@@ -122,7 +120,7 @@ class Beginning:
         manifests = [self._builder.manifest, *(each.manifest for each in self._earlier)]
         return len(ids) < max(manifest.condensed_tokens for manifest in manifests)
 
-    def reader(self, engine: Engine, ratio: int, ids: Sequence[int]) -> Reader:
+    def reader(self, engine: Engine, ratio: int, ids: Sequence[int]) -> SequenceReader:
         """A reader that has read what is condensed of `ids`.
 
         Raises:

@@ -1,35 +1,45 @@
 """What a condensed memory is called in the cache: by the model, the ratio and the document it was made of."""
 
+from typing import Any
+
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
+from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.documents import TEXT_VERSION, Document
 
 
 def identity(source: ModelSource, ratio: int, bits: int) -> Identity:
     """What a memory made by this model at this ratio means, when it is kept in so many bits a number."""
-    config = source.info.config
     return Identity(
         base=source.base_fingerprint,
         beacon=source.beacon_fingerprint,
         tokenizer=source.tokenizer.fingerprint,
-        window=config.window,
-        stride=config.stride,
-        scheme={
-            "pos": config.pos,
-            "attn": config.attn,
-            "attend_prev": config.attend_prev,
-            "attend_memory": config.attend_memory,
-            "sink_size": config.sink_size,
-            "param": list(config.param),
-        },
+        window=source.window,
+        stride=source.window,
+        scheme=_scheme(source),
         ratio=ratio,
         prompt_prefix=source.frame.opening,
         text_version=TEXT_VERSION,
         bits=bits,
     )
+
+
+def _scheme(source: ModelSource) -> dict[str, Any]:
+    if source.info is None:
+        selection = source.selection
+        return {"method": SELECT, "sink_size": selection.sink, "instruction": list(selection.instruction)}
+    config = source.info.config
+    return {
+        "pos": config.pos,
+        "attn": config.attn,
+        "attend_prev": config.attend_prev,
+        "attend_memory": config.attend_memory,
+        "sink_size": config.sink_size,
+        "param": list(config.param),
+    }
 
 
 def subject_of(engine: Engine, document: Document, ratio: int, bits: int) -> Subject:
@@ -47,7 +57,7 @@ def subject_of(engine: Engine, document: Document, ratio: int, bits: int) -> Sub
             selection=document.selection.canonical,
             page_count=source.page_count,
         ),
-        Models(engine.source.name, str(engine.source.beacon_folder)),
+        Models(engine.source.name, engine.source.condenser_name),
         Compute(str(engine.device), str(engine.dtype).removeprefix("torch.")),
     )
 

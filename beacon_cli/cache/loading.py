@@ -12,7 +12,7 @@ import torch
 from activation_beacon.memory import Activations
 from beacon_cli.cache.damage import DamageError, check_size, unreadable
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.cache.shards import Tensors, decode, decode_sink, unpack
+from beacon_cli.cache.shards import Tensors, decode_intervals, decode_sink, unpack
 
 # One thread hashes 1.5 GB/s, a quarter of what memory delivers; shards in flight take up to 16 MiB each.
 THREADS = 4
@@ -47,17 +47,17 @@ class StoredMemory:
                 raise unreadable(path, error) from error
 
     def __iter__(self) -> Iterator[Activations]:
-        """All rows, on the device, in their order: the sink, then those of each shard.
+        """All rows, on the device, in their order: the sink, then those of each shard, or of each interval.
 
         Raises:
             CacheError: if a shard is damaged, or not what the manifest says.
         """
-        for tensors in self.shards():
+        for index, tensors in enumerate(self.shards()):
             placed = {name: tensor.to(self._device) for name, tensor in tensors.items() if name != "tokens"}
             sink = decode_sink(placed)
             if sink is not None:
                 yield sink
-            yield decode(placed, self.manifest.subject.identity.bits)
+            yield from decode_intervals(self.manifest, index, placed)
 
     def shards(self) -> Iterator[Tensors]:
         """The contents of the shards, on the CPU, as `shards.unpack` names them.

@@ -28,7 +28,7 @@ class Interval:
 
     Attributes:
         start, tokens: its first token's position in the stream (prompt prefix included), and its length.
-        beacons: rows that it added to the memory, in each layer and head.
+        beacons: rows that it added to the memory, in each layer and head (on average where each has its own number).
         ratio: the condensing ratio it was condensed at.
         shard, offset: where its rows are: index of the shard, first row in there (of each layer and head).
         sha256: checksum of its rows as they are stored (the sink's with the first), see `shards.checksum`.
@@ -167,6 +167,10 @@ class Manifest:
     def rows(self) -> int:
         """Rows of condensed memory in each layer and head, the sink not counted."""
         return sum(shard.rows for shard in self.shards)
+
+    def span(self, interval: Interval) -> int:
+        """Tokens of one of its intervals that are not the sink."""
+        return interval.tokens - (0 if interval.start else self.sink_rows)
 
     def intervals_of(self, shard: int) -> tuple[Interval, ...]:
         """The intervals whose rows are in shard number `shard`."""

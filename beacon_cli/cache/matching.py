@@ -82,4 +82,7 @@ class Matcher:
                 yield locate_model(model, beacon, self._cache, bits, offline=True)
             except BeaconError:
                 # Not here, or not usable: no match.
-                return
+                break
+        if beacon is None:
+            with suppress(BeaconError):
+                yield locate_model(model, None, self._cache, condense="select", offline=True)

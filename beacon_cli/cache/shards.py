@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,8 +11,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache.manifest import Manifest
+from activation_beacon.ragged import Selected
+from beacon_cli.cache.manifest import Interval, Manifest
 from beacon_cli.cache.quantization import Quantized, dequantize, quantize
+from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.durable.records import from_json, parse
 
 _TYPES = {
@@ -20,6 +22,7 @@ _TYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
     "I32": torch.int32,
+    "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
 }
@@ -44,15 +47,20 @@ def copied(rows: Activations) -> Activations:
     keys, values = rows.keys, rows.values
     if keys.ndim != 4 or keys.shape != values.shape or not rows.size:
         raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)} are no rows of memory")
-    return Activations(keys.detach().to("cpu", copy=True), values.detach().to("cpu", copy=True))
+    made = replace(rows, keys=keys.detach().to("cpu", copy=True), values=values.detach().to("cpu", copy=True))
+    return replace(made, places=made.places.to("cpu", copy=True)) if isinstance(made, Selected) else made
 
 
 def encode(rows: Activations, bits: int) -> Tensors:
-    """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor."""
+    """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor.
+
+    Of selected ones also their places, and how many each head has (then dimension 2 is the intervals).
+    """
+    own = {"counts": rows.kept[..., None], "places": rows.places} if isinstance(rows, Selected) else {}
     if bits == 16:
-        return {"keys": rows.keys, "values": rows.values}
+        return own | {"keys": rows.keys, "values": rows.values}
     keys, values = quantize(rows.keys, bits), quantize(rows.values, bits)
-    return {
+    return own | {
         "keys": keys.codes,
         "values": values.codes,
         "key_scales": keys.scales,
@@ -67,6 +75,25 @@ def decode(tensors: Tensors, bits: int) -> Activations:
     keys = Quantized(tensors["keys"], tensors["key_scales"])
     values = Quantized(tensors["values"], tensors["value_scales"])
     return Activations(dequantize(keys, bits), dequantize(values, bits))
+
+
+def decode_intervals(manifest: Manifest, index: int, tensors: Tensors) -> Iterator[Activations]:
+    """The rows of shard `index`, in as few parts as their kind allows, the sink not among them."""
+    bits = manifest.subject.identity.bits
+    if "counts" not in tensors:
+        yield decode(tensors, bits)
+        return
+    for number, interval in enumerate(manifest.intervals_of(index)):
+        yield decode_interval(manifest, interval, _rows_of(number, interval, tensors))
+
+
+def decode_interval(manifest: Manifest, interval: Interval, tensors: Tensors) -> Activations:
+    """The rows of one interval, whose `tensors` are, as `encode` stored them."""
+    rows = decode(tensors, manifest.subject.identity.bits)
+    if "counts" not in tensors:
+        return rows
+    kept, places = tensors["counts"][..., 0].cpu(), tensors["places"]
+    return Selected(rows.keys, rows.values, kept, places, manifest.span(interval))
 
 
 def encode_sink(sink: Activations | None) -> Tensors:
@@ -132,6 +159,8 @@ def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
     tokens = tensors["tokens"]
     if tokens.dtype != torch.int32 or bool((tokens < 0).any()):
         raise ValueError("its token ids are none")
+    if "counts" in tensors:
+        _check_selected(manifest, index, tensors)
     return tensors
 
 
@@ -139,21 +168,48 @@ def interval_tensors(manifest: Manifest, index: int, tensors: Tensors) -> list[t
     """A shard cut at its intervals: the tensors and the token ids of each, the first one's with the sink."""
     cut: list[tuple[Tensors, list[int]]] = []
     token = 0
-    for interval in manifest.intervals_of(index):
-        end = interval.offset + interval.beacons
-        rows = {
-            name: tensor[:, :, interval.offset : end].contiguous()
-            for name, tensor in tensors.items()
-            if name != "tokens" and not name.startswith("sink_")
-        }
+    for number, interval in enumerate(manifest.intervals_of(index)):
+        rows = _rows_of(number, interval, tensors)
         sink = {name: tensor for name, tensor in tensors.items() if name.startswith("sink_") and not cut}
         cut.append((rows | sink, tensors["tokens"][token : token + interval.tokens].tolist()))
         token += interval.tokens
     return cut
 
 
+def _rows_of(number: int, interval: Interval, tensors: Tensors) -> Tensors:
+    """Those tensors of a shard that hold rows, cut to its interval of that number."""
+    own = slice(interval.offset, interval.offset + interval.beacons)
+    return {
+        name: tensor[:, :, slice(number, number + 1) if name == "counts" else own].contiguous()
+        for name, tensor in tensors.items()
+        if name != "tokens" and not name.startswith("sink_")
+    }
+
+
+def _check_selected(manifest: Manifest, index: int, tensors: Tensors) -> None:
+    """Whether each head's rows are as many as are there, and stand within their interval.
+
+    Raises:
+        ValueError: if not.
+    """
+    counts, places = tensors["counts"], tensors["places"]
+    if counts.dtype != torch.int32 or places.dtype != torch.int16 or bool((counts < 0).any()):
+        raise ValueError("its counts or places are none")
+    for number, interval in enumerate(manifest.intervals_of(index)):
+        own = places[:, :, interval.offset : interval.offset + interval.beacons]
+        if int(counts[..., number].sum()) != own.numel():
+            raise ValueError("its heads have other numbers of rows than it holds")
+        if not 0 <= int(own.min()) <= int(own.max()) < manifest.span(interval):
+            raise ValueError("its rows stand outside of their interval")
+
+
 def _bytes(data: Tensor) -> bytes:
     return data.cpu().numpy().tobytes()
+
+
+def _is_selected(manifest: Manifest) -> bool:
+    identity = manifest.subject.identity
+    return identity.scheme.get("method") == SELECT and identity.ratio != 1
 
 
 def _expected_shapes(manifest: Manifest, index: int, tensors: Tensors) -> dict[str, tuple[int, ...]] | None:
@@ -175,6 +231,11 @@ def _expected_shapes(manifest: Manifest, index: int, tensors: Tensors) -> dict[s
         if not scales or channels % scales:
             return None
         shapes |= dict.fromkeys(("key_scales", "value_scales"), (layers, kv_heads, rows, scales))
+    if _is_selected(manifest):
+        shapes |= {
+            "counts": (layers, kv_heads, len(manifest.intervals_of(index))),
+            "places": (layers, kv_heads, rows),
+        }
     if index == 0 and manifest.sink_rows:
         sink = (layers, kv_heads, manifest.sink_rows, channels)
         shapes |= {"sink_keys": sink, "sink_values": sink}

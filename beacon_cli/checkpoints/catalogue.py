@@ -24,6 +24,7 @@ class Released:
         ratios: condensing ratios that it was trained for; empty if not known.
         licence: of the beacon; empty if not known.
         download: bytes of its weights.
+        prompts: how what it was trained on is put; empty if not known.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Released:
     window: int | None = None
     ratios: tuple[int, ...] = ()
     licence: str = ""
+    prompts: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,23 @@
-"""A loaded model: the 4-bit LLM with its beacon installed."""
+"""A loaded model: the 4-bit LLM, made ready to condense, with its beacon installed if it has one."""
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from activation_beacon import Attached, Reader, attach
+from activation_beacon import Attached, SequenceReader, attach
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.local.model_folder import weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
+from beacon_cli.checkpoints.memory import WEIGHTS_SHARE, free_memory
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.settings import Device as Device
-
-# Of the free memory, how much dequantized weights may take: the rest is for activations and the condensed memory.
-WEIGHTS_SHARE = 0.7
-# Of this process, as it sees it (version 2).
-CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Engine:
 
     Attributes:
         source: which model this is.
-        attached: the model with its beacon.
+        attached: the model, with its beacon if it has one.
         device: where it runs.
         dtype: its compute type.
         note: what its user should know about how it runs; empty if nothing.
@@ -43,8 +38,10 @@ class Engine:
     dtype: torch.dtype
     note: str = ""
 
-    def reader(self, ratio: int) -> Reader:
+    def reader(self, ratio: int) -> SequenceReader:
         """A reader with an empty memory that condenses every interval at `ratio`."""
+        if self.source.info is None:
+            return self.attached.selecting_reader(ratio, self.source.selection)
         return self.attached.reader(ratio)
 
     @property
@@ -63,11 +60,14 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         SettingsError: if CUDA is asked for and not there.
     """
     base = load_base(source, device)
-    beacon = load_adapter(
-        source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
-        device=base.device,
-    )  # fmt: skip
-    attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
+    if source.beacon_folder is None or source.info is None:
+        attached = attach(base.model, None)
+    else:
+        beacon = load_adapter(
+            source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
+            device=base.device,
+        )  # fmt: skip
+        attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
     return Engine(source, attached, base.device, base.dtype, base.note)
 
 
@@ -208,13 +208,3 @@ def _dequantize_if_it_fits(model: Any) -> tuple[Any, str]:
 def _elements(parameter: Any) -> int:
     state = getattr(parameter, "quant_state", None)
     return int(torch.Size(state.shape).numel()) if state is not None else int(parameter.numel())
-
-
-def free_memory() -> int:
-    """Bytes of main memory that are available, within the limits of the control group this process is in."""
-    available = int(psutil.virtual_memory().available)
-    # What psutil knows is the machine's; a container may have less.
-    limit, used = CONTROL_GROUP / "memory.max", CONTROL_GROUP / "memory.current"
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
-        available = min(available, int(text) - int(used.read_text()))
-    return max(available, 0)

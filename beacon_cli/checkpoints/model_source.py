@@ -7,6 +7,7 @@ from pathlib import Path
 
 import beacon_smollm2
 from activation_beacon.checkpoint import BeaconInfo, read_info
+from activation_beacon.selection import Selection
 from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
@@ -14,14 +15,17 @@ from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
 from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
-from beacon_cli.checkpoints.local.record import RECORD_FILE
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
+from beacon_cli.checkpoints.selecting import RATIOS, SELECT, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.events import Progress, silent
+from beacon_cli.settings import Condense
 
 
 @dataclass(frozen=True)
@@ -39,27 +43,28 @@ class BaseSource:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A base model and a beacon on this disk.
+    """A base model on this disk, with a beacon or without.
 
     Attributes:
         name: what the user calls it.
         folder: the base model's checkpoint folder.
-        beacon_folder: the beacon's checkpoint folder.
-        info: the beacon's settings.
+        beacon_folder: the beacon's checkpoint folder; None where selection condenses.
+        info: the beacon's settings; likewise.
         tokenizer: the base model's.
         context: positions that the base model was made for.
-        base_fingerprint, beacon_fingerprint: hashes of what the weights are.
+        base_fingerprint, beacon_fingerprint: hashes of what the weights are; "select" for no beacon's.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         lease: what keeps a converted model from being removed.
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
+        prompts: how what the beacon was trained on is put; empty if not known.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
     name: str
     folder: Path
-    beacon_folder: Path
-    info: BeaconInfo
+    beacon_folder: Path | None
+    info: BeaconInfo | None
     tokenizer: Tokenizer
     context: int
     base_fingerprint: str
@@ -68,6 +73,7 @@ class ModelSource:
     lease: Lease | None = None
     system: str | None = None
     opening: tuple[int, ...] | None = None
+    prompts: str = ""
     note: str = ""
 
     @cached_property
@@ -81,17 +87,50 @@ class ModelSource:
         return frame if self.opening is None else replace(frame, opening=self.opening)
 
     @property
+    def condense(self) -> Condense:
+        """What condenses."""
+        return "select" if self.info is None else "beacon"
+
+    @property
+    def condenser_name(self) -> str:
+        """The beacon's folder, or "select"."""
+        return SELECT if self.beacon_folder is None else str(self.beacon_folder)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """How it selects, where that is what condenses.
+
+        Raises:
+            ConfigError: if it cannot.
+            ModelError: if the chat template drops or repeats the message.
+        """
+        return selection_of(self.tokenizer, self.frame, self.context)
+
+    @property
+    def window(self) -> int:
+        """Tokens of an interval."""
+        return self.selection.window if self.info is None else self.info.config.window
+
+    @property
+    def sink_size(self) -> int:
+        """Tokens of the first interval that stay as they are."""
+        return self.selection.sink if self.info is None else self.info.config.sink_size
+
+    @property
     def ratios(self) -> tuple[int, ...]:
-        """The ratios that the beacon was trained for, ascending."""
-        return tuple(sorted(self.info.config.usable_ratios))
+        """The ratios that the beacon was trained for, or that are tried in turn for selection, ascending."""
+        return RATIOS if self.info is None else tuple(sorted(self.info.config.usable_ratios))
 
     def check_ratio(self, ratio: int) -> int:
-        """`ratio`, if the beacon was trained for it.
+        """`ratio`, if the beacon was trained for it; selection takes any.
 
         Raises:
             SettingsError: if it was not.
         """
-        if ratio not in self.ratios:
+        if self.info is None:
+            if ratio > RATIOS[-1]:
+                raise SettingsError(f"selection takes ratios from 1 to {RATIOS[-1]}, not {ratio}; choose one, or auto")
+        elif ratio not in self.ratios:
             known = ", ".join(map(str, self.ratios))
             raise SettingsError(f"{self.name} was not trained for ratio {ratio}; choose one of {known}, or auto")
         return ratio
@@ -104,6 +143,7 @@ def locate_model(
     beacon_bits: int | None = None,
     *,
     system: str | None = None,
+    condense: Condense | None = None,
     progress: Progress = silent,
     offline: bool = False,
 ) -> ModelSource:
@@ -112,41 +152,35 @@ def locate_model(
     A merged checkpoint, base and beacon in one, is never run itself but converted once.
 
     Args:
-        model: a checkpoint folder, a hub id, or the name of the default model.
+        model: a checkpoint folder, a GGUF file, a hub id (with a file: `owner/name/FILE.gguf`, `owner/name:Q4_K_M`), or
+            a short name of the catalogue, as the default model has.
         beacon: the same for the beacon; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         system: the message that stands in front of a document; None leaves that to the chat template.
+        condense: what is to; None takes the beacon where there is one, else selection.
         offline: fetch nothing, and ask the hub nothing: take what is on this disk; nor convert the default model.
 
     Raises:
         ModelError: if either is missing or unusable, or the beacon belongs to another base model.
+        SettingsError: if a beacon is named, and selection is to condense.
     """
+    if beacon and condense == "select":
+        raise SettingsError(f"--condense select uses no beacon: leave that or --beacon {beacon} out")
     folder = _model_folder(model, beacon_bits, cache, progress, offline)
-    lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
+    converted = (folder / RECORD_FILE).exists()
+    lease = Lease(folder) if converted else None
     check_model_folder(folder)
-    if beacon:
-        beacon_folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    elif not (beacon_folder := _own_beacon(model, folder)).is_dir():
-        raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id")
-    info = read_info(beacon_folder)
     base = model_fingerprint(folder, cache)
-    if info.base_fingerprint != base:
-        raise ModelError(
-            f"the beacon {beacon or beacon_folder} belongs to another base model: "
-            f"it was trained for {info.base_name} ({info.base_fingerprint[:12]}), "
-            f"but {model} is {base[:12]}; give the model it was trained for with --model"
-        )
-    if info.config.stride != info.config.window:
-        raise ModelError(
-            f"the beacon {beacon or beacon_folder} condenses {info.config.stride} of {info.config.window} tokens at a "
-            "time, and the cache cannot keep the others yet; use one whose stride is its window"
-        )
-    fingerprint, bits = _beacon_identity(beacon_folder, beacon_bits, cache)
+    found = None if condense == "select" else _beacon_folder(model, folder, beacon, progress, offline)
+    if found is None and condense == "beacon":
+        raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id, or use --condense select")
+    info = None if found is None else _checked_info(model, base, found, beacon or str(found))
+    fingerprint, bits = (SELECT, 16) if found is None else _beacon_identity(found, beacon_bits, cache)
     return ModelSource(
         name=model,
         folder=folder,
-        beacon_folder=beacon_folder,
+        beacon_folder=found,
         info=info,
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
@@ -154,9 +188,35 @@ def locate_model(
         beacon_fingerprint=fingerprint,
         beacon_bits=bits,
         lease=lease,
+        prompts=read_record(folder).prompts if converted and not beacon else "",
         system=system,
         note=beacon_smollm2.SUMMARY_NOTE if model == DEFAULT_MODEL else "",
     )
+
+
+def _beacon_folder(model: str, folder: Path, beacon: str | None, progress: Progress, offline: bool) -> Path | None:
+    """Where the beacon is: the one that is named, else the model's own; None if it has none."""
+    if beacon:
+        return resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
+    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
+    return own if own.is_dir() else None
+
+
+def _checked_info(model: str, base: str, folder: Path, name: str) -> BeaconInfo:
+    """The settings of the beacon called `name`, which must be made for the model, of fingerprint `base`."""
+    info = read_info(folder)
+    if info.base_fingerprint != base:
+        raise ModelError(
+            f"the beacon {name} belongs to another base model: "
+            f"it was trained for {info.base_name} ({info.base_fingerprint[:12]}), "
+            f"but {model} is {base[:12]}; give the model it was trained for with --model"
+        )
+    if info.config.stride != info.config.window:
+        raise ModelError(
+            f"the beacon {name} condenses {info.config.stride} of {info.config.window} tokens at a "
+            "time, and the cache cannot keep the others yet; use one whose stride is its window"
+        )
+    return info
 
 
 def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> BaseSource:
@@ -168,11 +228,10 @@ def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> Base
     folder = _model_folder(model, None, cache, progress, offline=False)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    own = _own_beacon(model, folder)
     return BaseSource(
         name=model,
         folder=folder,
-        beacon_folder=own if own.is_dir() else None,
+        beacon_folder=_beacon_folder(model, folder, None, progress, offline=True),
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
         fingerprint=model_fingerprint(folder, cache),
@@ -192,15 +251,12 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
         return local
     if ready := find_converted(model):
         return ready
+    # What was pulled is taken as it is; `beacon models pull` asks for something newer.
+    offline = offline or pulled_file(model) is not None
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
     if folder.is_dir() and not is_merged(folder):
         return folder
     return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
-
-
-def _own_beacon(model: str, folder: Path) -> Path:
-    """Where the beacon is that a model in `folder` brings, if it does."""
-    return default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
 
 
 def _beacon_identity(folder: Path, bits: int | None, cache: Path) -> tuple[str, int]:

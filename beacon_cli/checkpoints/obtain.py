@@ -13,16 +13,17 @@ from typing import Any
 from filelock import Timeout
 
 from beacon_cli.checkpoints import default_model as default
-from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, released
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, llms, released
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
-from beacon_cli.checkpoints.local.hub_cache import repository_of
+from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, parts_of
+from beacon_cli.checkpoints.local.hub_cache import cached_repository, repository_of
 from beacon_cli.checkpoints.local.lease import unused
-from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model
+from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_model, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
@@ -59,7 +60,7 @@ def obtain(
     """
     own = name == DEFAULT_MODEL
     source = _default_source() if own else _source(name, cache, progress, offline)
-    place = target or (default.place() if own else place_of(name))
+    place = target or source.place
     lock = writing_lock(place, cache)
     try:
         held = lock.acquire(timeout=0)
@@ -93,11 +94,13 @@ class _Source:
 
     Attributes:
         identity: what the record calls it.
+        place: where it is converted to if nowhere else.
         revision, stamp: which state of it this is, see `Record`.
         check: given the record's other fields, checks it.
     """
 
     identity: str
+    place: Path
     revision: str | None
     stamp: str | None
     check: Callable[[dict[str, Any]], Conversion]
@@ -108,14 +111,15 @@ def _source(name: str, cache: Path, progress: Progress, offline: bool) -> _Sourc
     if local and local.is_dir():
         check_model_folder(local)
     folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
-    check = partial(_checked_gguf, folder) if folder.is_file() else partial(_checked_merged, folder, name, cache)
+    commit, name = (None, name) if local else _on_hub(name, folder)
+    check = partial(_checked_gguf if folder.is_file() else _checked_merged, folder, name, cache)
     if local:
-        return _Source(os.path.realpath(local), None, stamp(local), check)
-    return _Source(name, folder.name, None, check)
+        return _Source(os.path.realpath(local), place_of(name), None, stamp(local), check)
+    return _Source(name, place_of(name), commit, None, check)
 
 
 def _default_source() -> _Source:
-    return _Source(DEFAULT_MODEL, None, default.stamp(), _checked_default)
+    return _Source(DEFAULT_MODEL, default.place(), None, default.stamp(), _checked_default)
 
 
 def _checked_default(origin: dict[str, Any]) -> Conversion:
@@ -134,15 +138,28 @@ def _checked_default(origin: dict[str, Any]) -> Conversion:
     return lambda place, progress: default.convert_default(model, lora, place, record, progress)
 
 
-def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
+def _on_hub(name: str, fetched: Path) -> tuple[str, str]:
+    """The commit that was fetched, and the model's name, a GGUF file's in full."""
+    file = hub_file(name)
+    if file is None:
+        return fetched.name, name
+    # Below its repository's folder in the hub's cache: snapshots/COMMIT/FILE.
+    commit, *path = fetched.relative_to(cached_repository(file.repository) / "snapshots").parts
+    return commit, str(HubFile(file.repository, file.revision, "/".join(path)))
+
+
+def _checked_gguf(path: Path, name: str, cache: Path, origin: dict[str, Any]) -> Conversion:
+    if origin["revision"]:
+        check_hub_files([path.with_name(part) for part in parts_of(path.name)], cache)
     model = open_model(path)
+    known = {entry.file: entry for entry in llms().values()}.get(name)
     record = Record(
         **origin,
         generation="gguf",
-        base=model.name,
+        base=known.base if known else model.name,
         window=None,
         ratios=(),
-        licence=model.licence,
+        licence=model.licence or (known.licence if known else ""),
         source_bytes=model.size,
         weight_bits=16,
     )
@@ -152,7 +169,7 @@ def _checked_gguf(path: Path, origin: dict[str, Any]) -> Conversion:
 def _checked_merged(folder: Path, name: str, cache: Path, origin: dict[str, Any]) -> Conversion:
     merged = open_merged(folder)
     if origin["revision"]:
-        check_hub_files(folder, cache)
+        check_hub_files(weight_files(folder), cache)
     known = {entry.id: entry for entry in released()}.get(repository_of(name))
     record = Record(
         **origin,
@@ -162,6 +179,7 @@ def _checked_merged(folder: Path, name: str, cache: Path, origin: dict[str, Any]
         ratios=tuple(sorted(merged.config.usable_ratios)),
         licence=_licence(folder) or (known.licence if known else ""),
         source_bytes=merged.size,
+        prompts=known.prompts if known else "",
     )
     return lambda place, progress: convert(merged, place, record, cache, progress)
 

@@ -69,6 +69,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
         settings.model,
         settings.beacon,
         beacon_bits=settings.beacon_bits,
+        condense=settings.condense,
         device=settings.device,
         system=settings.system,
         cache_bits=settings.cache_bits,
@@ -100,6 +101,7 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "finished": answer.finished,
         "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
         "model": model.name,
+        "condense": model.source.condense,
         "cache_path": read[0].cache_path if len(read) == 1 else None,
     }
 

@@ -11,11 +11,17 @@ from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
-from beacon_cli.settings import Settings, load_settings
+from beacon_cli.settings import DEFAULTS, Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
 
-Name = Annotated[str, typer.Argument(metavar="ID", help="A hub id (owner/name), see `models list`.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A short name, a hub id (owner/name), or a GGUF file there (owner/name/FILE.gguf, owner/name:Q4_K_M).",
+    ),
+]
 _FETCHED = "what is downloaded is kept, and the same command goes on from there"
 RemoveDownload = Annotated[
     bool,
@@ -25,15 +31,18 @@ RemoveDownload = Annotated[
 
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
-    """List the models that are known and those on this disk."""
+    """List the models that are known and those on this disk.
+
+    LLMs with short names: the memory is that of their weights in 16 bits; what does not fit twice runs slowly.
+    """
     from beacon_cli.checkpoints.inventory import known_models  # noqa: PLC0415 (takes time that `--help` can do without)
 
     console, found = Console(), known_models()
     if as_json:
         console.print_json([_entry(model) for model in found])
         return
-    spare = {"licence": 5, "ratios": 4, "window": 3, "base": 2, "on disk": 1}
-    titles = ("id", "base", "window", "ratios", "licence", "on disk", "state")
+    spare = {"licence": 8, "context": 7, "ratios": 6, "window": 5, "condense": 4, "base": 3, "size": 2, "memory": 1}
+    titles = ("id", "base", "condense", "window", "ratios", "licence", "context", "size", "memory", "fits", "state")
     columns = [Column(title, keep=title == "id", drop=spare.get(title, 0)) for title in titles]
     console.print_table(columns, [_row(model) for model in found])
 
@@ -42,11 +51,14 @@ def list_models(as_json: options.Json = False) -> None:
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show what is known of one model."""
     from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
+    from beacon_cli.checkpoints.memory import free_memory  # noqa: PLC0415 (as above)
 
     entry = _entry(known_model(name))
     if not as_json:
-        sizes = ("size", "download", "to_fetch")
+        sizes = ("size", "download", "to_fetch", "memory")
         entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
+        if entry["fits"]:
+            entry["fits"] = f"{entry['fits']}, {format_size(free_memory())} of memory are free"
         entry = {field: value for field, value in entry.items() if value}
     Console().print_record(entry, as_json=as_json)
 
@@ -61,10 +73,11 @@ def pull(
     remove_download: RemoveDownload = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Download a model and convert it to 4 bits; the converted model's folder is printed.
+    """Download a model and convert it, to 4 bits or of a GGUF file to 16; the converted model's folder is printed.
 
     Interrupted at any moment, the same command goes on where it was. What is here and up to date is left as it is.
     """
+    from beacon_cli.checkpoints import default_model  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.hub.repository import resolve_model  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.local.model_folder import local_model  # noqa: PLC0415 (as above)
 
@@ -74,12 +87,14 @@ def pull(
         if remove_download or flags:
             flag = "--remove-download" if remove_download else "--beacon-bits"
             raise typer.BadParameter(f"{flag} is for what is converted: leave it or --no-convert out")
-        from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
-
         with Console(quiet=quiet, kept=_FETCHED) as console:
-            folder = resolve_model(name, kind="model", check=check_if_merged, progress=console.draw)
+            folder = resolve_model(name, kind="model", check=_check_if_merged, progress=console.draw)
         console.print_line(str(folder))
         return
+    if name == DEFAULTS.model and default_model.base_file() is None:
+        # Its base is what is fetched; asking it a question never fetches anything.
+        with Console(quiet=quiet, kept=_FETCHED) as console:
+            resolve_model(name, kind="model", progress=console.draw)
     _convert(Console(quiet=quiet, kept=_FETCHED), name, None, flags, remove_download)
 
 
@@ -143,13 +158,27 @@ def _convert(console: Console, source: str, to: Path | None, flags: options.Flag
     console.print_line(str(folder))
 
 
+def _check_if_merged(folder: Path) -> None:
+    """Whose import takes seconds, which a GGUF file can do without."""
+    from beacon_cli.checkpoints.convert.merged import check_if_merged  # noqa: PLC0415 (as above)
+
+    check_if_merged(folder)
+
+
 def _entry(model: Any) -> dict[str, Any]:
     return {
         "id": model.id,
         "base": model.base or None,
+        "condense": model.condense,
         "window": model.window,
         "ratios": list(model.ratios),
+        "prompts": model.prompts or None,
         "licence": model.licence or "see its model card",
+        "parameters": model.parameters,
+        "context": model.context,
+        "memory": model.memory,
+        "fits": model.fits,
+        "source": model.source or None,
         "state": model.state,
         "size": model.size,
         "folder": str(model.folder) if model.folder else None,
@@ -159,8 +188,6 @@ def _entry(model: Any) -> dict[str, Any]:
         "revision": model.revision,
         "created": model.created,
         "problem": model.problem,
-        "parameters": model.parameters,
-        "context": model.context,
         "adapters": list(model.adapters),
     }
 
@@ -169,9 +196,13 @@ def _row(model: Any) -> list[str]:
     return [
         model.id,
         model.base or "?",
+        model.condense,
         str(model.window or "?"),
-        " ".join(map(str, model.ratios)) or "?",
+        " ".join(map(str, model.ratios)) or ("any" if model.condense == "select" else "?"),
         model.licence or "see its model card",
-        format_size(model.size or model.download) if model.size or model.download else "-",
+        str(model.context or "?"),
+        format_size(size) if (size := model.size or model.download or model.to_fetch) else "-",
+        format_size(model.memory) if model.memory else "?",
+        model.fits or "?",
         model.state,
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.growing import Beginning
 from beacon_cli.cache.housekeeping import make_room
@@ -282,21 +282,21 @@ class _Build:
         stream, name = self.text.stream, self.text.document.source.name
         beginning = Beginning(self.builder, None if self.request.refresh else self.store)
         self.progress(reading(self.text.document, stream))
-        reader: Reader | None = None
+        reader: SequenceReader | None = None
         resumed = 0
         for ended in self._pages():
             if reader is None:
                 if beginning.needs_more(stream.ids) and not ended:
                     continue
                 reader = beginning.reader(self.engine, self.ratio, stream.ids)
-                resumed = reader.planner.consumed
+                resumed = reader.consumed
                 for note in beginning.notes:
                     self.progress(Note(note))
                 self.progress(reading(self.text.document, stream, resumed))
             condense_intervals(reader, stream.ids, self.ratio, self.builder, self.progress)
         if reader is None:
             raise RuntimeError("a document ended without a last page")  # _pages always says that it ended
-        tail = stream.ids[reader.planner.consumed :]
+        tail = stream.ids[reader.consumed :]
         if self.builder is not None:
             self.builder.finish(tail, stream.pages, stream.warnings)
         if beginning.taken is not None:
@@ -307,7 +307,7 @@ class _Build:
             tokens=len(stream.ids),
             rows=reader.memory.size + len(tail),
             ratio=self.ratio,
-            condensed_now=reader.planner.consumed - resumed,
+            condensed_now=reader.consumed - resumed,
             pages=len(stream.pages),
             cache_path=None if self.builder is None else str(self.builder.folder),
             warnings=tuple(stream.warnings),

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
 from beacon_cli.events import IntervalDone, Progress, silent
 
 
 def condense_intervals(
-    reader: Reader, ids: Sequence[int], ratio: int, builder: Builder | None, progress: Progress = silent
+    reader: SequenceReader, ids: Sequence[int], ratio: int, builder: Builder | None, progress: Progress = silent
 ) -> None:
     """Condense every interval that `ids`, all tokens of the document so far, hold in full.
 
@@ -18,10 +18,10 @@ def condense_intervals(
     Raises:
         CacheError: if they cannot be written.
     """
-    window = reader.planner.config.window
-    while len(ids) - reader.planner.consumed >= window:
-        interval = ids[reader.planner.consumed : reader.planner.consumed + window]
+    window = reader.window
+    while len(ids) - reader.consumed >= window:
+        interval = ids[reader.consumed : reader.consumed + window]
         for step in reader.feed(interval):
             if builder is not None and step.interval is not None:
                 builder.add(interval, ratio, step.interval, step.sink)
-        progress(IntervalDone(reader.planner.consumed, reader.memory.size))
+        progress(IntervalDone(reader.consumed, reader.memory.size))

@@ -10,7 +10,7 @@ ever. So what the cache keeps of a document serves in any company.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.cache.pages import PageText
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.text import PAGE_BREAK
@@ -36,7 +36,7 @@ class Placed:
         documents: in the order of the memory.
     """
 
-    reader: Reader
+    reader: SequenceReader
     tail: list[int]
     documents: tuple[DocumentText, ...]
 
@@ -62,7 +62,7 @@ def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: I
     Raises:
         ModelError: if the model's rotary frequencies are not fixed.
     """
-    if engine.attached.rotary.grows:
+    if engine.source.info is not None and engine.attached.rotary.grows:
         raise ModelError(
             f"{engine.source.name} changes its rotary frequencies with the length of the text, so documents that were "
             "condensed each by itself cannot stand in one memory: ask them one at a time"
@@ -84,17 +84,14 @@ def _place(together: Placed, memory: Placed, ratio: int, opening: Sequence[int],
     _read_interval(reader, together.tail, ratio)
     _read_interval(reader, name if together.documents else [*opening, *name], 0)
     reader.condense_at(ratio)
-    tokens, sink, size = other.planner.consumed, other.planner.sink, other.memory.size
-    if not tokens:
+    if not other.consumed:
         # All of the document is tail, the opening too.
         return memory.tail[len(opening) :]
-    reader.load(other.memory.activations(sink, size))
-    intervals = tokens // reader.planner.config.window
-    reader.restore(tokens=tokens, sink=0, beacons=size - sink, intervals=intervals, ratio=ratio)
+    reader.place(other, ratio)
     return memory.tail
 
 
-def _read_interval(reader: Reader, ids: Sequence[int], ratio: int) -> None:
+def _read_interval(reader: SequenceReader, ids: Sequence[int], ratio: int) -> None:
     """Read an interval, however short, that nothing else goes into."""
     reader.condense_at(ratio)
     for _step in reader.feed(ids):

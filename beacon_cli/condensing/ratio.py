@@ -18,18 +18,18 @@ def reserve(source: ModelSource, needed: int) -> int:
 
 def rows_needed(source: ModelSource, tokens: int, ratio: int) -> int:
     """Rows of memory of `tokens` tokens at `ratio`, the unfinished interval included (with all its beacons)."""
-    config = source.info.config
-    intervals, rest = divmod(tokens, config.window)
-    per_interval = config.window // ratio if ratio else config.window
-    return config.sink_size + intervals * per_interval + rest + (rest // ratio if ratio else 0)
+    intervals, rest = divmod(tokens, source.window)
+    per_interval = source.window // ratio if ratio else source.window
+    beacons = rest // ratio if ratio and source.info is not None else 0
+    return source.sink_size + intervals * per_interval + rest + beacons
 
 
 def rows_ended(source: ModelSource, tokens: int, ratio: int) -> int:
     """Rows of memory of `tokens` tokens at `ratio` when their last interval is ended where it is."""
-    config = source.info.config
-    intervals, rest = divmod(tokens, config.window)
-    per_interval = config.window // ratio if ratio else config.window
-    beacons = rest // ratio if ratio and config.pos == "interleave" else 0
+    intervals, rest = divmod(tokens, source.window)
+    per_interval = source.window // ratio if ratio else source.window
+    condensed = source.info is None or source.info.config.pos == "interleave"
+    beacons = rest // ratio if ratio and condensed else 0
     return intervals * per_interval + beacons + rest - beacons * ratio
 
 

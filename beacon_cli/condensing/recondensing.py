@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
+from activation_beacon.ragged import Selected
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.cache.loading import read_shard
@@ -13,7 +14,8 @@ from beacon_cli.cache.shards import (
     Tensors,
     checksum,
     copied,
-    decode,
+    decode_interval,
+    decode_intervals,
     decode_sink,
     encode,
     encode_sink,
@@ -112,7 +114,7 @@ class Walk:
         """Read a shard that is whole, as if it had just been condensed."""
         intervals = self._manifest.intervals_of(index)
         size = self._reader.memory.size
-        sink = self._load(read_shard(self._repair.entry.folder, self._manifest, index))
+        sink = self._load(index, read_shard(self._repair.entry.folder, self._manifest, index))
         self._reader.restore(
             tokens=intervals[-1].end - intervals[0].start,
             sink=sink,
@@ -143,7 +145,7 @@ class Walk:
                     rows.append(step.interval)
                     sink = step.sink or sink
             self._report.condensed += 1
-            self._progress(IntervalDone(reader.planner.consumed, reader.memory.size))
+            self._progress(IntervalDone(reader.consumed, reader.memory.size))
         if damaged:
             tokens = ids[intervals[0].start : intervals[-1].end]
             return not self._write or self._repair.put_shard(index, rows, tokens, sink)
@@ -152,7 +154,7 @@ class Walk:
         self._report.deviation = max(self._report.deviation or 0.0, deviation)
         if deviation:
             reader.memory.truncate(size)
-            self._load(tensors)
+            self._load(index, tensors)
         if deviation > TOLERANCE:
             self._report.damage.append(
                 f"{self._manifest.shards[index].file_name(index)} is not what the model makes of its tokens "
@@ -171,21 +173,26 @@ class Walk:
             again = encode(here, self._bits)
             if checksum(again | encode_sink(front)) != interval.sha256:
                 # A difference of nothing but the bits (the sign of a zero) is one.
-                worst = max(worst, _difference(decode(again, self._bits), decode(stored[number][0], self._bits)), 1e-12)
+                each = (decode_interval(self._manifest, interval, own) for own in (again, stored[number][0]))
+                worst = max(worst, _difference(*each), 1e-12)
         return worst
 
-    def _load(self, tensors: Tensors) -> int:
-        """Place a shard after the memory; how many rows of it are the sink."""
-        device, dtype = self._engine.device, self._engine.dtype
+    def _load(self, index: int, tensors: Tensors) -> int:
+        """Place shard `index` after the memory; how many rows of it are the sink."""
         sink = decode_sink(tensors)
-        for rows in (sink, decode(tensors, self._bits)):
+        for rows in (sink, *decode_intervals(self._manifest, index, tensors)):
             if rows is not None:
-                self._reader.load(Activations(rows.keys.to(device, dtype), rows.values.to(device, dtype)))
+                self._reader.load(rows.to(self._engine.device, self._engine.dtype))
         return 0 if sink is None else sink.size
 
 
 def _difference(rows: Activations, stored: Activations) -> float:
-    """Root mean square of the difference, relative to that of what is stored; the larger of keys and values."""
+    """Root mean square of the difference, relative to that of what is stored; the larger of keys and values.
+
+    A row that only one of them selected differs by all that it is.
+    """
+    if isinstance(rows, Selected) and isinstance(stored, Selected):
+        rows, stored = rows.spread(), stored.spread()
     pairs = ((rows.keys, stored.keys), (rows.values, stored.values))
     return max(float((a.float() - b.float()).norm() / b.float().norm().clamp(min=1e-30)) for a, b in pairs)
 
@@ -209,5 +216,5 @@ def rebuild(
             progress(event)
 
         condense_intervals(reader, stream.ids, identity.ratio, builder, count)
-        builder.finish(stream.ids[reader.planner.consumed :], stream.pages, stream.warnings)
+        builder.finish(stream.ids[reader.consumed :], stream.pages, stream.warnings)
         return builder.manifest

@@ -34,11 +34,10 @@ class BeaconMethod(Method):
         if self._ratio == "auto":
             return iter(())
         source = self.engine.source
-        config = source.info.config
-        rows = config.window // self._ratio if self._ratio else config.window
-        intervals = (source.context - config.sink_size - config.window) // rows
+        rows = source.window // self._ratio if self._ratio else source.window
+        intervals = (source.context - source.sink_size - source.window) // rows
         reader = self.engine.reader(self._ratio)
-        most = intervals * config.window - len(source.frame.opening)
+        most = intervals * source.window - len(source.frame.opening)
         return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids[:most])
 
     def _read(self, sample: EvalSample, max_new_tokens: int) -> Memory:

@@ -63,7 +63,8 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
         BeaconError: for whatever the user can act on.
     """
     model = load(
-        chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, device=chosen.device, progress=progress
+        chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, condense=chosen.condense, device=chosen.device,
+        progress=progress,
     )  # fmt: skip
     source = model.source
     ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
@@ -145,7 +146,7 @@ def _circumstances(engine: Engine) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "context": source.context,
-        "window": source.info.config.window,
+        "window": source.window,
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

@@ -17,7 +17,8 @@ Paper: *Long Context Compression with Activation Beacon* (arXiv 2401.03462). Its
             likeliest = int(reader.read(question_ids).argmax())
             reader.rewind(document)  # a question does not use the memory up
 
-After the block the model is what it was. What is not named here is private.
+After the block the model is what it was. Without a beacon, it condenses by selection: `attach(model, None)`, then
+`attached.selecting_reader(8, Selection(…))`. What is not named here is private.
 """
 
 from importlib import import_module
@@ -32,12 +33,15 @@ if TYPE_CHECKING:
     from activation_beacon.planner import Planner
     from activation_beacon.plugin import Beacon
     from activation_beacon.reader import Reader
+    from activation_beacon.selection import SelectingReader, Selection
+    from activation_beacon.sequence_reader import SequenceReader
     from activation_beacon.training import text_loss
 
 _HOMES = {
     "attach": "attached", "Attached": "attached", "Reader": "reader", "Planner": "planner", "Activations": "memory",
     "Beacon": "plugin", "BeaconConfig": "config", "load_beacon": "checkpoint", "read_info": "checkpoint",
-    "save_beacon": "checkpoint", "text_loss": "training", "BeaconError": "errors",
+    "save_beacon": "checkpoint", "text_loss": "training", "BeaconError": "errors", "Selection": "selection",
+    "SelectingReader": "selection", "SequenceReader": "sequence_reader",
 }  # fmt: skip
 __all__ = [
     "Activations",
@@ -47,6 +51,9 @@ __all__ = [
     "BeaconError",
     "Planner",
     "Reader",
+    "SelectingReader",
+    "Selection",
+    "SequenceReader",
     "attach",
     "load_beacon",
     "read_info",

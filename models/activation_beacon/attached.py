@@ -1,4 +1,4 @@
-"""Where everything begins: a beacon attached to a model, and what reads with the two."""
+"""Where everything begins: a model made ready to condense, with a beacon or by selection, and what reads with it."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -13,10 +13,11 @@ from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
 from activation_beacon.reader import Reader
 from activation_beacon.rotary import Rotary, model_rotary, scaled_rotary
+from activation_beacon.selection import SelectingReader, Selection
 
 
 class Attached(Installed):
-    """A model with a beacon; leaving the `with` block, or `detach`, gives the model back exactly as it was."""
+    """A model, with a beacon or without; leaving the `with` block, or `detach`, gives it back exactly as it was."""
 
     def __enter__(self) -> Self:
         return self
@@ -25,19 +26,27 @@ class Attached(Installed):
         self.detach()
 
     def reader(self, ratio: int | Planner) -> Reader:
-        """A reader of a new sequence that condenses every interval at `ratio`, or as a planner says."""
+        """A reader of a new sequence whose beacons condense every interval at `ratio`, or as a planner says.
+
+        Raises:
+            ConfigError: if there is no beacon.
+        """
         planner = ratio if isinstance(ratio, Planner) else Planner(self.beacon.config, Fixed(ratio))
         return Reader(self, planner)
+
+    def selecting_reader(self, ratio: int, selection: Selection) -> SelectingReader:
+        """A reader of a new sequence that keeps, of each interval, one row in `ratio`; it needs no beacon."""
+        return SelectingReader(self, selection, ratio)
 
     read_in_one_pass = read_in_one_pass
 
 
-def attach(model: nn.Module, beacon: Beacon, *, rope_scaling: Mapping[str, Any] | None = None) -> Attached:
+def attach(model: nn.Module, beacon: Beacon | None, *, rope_scaling: Mapping[str, Any] | None = None) -> Attached:
     """Put a beacon's projections, and a rotary embedding that memories can be moved with, into a model.
 
     Args:
         model: a transformers causal LM in eval mode, loaded with `attn_implementation="sdpa"` (the usual).
-        beacon: must fit it.
+        beacon: must fit it; None for a model that is to select only.
         rope_scaling: what the beacon was trained with (`BeaconInfo.rope_scaling`), where transformers would read the
             model's configuration otherwise.
 

@@ -1,6 +1,7 @@
-"""Reading the authors' checkpoints: their configuration keys and parameter names, of all three generations.
+"""Reading the authors' checkpoints: their configuration keys and parameter names, of all generations.
 
-The first release ("v1") is told by its own keys, the version between by having no `beacon_pos` (`docs/FORMAT.md` 1, 8).
+The first release ("v1") is told by its own keys, the version between by having no `beacon_pos`, and UltraGist, which is
+that version under another name, by its prefix (`docs/FORMAT.md` 1, 8). MemoRAG's memory models are of the last version.
 """
 
 import re
@@ -12,6 +13,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import CheckpointError, ConfigError
 
+# Of UltraGist's keys and parameters.
+ULTRAGIST = "ultragist_"
 # Without a meaning here: how the embedding was initialised, how many windows ran in a pass.
 IGNORED = {"beacon_embed_init", "beacon_parallel_window"}
 RENAMED = {
@@ -26,16 +29,19 @@ RENAMED = {
     "beacon_param": "param",
 }
 V1_ONLY = {"beacon_attend_previous", "beacon_stride_mix"}
-PARAMETER = re.compile(r"model\.layers\.(0|[1-9]\d*)\.self_attn\.beacon_([qkvo])_proj\.(weight|bias)")
-EMBEDDING = "model.beacon_embed_tokens.weight"
+PARAMETER = re.compile(r"model\.layers\.(0|[1-9]\d*)\.self_attn\.(?:beacon|ultragist)_([qkvo])_proj\.(weight|bias)")
+EMBEDDINGS = ("model.beacon_embed_tokens.weight", "model.ultragist_embed_tokens.weight")
 
 
 def authors_config(settings: Mapping[str, Any]) -> BeaconConfig:
     """The beacon settings in an authors' `config.json` (other keys are passed over).
 
     Raises:
-        ConfigError: for unknown or missing `beacon_*` keys, several strides, retrieval, and unusable values.
+        ConfigError: for unknown or missing `beacon_*` or `ultragist_*` keys, several strides, retrieval, several ratios
+            at once, and unusable values.
     """
+    if any(key.startswith(ULTRAGIST) for key in settings):
+        settings = _ultragist_settings(settings)
     beacon = {k: v for k, v in settings.items() if k.startswith("beacon_") and k not in IGNORED}
     if not beacon:
         raise ConfigError("config.json has no beacon_* keys: it is not an Activation Beacon model")
@@ -56,6 +62,21 @@ def authors_config(settings: Mapping[str, Any]) -> BeaconConfig:
         # Has no effect in v2; here false would mean v1's full coverage.
         renamed["attend_prev"] = True
     return BeaconConfig.from_dict(renamed)
+
+
+def _ultragist_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """UltraGist's settings by the names that the version between has for them.
+
+    All must be there: the defaults for those that are not differ between its two models.
+    """
+    if any(key.startswith("beacon_") for key in settings):
+        raise ConfigError("config.json has beacon_* and ultragist_* keys: it is of no release that is known")
+    keys = {key.replace("beacon_", ULTRAGIST, 1): key for key in (*RENAMED, "beacon_embed_init") if key != "beacon_pos"}
+    if unknown := sorted(key for key in settings if key.startswith(ULTRAGIST) and key not in keys):
+        raise ConfigError(f"unknown beacon keys in config.json: {', '.join(unknown)}")
+    if missing := sorted(keys.keys() - settings.keys() - {"ultragist_embed_init"}):
+        raise ConfigError(f"config.json lacks {', '.join(missing)}")
+    return {keys.get(key, key): value for key, value in settings.items()}
 
 
 def _v1_settings(beacon: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +111,8 @@ def base_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     kind = settings.get("model_type")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ConfigError(f"config.json has model_type {kind!r}, of which transformers has no causal language model")
-    dropped = ("beacon_", "retrieval_", "auto_map", "sliding_window", "use_sliding_window", "max_window_layers")
+    sliding_keys = ("sliding_window", "use_sliding_window", "max_window_layers")
+    dropped = ("beacon_", ULTRAGIST, "retrieval_", "auto_map", *sliding_keys)
     stock = {key: value for key, value in settings.items() if not key.startswith(dropped)}
     if "layer_types" in stock and "sliding_attention" in stock["layer_types"]:
         stock["layer_types"] = ["full_attention"] * len(stock["layer_types"])
@@ -112,8 +134,8 @@ def beacon_name(name: str) -> str | None:
     match = PARAMETER.fullmatch(name)
     if match:
         return f"layers.{match[1]}.{match[2]}.{match[3]}"
-    if name == EMBEDDING:
+    if name in EMBEDDINGS:
         return "embedding"
-    if "beacon" in name:
+    if "beacon" in name or "ultragist" in name:
         raise CheckpointError(f"unknown beacon parameter {name}")
     return None

@@ -18,24 +18,43 @@ class Installed:
 
     Args:
         model: a transformers causal LM in eval mode.
-        beacon: must fit it.
+        beacon: must fit it; None leaves the projections alone.
         rotary: stands in for the decoder's own, which it must equal.
 
     Raises:
         ConfigError: if the beacon does not fit the model, or one is already installed; the model is then as it was.
     """
 
-    def __init__(self, model: nn.Module, beacon: Beacon, rotary: Rotary) -> None:
-        self.model, self.beacon = model, beacon
+    def __init__(self, model: nn.Module, beacon: Beacon | None, rotary: Rotary) -> None:
+        self.model, self._beacon = model, beacon
         self.decoder: Any = decoder_of(model)
         self.rows = BeaconRows()
         config: Any = model.config
         self._has_window = getattr(config, "sliding_window", None) is not None
-        self._wrapped = _wrap(model, beacon, self.rows)
         self._own_rotary: Any = self.decoder.rotary_emb
+        if isinstance(self._own_rotary, Rotary):
+            raise ConfigError("something is already installed on this model: detach that first")
+        self._wrapped = [] if beacon is None else _wrap(model, beacon, self.rows)
         for attention, name, projection in self._wrapped:
             setattr(attention, name, projection)
         self.decoder.rotary_emb = rotary
+
+    @property
+    def beacon(self) -> Beacon:
+        """The beacon.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        if self._beacon is None:
+            raise ConfigError("no beacon is attached to this model")
+        return self._beacon
+
+    @property
+    def positions(self) -> int:
+        """That the model was made for."""
+        config: Any = self.model.config
+        return int(config.max_position_embeddings)
 
     @property
     def rotary(self) -> Rotary:
@@ -139,8 +158,6 @@ def _wrap(model: nn.Module, beacon: Beacon, rows: BeaconRows) -> list[tuple[nn.M
         for p in beacon.config.param:
             name = f"{p}_proj"
             base, own = getattr(attention, name), layer[p]  # type: ignore[index]  # an nn.ModuleDict
-            if isinstance(base, BeaconLinear):
-                raise ConfigError("a beacon is already installed on this model")
             if shape_of(base) != shape_of(own):
                 raise ConfigError(f"the beacon's {name} is {shape_of(own)}, the model's {shape_of(base)}")
             wrapped.append((attention, name, BeaconLinear(base, own, rows)))

@@ -2,7 +2,7 @@
 cost grows with the text and not with its square, as it would under one mask of all rows and all keys.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from activation_beacon.errors import ConfigError
+from activation_beacon.stand_in import MaskStandIn
 
 
 @dataclass(frozen=True)
@@ -34,51 +34,34 @@ class IntervalRows:
         return self.mask.shape[3] - self.memory
 
 
-class IntervalMask(Tensor):
-    """Goes through transformers as an attention mask; `scaled_dot_product_attention` is what it is made for.
+class IntervalMask(MaskStandIn):
+    """In place of one mask for all rows and keys.
 
     Keys and values must be all of the memory, then the own keys of every interval in turn; queries likewise are the
-    rows of every interval in turn. As a tensor it is a mere stand-in of one element.
+    rows of every interval in turn.
     """
 
     intervals: Sequence[IntervalRows]
 
     @staticmethod
     def of(intervals: Sequence[IntervalRows]) -> "IntervalMask":
-        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=intervals[0].mask.device).as_subclass(IntervalMask)
+        mask: IntervalMask = IntervalMask.on(intervals[0].mask.device)
         mask.intervals = intervals
         return mask
 
-    @classmethod
-    def __torch_function__(
-        cls,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if function is scaled_dot_product_attention:
-            return _attend(*args, **(kwargs or {}))
-        if function is Tensor.to:  # hooks that move arguments to a layer's device
-            return args[0]
-        if getattr(function, "__name__", "") == "__get__":
-            return super().__torch_function__(function, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # untyped in torch
-        raise ConfigError("reading in one pass needs a model that is loaded with attn_implementation='sdpa'")
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: IntervalMask, **how: Any) -> Tensor:
-    """(batch, heads, rows, head_dim) -> the same."""
-    intervals = attn_mask.intervals
-    own = [interval.own for interval in intervals]
-    sizes = [key.shape[2] - sum(own), *own]
-    (past_keys, *own_keys), (past_values, *own_values) = (torch.split(each, sizes, 2) for each in (key, value))
-    # transformers hands over a single row as several, one for each of the heads that share keys.
-    rows = [interval.rows for interval in intervals] if len(intervals) > 1 else [query.shape[2]]
-    done = []
-    for interval, asking, keys, values in zip(
-        intervals, torch.split(query, rows, 2), own_keys, own_values, strict=True
-    ):
-        seen = torch.cat((past_keys[:, :, : interval.memory], keys), 2)
-        shown = torch.cat((past_values[:, :, : interval.memory], values), 2)
-        done.append(scaled_dot_product_attention(asking, seen, shown, attn_mask=interval.mask, **how))
-    return torch.cat(done, 2)
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **how: Any) -> Tensor:
+        """(batch, heads, rows, head_dim) -> the same."""
+        intervals = self.intervals
+        own = [interval.own for interval in intervals]
+        sizes = [key.shape[2] - sum(own), *own]
+        (past_keys, *own_keys), (past_values, *own_values) = (torch.split(each, sizes, 2) for each in (key, value))
+        # transformers hands over a single row as several, one for each of the heads that share keys.
+        rows = [interval.rows for interval in intervals] if len(intervals) > 1 else [query.shape[2]]
+        done = []
+        for interval, asking, keys, values in zip(
+            intervals, torch.split(query, rows, 2), own_keys, own_values, strict=True
+        ):
+            seen = torch.cat((past_keys[:, :, : interval.memory], keys), 2)
+            shown = torch.cat((past_values[:, :, : interval.memory], values), 2)
+            done.append(scaled_dot_product_attention(asking, seen, shown, attn_mask=interval.mask, **how))
+        return torch.cat(done, 2)

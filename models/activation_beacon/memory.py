@@ -4,7 +4,7 @@ A transformers `Cache`: decoder layers hand it their new keys (already rotated) 
 grow by doubling; when an interval ends its condensed rows are moved after the older memory, which stays as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +28,30 @@ class Activations:
         """Rows `first` to `end`, as views."""
         return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Activations":
+        """The same, there and of that type."""
+        return Activations(self.keys.to(device, dtype), self.values.to(device, dtype))
+
     @property
     def counts(self) -> Tensor:
-        """(layers, kv_heads) how many rows each head has; all have the same today."""
+        """(layers, kv_heads) how many rows each head has."""
         return torch.full(self.keys.shape[:2], self.size)
 
     @property
     def size(self) -> int:
-        """Positions that they take when they are placed in a memory."""
+        """Rows of each head (on average where each has its own number)."""
         return self.keys.shape[2]
+
+    @property
+    def span(self) -> int:
+        """Places that they take in a memory; with beacons, one for each row."""
+        return self.size
+
+    def heads(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The rows of each head, layer by layer: keys and values (rows, head_dim), and the rows' places (rows)."""
+        places = torch.arange(self.size, device=self.keys.device)
+        for keys, values in zip(self.keys.flatten(0, 1), self.values.flatten(0, 1), strict=True):
+            yield keys, values, places
 
 
 def joined(parts: Sequence[Activations]) -> Activations:
@@ -150,7 +165,7 @@ class SequenceMemory(Cache):
 
     @property
     def counts(self) -> Tensor:
-        """(layers, kv_heads) how many rows each head has, all the same today; (layers, 0) before anything is read."""
+        """(layers, kv_heads) how many rows each head has, all the same; (layers, 0) before anything is read."""
         layer = self.layers[0]
         return torch.full((len(self.layers), layer.keys.shape[1] if layer.is_initialized else 0), self.size)
 

@@ -12,6 +12,7 @@ from activation_beacon.memory import Activations, MemoryMark, SequenceMemory
 from activation_beacon.planner import Pass, Planner
 from activation_beacon.ratios import Fixed
 from activation_beacon.rotary import position_tensor
+from activation_beacon.sequence_reader import SequenceReader
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Mark:
     last: Tensor | None
 
 
-class Reader:
+class Reader(SequenceReader):
     """Reads one sequence with an installed beacon, in any pieces (paper, section 3.1; `docs/FORMAT.md` 4).
 
     Several may read in turn. (Where frequencies grow, each has those of its own sequence; in the reference they go on
@@ -61,14 +62,24 @@ class Reader:
     """
 
     def __init__(self, attached: Installed, planner: Planner) -> None:
+        self._rows = SequenceMemory(attached.layers, attached.rotary)
+        super().__init__(attached, self._rows)
         self.planner = planner
-        self.memory = SequenceMemory(attached.layers, attached.rotary)
-        self._attached = attached
-        self._last: Tensor | None = None
+
+    @property
+    def memory(self) -> SequenceMemory:
+        return self._rows
+
+    @property
+    def window(self) -> int:
+        return self.planner.config.window
+
+    @property
+    def consumed(self) -> int:
+        return self.planner.consumed
 
     @torch.inference_mode()
     def feed(self, ids: Sequence[int]) -> Iterator[Step]:
-        """Read further tokens, yielding after every pass. Exhaust it: what is not iterated is not read."""
         taken = 0
         while taken < len(ids):
             plan = self.planner.take(len(ids) - taken)
@@ -76,49 +87,37 @@ class Reader:
             taken += plan.tokens
             yield step
 
-    def read(self, ids: Sequence[int]) -> Tensor:
-        """Read further tokens; logits (vocabulary) of what follows the last, in float32."""
-        for _step in self.feed(ids):
-            pass
-        return self.logits()
-
-    @torch.inference_mode()
-    def logits(self) -> Tensor:
-        """Logits (vocabulary) after the last token read, in float32."""
-        if self._last is None:
-            raise ValueError("nothing has been read yet")
-        return self._attached.logits(self._last)
-
     def condense_at(self, ratio: int) -> None:
-        """From the next interval on, condense at `ratio`; at 0, keep what is read as it is."""
         self.planner.chooser = Fixed(ratio)
 
     @torch.inference_mode()
     def mark(self) -> Mark:
-        """Remember the present state; costs a copy of the interval in progress, and none of the memory."""
         return Mark(self.planner.copy(), self.memory.mark(self.planner.memory), self._last)
 
     @torch.inference_mode()
     def rewind(self, mark: Mark) -> None:
-        """Go back to where `mark` was taken of this reader: it is then, to the bit, as if it had not read on."""
         self.planner = mark.planner.copy()
         self.memory.rewind(mark.memory)
         self._last = mark.last
 
     @torch.inference_mode()
     def load(self, activations: Activations) -> None:
-        """Place condensed activations after the memory; then tell what they are with `restore`."""
         self.memory.append(activations)
 
     @torch.inference_mode()
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
-        """Go on after `intervals` further finished intervals whose memory has been loaded, the last one at `ratio`."""
         self.planner.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=intervals)
         if intervals:
             # Frequencies that grow had grown with the last interval as it was before it was condensed.
             self.memory.extend_positions(
                 self.memory.size - (sink if intervals == 1 else 0) + (self.planner.config.window if ratio else 0)
             )
+
+    @torch.inference_mode()
+    def place(self, other: "Reader", ratio: int) -> None:
+        tokens, sink, size = other.consumed, other.planner.sink, other.memory.size
+        self.load(other.memory.activations(sink, size))
+        self.restore(tokens=tokens, sink=0, beacons=size - sink, intervals=tokens // self.window, ratio=ratio)
 
     @torch.inference_mode()
     def end_interval(self) -> None:

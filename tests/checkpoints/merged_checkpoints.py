@@ -18,6 +18,10 @@ LLAMA2, MISTRAL, QWEN2 = (
     f"namespace-Pt/{name}"
     for name in ("activation-beacon-llama2-7b-chat", "activation-beacon-mistral-7b", "beacon-qwen-2-7b-instruct")
 )
+ULTRAGIST_LLAMA2, ULTRAGIST_MISTRAL = (
+    f"namespace-Pt/ultragist-{name}" for name in ("llama2-7b-chat", "mistral-7b-inst")
+)
+MEMORAG_QWEN2, MEMORAG_MISTRAL = (f"TommyChien/memorag-{name}" for name in ("qwen2-7b-inst", "mistral-7b-inst"))
 VOCABULARY = 704
 COMMON: dict[str, Any] = {
     "bos_token_id": None,
@@ -94,7 +98,46 @@ V2: dict[str, Any] = {
     "beacon_sink_size": 0,
     "beacon_parallel_window": 1,
 }
-RELEASED = {LLAMA2: V1, MISTRAL: BETWEEN, QWEN2: V2}
+ULTRAGIST: dict[str, Any] = {
+    **COMMON,
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "auto_map": {"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"},
+    "num_key_value_heads": 4,
+    "pretraining_tp": 1,
+    "ultragist_window": 32,
+    "ultragist_stride": 32,
+    "ultragist_attn": "step-expansion",
+    "ultragist_attend_prev": True,
+    "ultragist_ratio": [2, 4, 8, 16, 32],
+    "ultragist_ratio_mix": "adapt-1024",
+    "ultragist_param": ["q", "k", "v", "o"],
+    "ultragist_embed_init": "eos",
+    "ultragist_sink_size": 1,
+    "retrieval_method": None,
+    "retrieval_topk": None,
+    "retrieval_key_length": None,
+}
+_BASE = ("model_type", "architectures", "auto_map", "num_key_value_heads", "sliding_window")
+AS_MISTRAL = {key: BETWEEN[key] for key in _BASE}
+RELEASED = {
+    LLAMA2: V1,
+    MISTRAL: BETWEEN,
+    QWEN2: V2,
+    ULTRAGIST_LLAMA2: ULTRAGIST,
+    ULTRAGIST_MISTRAL: {
+        **{key: value for key, value in ULTRAGIST.items() if not key.startswith(("retrieval_", "pretraining_"))},
+        **AS_MISTRAL,
+        "ultragist_attend_prev": False,
+    },
+    MEMORAG_QWEN2: V2,
+    MEMORAG_MISTRAL: {**V2, **AS_MISTRAL},
+}
+
+
+def prefix(settings: dict[str, Any]) -> str:
+    """Of the beacon's settings and parameters."""
+    return "ultragist_" if "ultragist_window" in settings else "beacon_"
 
 
 @dataclass
@@ -145,7 +188,7 @@ def checkpoint(settings: dict[str, Any], *, dtype: torch.dtype = torch.bfloat16,
     stock = {
         key: value
         for key, value in copy.deepcopy(settings).items()
-        if not key.startswith(("beacon_", "retrieval_", "auto_map"))
+        if not key.startswith(("beacon_", "ultragist_", "retrieval_", "auto_map"))
     }
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[settings["model_type"]].from_dict(stock))
@@ -153,10 +196,10 @@ def checkpoint(settings: dict[str, Any], *, dtype: torch.dtype = torch.bfloat16,
     if settings["tie_word_embeddings"]:
         del shapes["lm_head.weight"]
     for name, shape in list(shapes.items()):
-        for letter in settings["beacon_param"]:
+        for letter in settings[f"{prefix(settings)}param"]:
             if f".self_attn.{letter}_proj." in name:
-                shapes[name.replace(f"{letter}_proj", f"beacon_{letter}_proj")] = shape
-    shapes["model.beacon_embed_tokens.weight"] = (1, settings["hidden_size"])
+                shapes[name.replace(f"{letter}_proj", f"{prefix(settings)}{letter}_proj")] = shape
+    shapes[f"model.{prefix(settings)}embed_tokens.weight"] = (1, settings["hidden_size"])
     generator = torch.Generator().manual_seed(0)
     tensors = {name: (torch.randn(shape, generator=generator) * 0.05).to(dtype) for name, shape in shapes.items()}
     for name, tensor in tensors.items():

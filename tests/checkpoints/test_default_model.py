@@ -123,8 +123,6 @@ def test_the_same_weights_whatever_order_is_summed_in(reader: Weights, cache_dir
 
 @pytest.mark.usefixtures("reader")
 def test_its_beacon_is_the_tools_own(cache_dir: Path) -> None:
-    with pytest.raises(ModelError, match="brings no beacon"):
-        locate_model(DEFAULT_MODEL, None, cache_dir)
     make_beacon(cache_dir)
     source = locate_model(DEFAULT_MODEL, None, cache_dir)
     assert (source.ratios, source.beacon_folder) == ((2, 4), beacon_smollm2.FOLDER / "beacon")

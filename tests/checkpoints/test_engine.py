@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from beacon_cli.checkpoints import engine
+from beacon_cli.checkpoints import engine, memory
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import BeaconError, ModelError, SettingsError
@@ -57,19 +57,19 @@ def test_free_memory_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name)
 
     monkeypatch.setattr(os, "sysconf", sysconf)
-    assert engine.free_memory() > 0
+    assert memory.free_memory() > 0
 
 
 def test_free_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "CONTROL_GROUP", tmp_path)
-    machine = engine.free_memory()
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    machine = memory.free_memory()
     (tmp_path / "memory.max").write_text("3000\n")
     (tmp_path / "memory.current").write_text("1000\n")
-    assert engine.free_memory() == 2000 < machine
+    assert memory.free_memory() == 2000 < machine
     (tmp_path / "memory.current").write_text("4000\n")
-    assert engine.free_memory() == 0
+    assert memory.free_memory() == 0
     (tmp_path / "memory.max").write_text("max\n")
-    assert engine.free_memory() > 2000
+    assert memory.free_memory() > 2000
 
 
 def test_weights_stored_in_4_bits_are_those_that_are_quantized_on_the_way(

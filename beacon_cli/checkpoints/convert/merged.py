@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from activation_beacon.authors import authors_config, base_config, beacon_name
+from activation_beacon.authors import ULTRAGIST, authors_config, base_config, beacon_name
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
@@ -27,7 +27,7 @@ from beacon_cli.checkpoints.local.model_folder import (
 )
 from beacon_cli.errors import BeaconError, CheckpointError, ConfigError, ModelError
 
-Generation = Literal["v1", "between", "v2"]
+Generation = Literal["v1", "between", "ultragist", "v2"]
 # A buffer that old versions of transformers stored; it follows from the configuration.
 _COMPUTED = ".rotary_emb.inv_freq"
 
@@ -106,6 +106,8 @@ def open_merged(folder: Path) -> Merged:
         raise _refusal(folder, error) from error
     base = {name: tensor for name, tensor in stored.items() if names[name] is None and not name.endswith(_COMPUTED)}
     beacon = {ours: stored[name] for name, ours in names.items() if ours is not None}
+    if len(beacon) < len(stored) - sum(ours is None for ours in names.values()):
+        raise ModelError(f"{folder} holds a beacon under beacon_ and under ultragist_ names: use another checkpoint")
     tied = tied_head(model)
     duplicate = base.pop(tied) if tied in base else None
     state = model.state_dict()
@@ -122,12 +124,14 @@ def open_merged(folder: Path) -> Merged:
 
 def _read_config(folder: Path) -> tuple[BeaconConfig, dict[str, Any], Generation]:
     settings = read_settings(folder)
-    if not any(key.startswith("beacon_") for key in settings):
+    if not is_merged(folder):
         raise ModelError(
             f"{folder} holds no beacon: its config.json has no beacon_* keys; convert an Activation Beacon checkpoint, "
             "or use a plain model as it is, with --model and --beacon"
         )
     generation: Generation = "v2" if "beacon_pos" in settings else "between"
+    if any(key.startswith(ULTRAGIST) for key in settings):
+        generation = "ultragist"
     if isinstance(settings.get("beacon_stride"), list) or "beacon_attend_previous" in settings:
         generation = "v1"
     try:

@@ -1,4 +1,4 @@
-"""A GGUF file: its metadata and its tensors, each read and dequantized when it is asked for.
+"""A GGUF file, in one part or several: its metadata and its tensors, each read and dequantized when it is asked for.
 
 The header is read here and not by the `gguf` package, which trusts every count and offset that a file states. Layout:
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
@@ -10,7 +10,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from beacon_cli.checkpoints.convert.tensor_files import check_finite
+from beacon_cli.checkpoints.local.gguf_name import parts_of
 from beacon_cli.errors import ModelError
 
 Value = TypeVar("Value")
@@ -81,6 +82,7 @@ class GgufFile:
     """A file that is whole: all bytes of its tensors are there.
 
     Attributes:
+        path: of a split file, the first part, whose metadata are those of all.
         metadata: numbers, texts, and sequences of either, by key.
         tensors: by name.
     """
@@ -103,11 +105,55 @@ class GgufFile:
 
 
 def open_gguf(path: Path) -> GgufFile:
-    """Read the header of a GGUF file and check that all of its tensors lie in it.
+    """Read the header of a GGUF file, of each part if it is split, and check that all of its tensors lie in it.
+
+    Args:
+        path: of a split file, any part; the others are found beside it by their names.
 
     Raises:
-        ModelError: if it is no GGUF file, a part of one, cut off or damaged, or of a version that is not read.
+        ModelError: if it is no GGUF file, cut off or damaged, of a version that is not read, or if a part is missing.
     """
+    file = _open_part(path)
+    count = file.value("split.count", int, 1)
+    if count <= 1:
+        return file
+    names = parts_of(path.name)
+    if len(names) != count:
+        raise ModelError(
+            f"{path} is one of {count} parts of a model, and the others are found by their names: "
+            f"let them end in -00001-of-{count:05}.gguf and so on, as they were published"
+        )
+    if missing := [name for name in names if not path.with_name(name).is_file()]:
+        raise ModelError(
+            f"{path} is one of {count} parts of a model, and {len(missing)} are missing: "
+            f"put {', '.join(missing[:3])}{', …' if missing[3:] else ''} beside it"
+        )
+    return _joined([_open_part(path.with_name(name)) for name in names])
+
+
+def _joined(parts: list[GgufFile]) -> GgufFile:
+    """One file of all its parts."""
+    tensors: dict[str, GgufTensor] = {}
+    for number, part in enumerate(parts):
+        stated = part.value("split.no", int), part.value("split.count", int)
+        if stated != (number, len(parts)):
+            raise ModelError(
+                f"{part.path} says that it is part {stated[0] + 1} of {stated[1]}, not {number + 1} of {len(parts)}: "
+                "download it again"
+            )
+        if twice := sorted(part.tensors.keys() & tensors.keys()):
+            raise ModelError(f"{part.path} is damaged ({twice[0]} is in another part too): download it again")
+        tensors |= part.tensors
+    first = parts[0]
+    if (expected := first.value("split.tensors.count", int, len(tensors))) != len(tensors):
+        raise ModelError(
+            f"{first.path} is damaged (its {len(parts)} parts hold {len(tensors)} of {expected} tensors): "
+            "download all parts again"
+        )
+    return replace(first, tensors=tensors)
+
+
+def _open_part(path: Path) -> GgufFile:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -152,11 +198,6 @@ class _Header:
             if key in metadata:
                 raise self._damage(f"{key} is there twice")
             metadata[key] = self._value(self._number("<u4"))
-        if (parts := metadata.get("split.count", 1)) not in (0, 1):
-            raise ModelError(
-                f"{self._path} is one of {parts} parts of a model: join them with `llama-gguf-split --merge` and give "
-                "the whole file"
-            )
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 8 <= alignment <= 2**16 or alignment & (alignment - 1):
             raise self._damage(f"general.alignment is {alignment!r:.50}")

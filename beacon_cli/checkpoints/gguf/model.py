@@ -118,7 +118,7 @@ def open_model(path: Path) -> GgufModel:
     kind = file.value("general.type", str, "model")
     if architecture == "clip" or kind == "mmproj":
         raise ModelError(f"{path} is a projector for pictures (mmproj), no language model: give the file of the model")
-    if kind == "adapter":
+    if kind == "adapter" or "adapter.type" in file.metadata:
         raise ModelError(f"{path} is an adapter (LoRA) and no model: give the file of the model that it is for")
     if architecture not in _ARCHITECTURES or f"{architecture}.expert_count" in file.metadata:
         experts = " with experts" if architecture in _ARCHITECTURES else ""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.checkpoints.hub.download import download
-from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256
+from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, HubFile, hub_file, is_later_part
+from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256, pulled_file
 from beacon_cli.checkpoints.local.model_folder import (
     COMPANIONS,
     CONFIG,
@@ -33,33 +34,39 @@ _TENSORS: dict[Kind, re.Pattern[str]] = {
     "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
     "beacon": re.compile(r"beacon\.safetensors"),
 }
+_GGUF_TEXTS = ["LICEN[CS]E*", "NOTICE*", "README.md"]
 Check = Callable[[Path], None]
 
 
 def resolve_model(
     name: str, *, kind: Kind, check: Check | None = None, progress: Progress = silent, offline: bool = False
 ) -> Path:
-    """The folder of the model or beacon that the user calls `name`, which is fetched if need be.
+    """The folder of the model or beacon that the user calls `name`, which is fetched if need be; or the GGUF file.
 
     A folder on this disk is taken as it is. Of a repository, what is needed is fetched into the hub's own cache, and
-    taken from there when the hub cannot be reached. A file that arrived in part, however that ended, is gone on with.
-    No code of the repository is fetched or executed. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` are
-    honoured as they were when this process first imported `huggingface_hub`.
+    taken from there when the hub cannot be reached; of a split GGUF file all parts, and the first is returned. A file
+    that arrived in part, however that ended, is gone on with. No code of the repository is fetched or executed.
+    `HF_HOME`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and `HF_TOKEN` are honoured as they were when this process first imported
+    `huggingface_hub`.
 
     Args:
         kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
-        check: called with the folder before the weights are fetched, when it holds everything else; may refuse it.
+        check: called with the folder before the weights are fetched, when it holds everything else; may refuse it. Of a
+            GGUF file, nothing is to be had before.
         offline: fetch nothing, and ask the hub nothing: take what is on this disk.
 
     Raises:
         ModelError: if there is no such folder, repository or revision, if it cannot be fetched, if what arrives does
             not match the hub's checksum, or if the repository holds no safetensors weights.
     """
-    folder = local_folder(name, kind)
+    file = hub_file(name) if kind == "model" and not Path(name).expanduser().is_dir() else None
+    folder = None if file else local_folder(name, kind)
     if folder is not None:
         return folder
-    repository, _, revision = name.partition("@")
+    repository, _, revision = (file.repository if file else name).partition("@")
     try:
+        if file:
+            return _fetch_gguf(file, progress, offline)
         return _fetch(repository, revision or None, kind, check or (lambda folder: None), progress, offline)
     except ModelError:
         raise
@@ -70,6 +77,51 @@ def resolve_model(
 
 
 def _fetch(repository: str, revision: str | None, kind: Kind, check: Check, progress: Progress, offline: bool) -> Path:
+    folder, files = _snapshot(repository, revision, _TEXTS[kind], progress, offline)
+    if files is None:
+        return folder
+    check_names(repository, [file.path for file in files if "/" not in file.path], kind)
+    _check_texts(folder)
+    check(folder)
+    missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
+    if missing and offline:
+        raise ModelError(f"{repository}: not (wholly) on this disk")
+    _fetch_files(repository, folder, missing, progress)
+    return folder
+
+
+def _fetch_gguf(file: HubFile, progress: Progress, offline: bool) -> Path:
+    if offline:
+        if here := pulled_file(str(file)):
+            return here
+        raise ModelError(f"{file}: not (wholly) on this disk")
+    folder, files = _snapshot(file.repository, file.revision or None, _GGUF_TEXTS, progress, offline)
+    if files is None:
+        raise ModelError(f"{file}: not on this disk, and the hub cannot be reached; check the network")
+    known = {entry.path: entry for entry in files}
+    try:
+        chosen = file.choose(list(known))
+    except ValueError as error:
+        raise ModelError(f"{error}; name one of them") from error
+    ggufs = sorted(path for path in known if path.endswith(GGUF) and PROJECTOR not in path.lower())
+    if not chosen:
+        there = ", ".join([path for path in ggufs if not is_later_part(path)][:30]) or "none"
+        raise ModelError(f"{file}: there is no such GGUF file in the repository; there are: {there}")
+    if lost := [path for path in chosen if path not in known]:
+        raise ModelError(f"{file}: the repository misses a part of it, {lost[0]}; use another")
+    missing = [known[path] for path in chosen if not (folder / path).exists()]
+    _fetch_files(file.repository, folder, missing, progress)
+    return folder / chosen[0]
+
+
+def _snapshot(
+    repository: str, revision: str | None, patterns: list[str], progress: Progress, offline: bool
+) -> tuple[Path, list[Any] | None]:
+    """The folder in the hub's cache, with the files that fit `patterns` in it, and what files the repository has.
+
+    The latter is None if the hub cannot be asked and an older version of the library wrote the cache: what is there is
+    all there is.
+    """
     from huggingface_hub import get_cached_repo_tree, snapshot_download  # noqa: PLC0415 (takes time that no other command should pay for)
     from huggingface_hub.errors import CachedRepoTreeNotFoundError  # noqa: PLC0415 (as above)
 
@@ -79,22 +131,19 @@ def _fetch(repository: str, revision: str | None, kind: Kind, check: Check, prog
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=_TEXTS[kind],
+                allow_patterns=patterns,
                 tqdm_class=_silent_bar(),
                 local_files_only=offline,
             )
         )
         try:
-            files = get_cached_repo_tree(repository, revision=folder.name)
+            return folder, list(get_cached_repo_tree(repository, revision=folder.name))
         except CachedRepoTreeNotFoundError:
-            # Cached by an older version of the library, and now offline: what is there is all there is.
-            return folder
-    check_names(repository, [file.path for file in files if "/" not in file.path], kind)
-    _check_texts(folder)
-    check(folder)
-    missing = [file for file in files if _TENSORS[kind].fullmatch(file.path) and not (folder / file.path).exists()]
-    if missing and offline:
-        raise ModelError(f"{repository}: not (wholly) on this disk")
+            return folder, None
+
+
+def _fetch_files(repository: str, folder: Path, missing: list[Any], progress: Progress) -> None:
+    """Fetch large files into the snapshot `folder`, telling how many bytes of all of them are there."""
     total = sum(file.size for file in missing)
     before = 0
     for file in missing:
@@ -104,7 +153,6 @@ def _fetch(repository: str, revision: str | None, kind: Kind, check: Check, prog
 
         _fetch_file(repository, folder, file.path, arrived)
         before += file.size
-    return folder
 
 
 def _check_texts(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """The converted models on this disk: where they are, and who may write there or remove one.
 
 Each is a folder below `models_root()`. A hub repository's is called `owner--name` (with `@revision` after it, if one
-was asked for); that of a checkpoint in a folder, or of a GGUF file, `local--name--` and a hash of its path. It is
-written beside its place and moved there when it is whole.
+was asked for, and `--FILE.gguf` after that, if it is one file of the repository); that of a checkpoint in a folder, or
+of a GGUF file on this disk, `local--name--` and a hash of its path. It is written beside its place and moved there when
+it is whole.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from beacon_cli.checkpoints.local.gguf_name import hub_file, parts_of
 from beacon_cli.checkpoints.local.lease import unused
 from beacon_cli.checkpoints.local.model_folder import CONFIG, companions, local_model, weight_files
 from beacon_cli.checkpoints.local.record import read_record
@@ -35,10 +37,24 @@ def place_of(name: str) -> Path:
     """Where the merged checkpoint or GGUF file `name` is converted to, unless its user names another folder."""
     folder = local_model(name)
     if folder is None:
-        return models_root() / name.replace("/", "--")
+        return _place_of_file(name) or models_root() / name.replace("/", "--")
     path = os.path.realpath(folder)
     readable = re.sub(r"[^\w.-]+", "-", os.path.basename(path))
     return models_root() / f"local--{readable}--{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def _place_of_file(name: str) -> Path | None:
+    """The same for a GGUF file on the hub; None for something else, or a tag of which no file is converted yet."""
+    file = hub_file(name)
+    if file is None or file.file:
+        return models_root() / str(file).replace("/", "--") if file else None
+    beginning = str(file).removesuffix(f":{file.tag}").replace("/", "--") + "--"
+    made = [folder.name.removeprefix(beginning) for folder in models_root().glob(f"{beginning}*")]
+    try:
+        found = file.choose(made)
+    except ValueError as error:
+        raise ModelError(f"{error}; name one of them") from error
+    return models_root() / (beginning + found[0]) if found else None
 
 
 def find_converted(name: str) -> Path | None:
@@ -69,8 +85,9 @@ def clean_up(target: Path) -> None:
 
 
 def stamp(source: Path) -> str:
-    """What tells one state of a file, or of a folder's files, from another, without reading them."""
-    files = [source] if source.is_file() else [source / CONFIG, *weight_files(source), *companions(source)]
+    """What tells one state of a file (all parts of it), or of a folder's files, from another, without reading them."""
+    parts = [part for name in parts_of(source.name) if (part := source.with_name(name)).exists()]
+    files = parts if source.is_file() else [source / CONFIG, *weight_files(source), *companions(source)]
     state = [(path.name, stat.st_size, stat.st_mtime_ns) for path in files if (stat := path.stat())]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 

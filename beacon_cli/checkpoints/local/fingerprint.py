@@ -73,8 +73,8 @@ def remember_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
     (folder / BESIDE).write_text(_memo_text(files), encoding="utf-8")
 
 
-def check_hub_files(folder: Path, cache: Path) -> None:
-    """Check what a snapshot of the hub's cache has of a model against the hub's checksums; a bad file is deleted.
+def check_hub_files(paths: Sequence[Path], cache: Path) -> None:
+    """Check files in one folder of the hub's cache against the hub's checksums; a bad file is deleted.
 
     Args:
         cache: see `model_fingerprint`.
@@ -82,7 +82,7 @@ def check_hub_files(folder: Path, cache: Path) -> None:
     Raises:
         ModelError: if a file does not match.
     """
-    _hash_files([path for path in weight_files(folder) if expected_sha256(path)], cache)
+    _hash_files([path for path in paths if expected_sha256(path)], cache)
 
 
 def _fingerprint(config: Mapping[str, Any], weights: Sequence[Path], cache: Path) -> str:

@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from beacon_cli.checkpoints.local.elsewhere import OLLAMA, gguf_files_elsewhere
+from beacon_cli.checkpoints.local.elsewhere import OLLAMA, ollama_file
+from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, hub_file, is_later_part, parts_of
 from beacon_cli.errors import ModelError
+from beacon_cli.quantities import counted
 
 Kind = Literal["model", "beacon"]
 
@@ -35,8 +37,6 @@ COMPANIONS = (
     "NOTICE*",
     "README.md",
 )
-# In the name of a GGUF file, and of its pieces.
-GGUF = ".gguf"
 # In a state dict, the name of one of the entries that a 4-bit weight has beside its own.
 MARK = ".quant_state.bitsandbytes__nf4"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -44,32 +44,34 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def local_model(name: str) -> Path | None:
-    """The folder or GGUF file on this disk that `name` is (`ollama:NAME` is one too); None if it is a hub id.
+    """The folder or GGUF file on this disk that `name` is (`ollama:NAME` is one too).
 
-    A folder with nothing of a model in it but one GGUF file is taken for that file.
+    Of a split file it is the first part. A folder with nothing of a model in it but one GGUF file (and a projector for
+    pictures beside it) is taken for that file. None if it is a hub id, or the name of a GGUF file on the hub.
 
     Raises:
         ModelError: if it is none of them.
     """
     if name.startswith(OLLAMA):
-        named = gguf_files_elsewhere()
-        # As Ollama has it, no tag means the latest.
-        file = named.get(name) or named.get(f"{name}:latest")
-        if file is None:
-            raise ModelError(
-                f"Ollama has no model {name.removeprefix(OLLAMA)} here; `beacon models list` shows what it has"
-            )
-        return file
+        return ollama_file(name)
     path = Path(os.path.expanduser(name))
-    if GGUF in path.name.lower() and not path.is_dir():
-        if not path.is_file():
+    if GGUF in path.name.lower() and path.is_file():
+        first = path.with_name(parts_of(path.name)[0])
+        return first if first.is_file() else path
+    if not path.is_dir():
+        # Of a path on this disk that is mistyped, some part is there.
+        if hub_file(name) and not os.path.exists(path.parts[0]):
+            return None
+        if GGUF in path.name.lower():
             raise ModelError(f"there is no file {name}; give a GGUF file, the folder of a model, or a hub id")
-        return path
     folder = local_folder(name)
     if folder is None or (folder / CONFIG).exists():
         return folder
-    files = list(folder.glob(f"*{GGUF}"))
-    return files[0] if len(files) == 1 and files[0].is_file() else folder
+    names = [path.name for path in folder.glob(f"*{GGUF}") if path.is_file()]
+    files = _ggufs(names)
+    if len(files) > 1:
+        raise _several(name, files)
+    return folder / files[0] if files else folder
 
 
 def local_folder(name: str, kind: Kind = "model") -> Path | None:
@@ -86,7 +88,7 @@ def local_folder(name: str, kind: Kind = "model") -> Path | None:
         raise ModelError(f"{name} is not a folder; give the folder of a {kind}, or a hub id like owner/name")
     if not _HUB_ID.fullmatch(repository) or (at and not revision):
         raise ModelError(
-            f"{name!r} is neither a folder nor a hub id (owner/name, or owner/name@revision); "
+            f"{name!r} is neither a folder nor a hub id (owner/name, or owner/name@revision), nor a short name; "
             "`beacon models list` shows what is known and what is here"
         )
     return None
@@ -122,12 +124,25 @@ def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
         if any(fnmatchcase(name, pattern) for name in names):
             continue
         pickled = sorted(name for name in names if name.endswith(_PICKLED))
+        if kind == "model" and (ggufs := _ggufs(names)):
+            raise _several(place, ggufs)
         if pattern == WEIGHTS and pickled:
             raise ModelError(
                 f"{place} holds only pickled weights ({pickled[0]}), which are never loaded because they can run code: "
                 "choose a model with safetensors weights, or convert it"
             )
         raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
+
+
+def _ggufs(names: Sequence[str]) -> list[str]:
+    """Which of these are models in GGUF, each by its first part."""
+    return sorted(
+        name for name in names if name.endswith(GGUF) and not (is_later_part(name) or PROJECTOR in name.lower())
+    )
+
+
+def _several(place: str, ggufs: list[str]) -> ModelError:
+    return ModelError(f"{place} holds {counted(len(ggufs), 'GGUF file')}: name one, {os.path.join(place, ggufs[0])}")
 
 
 def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
@@ -166,8 +181,8 @@ def read_index(folder: Path) -> dict[str, str]:
 
 
 def is_merged(folder: Path) -> bool:
-    """Whether the model in `folder` has its beacon in it."""
-    return any(key.startswith("beacon_") for key in read_settings(folder))
+    """Whether the model in `folder` has its beacon in it, as the authors' releases have."""
+    return any(key.startswith(("beacon_", "ultragist_")) for key in read_settings(folder))
 
 
 def weight_files(folder: Path) -> list[Path]:

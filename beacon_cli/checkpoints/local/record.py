@@ -20,7 +20,7 @@ class Record:
         source: the hub id or the folder that it was made of.
         revision: the commit of a hub repository; None for a folder.
         stamp: what the source's files looked like (sizes and times), where it was a folder.
-        generation: which of the authors' releases wrote the checkpoint: v1, between or v2; gguf for a GGUF file.
+        generation: which of the authors' releases wrote the checkpoint: v1, between, ultragist or v2; gguf for a file.
         base: the base model's name.
         window: tokens in an interval; None without a beacon.
         ratios: condensing ratios that it was trained for; empty without a beacon.
@@ -30,6 +30,7 @@ class Record:
         source_bytes: of the checkpoint's weights.
         created: ISO time.
         tool_version: of this tool.
+        prompts: how what it was trained on is put; empty if not known.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Record:
     created: str
     tool_version: str
     weight_bits: int = 4
+    prompts: str = ""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:
@@ -72,8 +74,8 @@ def read_record(folder: Path) -> Record:
         document = from_json(path.read_bytes())
         if isinstance(document, dict) and (version := document.pop("format_version", None)) != FORMAT_VERSION:
             raise ValueError(f"it has format version {short_repr(version)}, and this tool reads {FORMAT_VERSION}")
-        # Models that were converted before there were others have no such entry.
-        return parse(Record, {"weight_bits": 4, **document} if isinstance(document, dict) else document)
+        # What was converted before there were such entries has none.
+        return parse(Record, {"weight_bits": 4, "prompts": "", **document} if isinstance(document, dict) else document)
     except OSError as error:
         reason = error.strerror
     except (ValueError, RecursionError) as error:

@@ -58,14 +58,16 @@ def write(
     values: dict[str, Any] | None = None,
     without: tuple[str, ...] = (),
     tensors: dict[str, np.ndarray] | None = None,
+    per_part: int = 0,
 ) -> Path:
-    """Write a model and a tokenizer.
+    """Write a model and a tokenizer; of a split file, the path of the first part is returned.
 
     Args:
         kind: what matrices are stored as.
         values: metadata, beside or in place of what belongs to the model.
         without: metadata and tensors to leave out.
         tensors: more tensors.
+        per_part: how many tensors a part has; 0 writes a single file.
     """
     tokenizer = tokenizer or STYLES["gpt2"]()
     model = model or tiny_model(architecture, tokenizer.get_vocab_size())
@@ -85,7 +87,7 @@ def write(
         **tokenizer_values(tokenizer, pre),
         **(values or {}),
     }
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=per_part)
     for key, value in metadata.items():
         if key not in without:
             add(writer, key, value)
@@ -100,7 +102,7 @@ def write(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return path if not per_part else min(path.parent.glob(f"{path.stem}-*-of-*.gguf"))
 
 
 def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:

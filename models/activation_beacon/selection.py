@@ -1,0 +1,211 @@
+"""Selection: what condenses without a beacon, and without training.
+
+An interval is read as it is, after the memory. Then the model is asked to say it again, and of the interval's rows
+those stay that this draws on most: a row's score is the largest attention probability that any query gives it (KVzip,
+arXiv 2505.23416), times the length of its value. There is one budget for all layers and heads of an interval, so each
+keeps its own number of rows. A row stands at its place in the text, however many rows stay before it; where the model's
+positions do not last, places are shrunk by what that takes. Unlike in the published method, nothing of a text but its
+memory and one interval is ever held, and no attention matrix but a few rows of one head's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from activation_beacon.errors import ConfigError
+from activation_beacon.installed import Installed
+from activation_beacon.memory import Activations
+from activation_beacon.ragged import RaggedMark, RaggedMemory
+from activation_beacon.rotary import position_tensor
+from activation_beacon.sequence_reader import SequenceReader
+
+# Places in an interval are stored in 16 bits.
+LONGEST = 2**15 - 1
+# What of a reader changes as it reads, its memory apart.
+_STATE = ("sink", "_consumed", "_finished", "_ids", "_pieces", "_ratio", "_start", "_next", "_last")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How rows are selected.
+
+    Attributes:
+        window: tokens in an interval.
+        sink: tokens at the very beginning that stay in every head, like a prompt's opening.
+        instruction: token ids that ask the model to say the interval again; its own tokens follow them.
+
+    Raises:
+        ConfigError: for values that cannot be.
+    """
+
+    window: int
+    sink: int
+    instruction: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sink < self.window <= LONGEST:
+            raise ConfigError(
+                f"nothing can be selected from an interval of {self.window} tokens, {self.sink} of them the sink: it "
+                f"must have more than the sink, and at most {LONGEST:,}"
+            )
+
+    def room(self, ratio: int) -> int:
+        """Positions that reading an interval takes: asked to say it again, the model reads it twice."""
+        return 2 * self.window + len(self.instruction) if ratio > 1 else self.window
+
+
+@dataclass(frozen=True)
+class SelectionStep:
+    """Some tokens, read; see `sequence_reader.Step`."""
+
+    hidden: Tensor
+    sink: Activations | None = None
+    interval: Activations | None = None
+
+
+@dataclass(frozen=True)
+class SelectionMark:
+    """Where a reader was, see `SelectingReader.mark`."""
+
+    memory: RaggedMark
+    state: Mapping[str, Any]
+
+
+class SelectingReader(SequenceReader):
+    """Reads one sequence, keeping of each interval one row in `ratio`, in any pieces.
+
+    The memory does not depend on the pieces, to the bit: an interval that came in several is read once more when it is
+    complete.
+
+    Args:
+        attached: the model; whether it has a beacon does not matter.
+        ratio: 0 and 1 keep all rows.
+
+    Raises:
+        ConfigError: if an interval does not fit the model's positions.
+    """
+
+    def __init__(self, attached: Installed, selection: Selection, ratio: int) -> None:
+        self._rows = RaggedMemory(attached.layers, attached.rotary)
+        super().__init__(attached, self._rows)
+        self.selection = selection
+        self.sink = 0
+        self._positions = attached.positions
+        if selection.room(2) > self._positions:
+            raise ConfigError(
+                f"asked to say an interval of {selection.window} tokens again, the model needs {selection.room(2):,} "
+                f"positions, and has {self._positions:,}"
+            )
+        self._consumed, self._finished = 0, False
+        # Of the interval in progress: its tokens, in how many pieces they came, its ratio and its first position.
+        self._ids: tuple[int, ...] = ()
+        self._pieces, self._ratio, self._start = 0, ratio, 0
+        self._next = ratio
+
+    @property
+    def memory(self) -> RaggedMemory:
+        return self._rows
+
+    @property
+    def window(self) -> int:
+        return self.selection.window
+
+    @property
+    def consumed(self) -> int:
+        return self._consumed
+
+    @torch.inference_mode()
+    def feed(self, ids: Sequence[int]) -> Iterator[SelectionStep]:
+        taken = 0
+        while taken < len(ids):
+            piece = ids[taken : taken + self.window - len(self._ids)]
+            taken += len(piece)
+            yield self._read(piece)
+
+    def condense_at(self, ratio: int) -> None:
+        self._next = ratio
+
+    @torch.inference_mode()
+    def mark(self) -> SelectionMark:
+        return SelectionMark(self.memory.mark(), {name: getattr(self, name) for name in _STATE})
+
+    @torch.inference_mode()
+    def rewind(self, mark: SelectionMark) -> None:
+        self.memory.rewind(mark.memory)
+        for name, value in mark.state.items():
+            setattr(self, name, value)
+
+    @torch.inference_mode()
+    def load(self, activations: Activations) -> None:
+        self.memory.append(activations)
+
+    @torch.inference_mode()
+    def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
+        self._consumed += tokens
+        self.sink += sink
+        self._finished = self._finished or intervals > 0
+
+    @torch.inference_mode()
+    def place(self, other: "SelectingReader", ratio: int) -> None:
+        self.memory.extend(other.memory, other.sink)
+        self._consumed += other.consumed
+        self._finished = self._finished or other.consumed > 0
+
+    @torch.inference_mode()
+    def end_interval(self) -> None:
+        if self._ids:
+            self._finish()
+
+    def _read(self, ids: Sequence[int]) -> SelectionStep:
+        if not self._ids:
+            self._ratio = self._next
+            self._start = self._first_position()
+        hidden = self._run(ids, self._start + len(self._ids))
+        self.memory.commit(len(ids))
+        self._ids += tuple(ids)
+        self._pieces += 1
+        self._consumed += len(ids)
+        self._last = hidden[-1]
+        if len(self._ids) < self.window:
+            return SelectionStep(hidden)
+        return SelectionStep(hidden, *self._finish())
+
+    def _first_position(self) -> int:
+        """Where the interval begins, with the memory before it."""
+        return self.memory.stand(self._positions - self.selection.room(self._ratio))
+
+    def _run(self, ids: Sequence[int], position: int) -> Tensor:
+        """(tokens, hidden) last hidden states."""
+        device, memory = self._attached.device, self.memory
+        positions = position_tensor(range(position, position + len(ids)), device)
+        memory.rotary  # noqa: B018  with the frequencies of this sequence, whoever has read meanwhile
+        return self._attached.run(position_tensor(ids, device)[None], positions, memory, memory.mask())[0]
+
+    def _finish(self) -> tuple[Activations | None, Activations | None]:
+        """Let the interval in progress become memory; what did."""
+        ids, ratio, memory = self._ids, self._ratio, self.memory
+        if self._pieces > 1:
+            memory.forget_interval()
+            self._run(ids, self._start)
+            memory.commit(len(ids))
+        sink = 0 if self._finished else min(self.selection.sink, len(ids))
+        chosen = None
+        if ratio > 1 and sink < len(ids):
+            again = [*self.selection.instruction, *ids]
+            scores = memory.scores(sink, lambda: self._run(again, self._start + len(ids)))
+            chosen = best(scores, max(1, (len(ids) - sink) // ratio))
+        self._ids, self._pieces, self._finished = (), 0, True
+        self.sink += sink
+        return memory.finish_interval(self._start, sink, chosen)
+
+
+def best(scores: Tensor, rows: int) -> Tensor:
+    """(layers, kv_heads, …) bool: the `rows` best of each head on average; of equal scores, the first ones'."""
+    flat = scores.flatten()
+    order = flat.sort(descending=True, stable=True).indices[: rows * scores.shape[0] * scores.shape[1]]
+    chosen = torch.zeros_like(flat, dtype=torch.bool)
+    chosen[order] = True
+    return chosen.view_as(scores)
