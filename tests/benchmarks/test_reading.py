@@ -9,7 +9,7 @@ import pytest
 import beacon_cli as beacon
 from beacon_cli.answering.prompts import REFUSAL
 from benchmarks import reading, reading_scores
-from benchmarks.reading_card import RUNS, TITLES, card
+from benchmarks.reading_card import RUNS, SHIPPED, TITLES, card
 from benchmarks.reading_sets import NATURAL, Asked
 from tests.scripted import Script
 from tests.stories import WHO_KEEPS
@@ -103,3 +103,9 @@ def test_every_figure_that_is_kept_stands_in_the_card() -> None:
             assert TITLES[name] in text
             if found["exact"] is not None:
                 assert f"{found['exact']:.0f} / {found['f1']:.0f} / {found['contained']:.0f}" in text
+
+
+def test_the_card_is_that_of_the_weights_beside_it_and_the_figures_kept() -> None:
+    assert (SHIPPED / "README.md").read_text("utf-8") == card(reading_scores.kept()), (
+        "python -m benchmarks.reading card"
+    )
