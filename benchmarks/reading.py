@@ -36,7 +36,7 @@ from beacon_cli.cache.pages import PageText
 from beacon_cli.errors import BeaconError
 from beacon_cli.evaluation.metrics import found
 from benchmarks.reading_card import SHIPPED, write_card
-from benchmarks.reading_scores import ANSWERS, RUN, Record, keep, kept, records, summary, table
+from benchmarks.reading_scores import ANSWERS, RUN, Record, evaluated, keep, kept, records, summary, table
 from benchmarks.reading_sets import SETS, Asked, load, pages_of
 from recipes.smollm2 import base, evaluation, reader
 from recipes.smollm2.adapter import add_adapter, load_adapter, merge_adapter
@@ -144,9 +144,7 @@ def ask(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     model = None
     if options.gguf:
-        weights = base.fingerprint(options.reader / reader.WEIGHTS) if options.reader else None
-        by = {"gguf": options.gguf.name, "sha256": base.fingerprint(options.gguf), "reader_sha256": weights}
-        by["passages"] = options.passages
+        by = _alone(options.gguf, options.reader, options.passages)
     else:
         model = beacon.load(*([options.model] if options.model else []), cache_dir=options.cache)
         by = {"model": model.name, "base": model.source.base_fingerprint, "beacon": model.source.beacon_fingerprint}
@@ -159,6 +157,12 @@ def ask(options: argparse.Namespace) -> None:
         for record in answers:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
             file.flush()
+
+
+def _alone(gguf: Path, adapter: Path | None, passages: int) -> Record:
+    """Who is asked, if it is a language model by itself."""
+    weights = base.fingerprint(adapter / reader.WEIGHTS) if adapter else None
+    return {"gguf": gguf.name, "sha256": base.fingerprint(gguf), "reader_sha256": weights, "passages": passages}
 
 
 def _begin(folder: Path, by: Record) -> None:
@@ -182,6 +186,8 @@ def show(options: argparse.Namespace) -> None:
 def card(options: argparse.Namespace) -> None:
     """The command `card`: measure what ships, keep the figures, write its card."""
     weights = base.fingerprint(SHIPPED / reader.WEIGHTS)[:12]
+    if options.evaluated:
+        keep({"reader": evaluated(options.evaluated, _alone(base.gguf_file(), SHIPPED, options.passages))})
     for run, gguf in (("reader", base.gguf_file()), ("tool", None)):
         if run in options.runs:
             options.gguf, options.reader, options.out = gguf, SHIPPED, options.into / f"{run}-{weights}"
@@ -216,6 +222,7 @@ def main() -> None:
     writing = commands.add_parser("card", parents=[shared], help="measure what ships, and write its card")
     writing.set_defaults(run=card)
     writing.add_argument("--runs", nargs="*", choices=("reader", "tool"), default=("reader", "tool"))
+    writing.add_argument("--evaluated", type=Path, help="of the reader, what `recipes.smollm2 evaluate` has printed")
     writing.add_argument("--into", type=Path, default=Path("runs"), help="where the answers are kept")
     options = parser.parse_args()
     options.run(options)

@@ -51,10 +51,25 @@ def card(runs: Mapping[str, Figures]) -> str:
             "size": weights.stat().st_size / 1e6,
             "parameters": weights.stat().st_size / 2e6,
             "sha256": base.fingerprint(weights),
+            "beacon": _beacon(SHIPPED / "beacon"),
             "limits": "\n".join(f"- {limit}" for limit in _limits({name: run["sets"] for name, run in runs.items()})),
             "table": _table(runs),
             "natural": asked,
         }
+    )
+
+
+def _beacon(folder: Path) -> str:
+    """The line about the beacon, if one ships."""
+    if not (path := folder / "beacon_config.json").exists():
+        return ""
+    settings = json.loads(path.read_text("utf-8"))["settings"]
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
+    ratios = ", ".join(map(str, settings["ratios"]))
+    return (
+        f"- `beacon/`: an Activation Beacon ({size:.1f} MB): window {settings['window']}, ratios {ratios}, projections "
+        f"of its own for {', '.join(settings['param'])}; trained on\n  the base with the reader merged into it, on the "
+        "same questions and on books of Project Gutenberg (public domain).\n"
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.evaluation.metrics import exact_match, f1, found, normal
 from beacon_cli.evaluation.report import markdown
 from benchmarks.reading_sets import SETS
-from recipes.smollm2.sources import REFUSAL
 
 ANSWERS, RUN = "answers.jsonl", "run.json"
 KEPT = Path(__file__).with_name("reading.json")
@@ -36,6 +36,16 @@ def summary(folder: Path) -> Record:
     return {"asked": json.loads((folder / RUN).read_text("utf-8")), "sets": sets}
 
 
+def evaluated(path: Path, asked: Record) -> Record:
+    """A summary of what `python -m recipes.smollm2 evaluate` has printed into a file; `asked`: which model of."""
+    sets = dict[str, Record]()
+    for line in map(json.loads, path.read_text("utf-8").splitlines()):
+        known = {"exact", "f1", "contained"} if line["set"] != "unanswerable" else set[str]()
+        figures = {column: line[column] if column in {*known, "refused"} else None for column in COLUMNS}
+        sets[line["set"]] = {"questions": line["questions"], **figures, "declined": line["refused"], "seconds": None}
+    return {"asked": asked, "sets": sets}
+
+
 def kept() -> dict[str, Record]:
     """The summaries that the repository keeps, by the run's name."""
     found: dict[str, Record] = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
@@ -43,14 +53,18 @@ def kept() -> dict[str, Record]:
 
 
 def keep(runs: Mapping[str, Record]) -> None:
-    """Put summaries among those that the repository keeps."""
-    KEPT.write_text(json.dumps({**kept(), **runs}, indent=1) + "\n", "utf-8")
+    """Put summaries among those that the repository keeps: for the sets they have, if they are of the same model."""
+    known = kept()
+    for name, run in runs.items():
+        same = name in known and known[name]["asked"] == run["asked"]
+        known[name] = {**run, "sets": {**(known[name]["sets"] if same else {}), **run["sets"]}}
+    KEPT.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
 
 
 def table(runs: Mapping[str, Record]) -> str:
     """Summaries in Markdown, a line for each set and run."""
     rows = [
-        [name, run, str(figures["questions"]), *(_cell(figures[each]) for each in COLUMNS), f"{figures['seconds']:.1f}"]
+        [name, run, str(figures["questions"]), *(_cell(figures[each]) for each in (*COLUMNS, "seconds"))]
         for name in SETS
         for run, found in runs.items()
         if (figures := found["sets"].get(name))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import beacon_cli as beacon
+from beacon_cli.answering.prompts import REFUSAL
 from benchmarks import reading, reading_scores
-from benchmarks.reading_card import RUNS, TITLES, card
+from benchmarks.reading_card import RUNS, SHIPPED, TITLES, card
 from benchmarks.reading_sets import NATURAL, Asked
-from recipes.smollm2.sources import REFUSAL
 from tests.scripted import Script
 from tests.stories import WHO_KEEPS
 
@@ -78,6 +78,22 @@ def test_answers_of_two_models_do_not_come_into_one_folder(tmp_path: Path) -> No
         reading._begin(tmp_path, {"gguf": "b"})
 
 
+def test_figures_are_added_to_those_of_the_same_model_and_put_in_place_of_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_scores, "KEPT", tmp_path / "reading.json")
+    printed = {"set": "unanswerable", "questions": 9, "exact": 70.0, "f1": 70.0, "contained": 70.0, "refused": 70.0}
+    (tmp_path / "printed").write_text(json.dumps(printed))
+    reading_scores.keep({"reader": {"asked": 1, "sets": {"books": {}}}, "qwen": {"asked": 1, "sets": {}}})
+    reading_scores.keep({"reader": reading_scores.evaluated(tmp_path / "printed", {"of": 2})})
+    assert list(reading_scores.kept()["reader"]["sets"]) == ["unanswerable"]
+    reading_scores.keep({"reader": {"asked": {"of": 2}, "sets": {"books": {}}}})
+    sets = reading_scores.kept()["reader"]["sets"]
+    assert list(sets) == ["unanswerable", "books"]
+    assert (sets["unanswerable"]["declined"], sets["unanswerable"]["exact"]) == (70, None)
+    assert "qwen" in reading_scores.kept()
+
+
 def test_every_figure_that_is_kept_stands_in_the_card() -> None:
     runs = reading_scores.kept()
     text = card(runs)
@@ -87,3 +103,9 @@ def test_every_figure_that_is_kept_stands_in_the_card() -> None:
             assert TITLES[name] in text
             if found["exact"] is not None:
                 assert f"{found['exact']:.0f} / {found['f1']:.0f} / {found['contained']:.0f}" in text
+
+
+def test_the_card_is_that_of_the_weights_beside_it_and_the_figures_kept() -> None:
+    assert (SHIPPED / "README.md").read_text("utf-8") == card(reading_scores.kept()), (
+        "python -m benchmarks.reading card"
+    )
