@@ -261,7 +261,7 @@ class Settings(Checked):
         "How to put the question: words with {question} in them, and {passages} for what is read again.",
         shown="Question: {question}, with the passages before it",
     )
-    log: bool = setting(True, "", "Keep questions and answers on this machine, for `beacon logs`.")
+    log: bool = setting(True, "true|false", "Keep questions and answers on this machine, for `beacon logs`.")
     cache_bits: int = setting(
         16,
         "16|8|4",

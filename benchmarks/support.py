@@ -18,6 +18,7 @@ from typing import Any
 import zstandard
 
 import beacon_cli as beacon
+from beacon_cli.answering.support import support
 from beacon_cli.evaluation.metrics import f1
 from beacon_cli.settings import DEFAULTS
 
@@ -48,6 +49,10 @@ def main() -> None:
         for article in ARTICLES[: chosen.articles]:
             text = "\n\n".join(row["context"] for row in contexts if row["doc_id"] == article)
             memory = model.read_text(text, name=article)
+            for row in asked:
+                if row["doc_id"] == article and row["answers"]:
+                    own = support(memory.texts.index, row["question"], row["answers"][0])
+                    counts["SQuAD's own", str(own.supported)] += 1
             for answerable in (True, False):
                 of_kind = [row for row in asked if row["doc_id"] == article and bool(row["answers"]) == answerable]
                 for row in random.Random(article).sample(of_kind, min(chosen.questions, len(of_kind))):
@@ -61,7 +66,7 @@ def main() -> None:
         chosen.out.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     verdicts = ("True", "partly", "False", "no answer")
     print("| answers | number | supported | partly | unsupported | no answer |\n|---|---|---|---|---|---|")
-    for kind in ("right", "wrong", "unanswerable"):
+    for kind in ("SQuAD's own", "right", "wrong", "unanswerable"):
         found = [counts[kind, verdict] for verdict in verdicts]
         print(f"| {kind} | {sum(found)} | " + " | ".join(map(str, found)) + " |")
     supported = sum(counts[kind, "True"] for kind in ("right", "wrong"))

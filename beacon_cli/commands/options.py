@@ -57,7 +57,7 @@ def option(setting: Setting) -> Any:
     shown = _shown(setting)
     return typer.Option(
         f"{setting.option}/--no-{setting.option[2:]}" if pair else setting.option,
-        metavar=setting.metavar or None,
+        metavar=None if pair else setting.metavar or None,
         help=f"{setting.help} Default: {shown}." if shown else setting.help,
         show_default=False,
         rich_help_panel=setting.panel,
