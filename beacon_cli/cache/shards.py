@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from activation_beacon.memory import Activations
-from activation_beacon.ragged import Selected
+from activation_beacon.selected import Selected
 from beacon_cli.cache.manifest import Interval, Manifest
 from beacon_cli.cache.quantization import Quantized, dequantize, quantize
 from beacon_cli.checkpoints.selecting import SELECT

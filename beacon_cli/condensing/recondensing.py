@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from activation_beacon.memory import Activations
-from activation_beacon.ragged import Selected
+from activation_beacon.selected import Selected
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import new_reader, restored
 from beacon_cli.cache.loading import read_shard

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from activation_beacon import Activations, SelectingReader, Selection, attach
 from activation_beacon.errors import ConfigError
-from activation_beacon.ragged import RaggedMemory, Selected
+from activation_beacon.ragged import RaggedMemory
 from activation_beacon.rotary import Rotary
+from activation_beacon.selected import Selected
 from activation_beacon.selection import best
 from tests.activation_beacon.tiny import ARCHITECTURES, random_beacon, random_ids, tiny_model
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from activation_beacon.memory import Activations
-from activation_beacon.ragged import Selected
+from activation_beacon.selected import Selected
 from beacon_cli.cache import Builder, Entry, Store, builder, shards
 from beacon_cli.cache.quantization import rounded
 from beacon_cli.checkpoints.selecting import SELECT
