@@ -1,9 +1,10 @@
 """Answering a question from a memory: what is read again, the prompt, decoding, and where the answer stands."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
@@ -72,7 +73,9 @@ def answer(
 ) -> Generator[str, None, Outcome]:
     """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
 
-    The memory goes on from there: rewind it before the next question.
+    The memory goes on from there: rewind it before the next question. A model that does better so
+    (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there,
+    what it makes of the memory is taken if the text supports it.
 
     Args:
         history: what was said before, the oldest first; of it, the latest turns that fit are read, and condensed like
@@ -86,12 +89,42 @@ def answer(
     about = _subject(index, question, history)
     before, prompt, again = _prompt(engine, placed, index, question, about, how, history)
     outcome.passages = tuple(again)
-    for _step in reader.feed(before):
-        pass
+    if question is None or not again or history or not engine.source.passages_first:
+        for _step in reader.feed(before):
+            pass
+        yield from _spoken(engine, reader, prompt, placed.ratio, how, outcome, began)
+        _judge(outcome, index, question, about)
+    else:
+        asked = question_text(question, [passage.headed for passage in again], template=how.template)
+        frame, encode = engine.source.frame, engine.source.tokenizer.encode
+        alone = [*frame.opening, *encode(asked), *frame.closing]
+        pieces = list(_spoken(engine, engine.reader(placed.ratio), alone, placed.ratio, how, outcome, began))
+        _judge(outcome, index, question, about)
+        if not outcome.answered:
+            second = Outcome(passages=outcome.passages)
+            more = list(_spoken(engine, reader, prompt, placed.ratio, how, second, began))
+            _judge(second, index, question, about)
+            if second.answered and second.supported is True:
+                pieces, outcome = more, second
+        yield from pieces
+    outcome.seconds["answer"] = time.perf_counter() - began
+    return outcome
+
+
+def _spoken(
+    engine: Engine,
+    reader: SequenceReader,
+    prompt: Sequence[int],
+    ratio: int,
+    how: Decoding,
+    outcome: Outcome,
+    began: float,
+) -> Iterator[str]:
+    """Read a prompt and yield what the model says then; `outcome` is told of it."""
     # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
     reader.condense_at(0)
     logits = reader.read(prompt)
-    reader.condense_at(placed.ratio)
+    reader.condense_at(ratio)
     decoder = engine.source.tokenizer.stream_decoder()
     pieces: list[str] = []
     for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
@@ -108,9 +141,6 @@ def answer(
         pieces.append(piece)
         yield piece
     outcome.text = "".join(pieces).strip()
-    _judge(outcome, index, question, about)
-    outcome.seconds["answer"] = time.perf_counter() - began
-    return outcome
 
 
 def _subject(index: SearchIndex, question: str | None, history: Sequence[Turn]) -> str:

@@ -12,6 +12,7 @@ from beacon_cli.answering.extract import Section
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.search_file import IndexedText, index_of
+from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.pages import PageText
 from beacon_cli.cache.store import Store, default_root
 from beacon_cli.documents import TEXT_VERSION, Document, PageSelection, open_document
@@ -132,6 +133,8 @@ def _text(document: Document, store: Store | None, warnings: list[str], progress
         manifest = summary.manifest
         if manifest is None or not manifest.complete or manifest.subject.identity.text_version != TEXT_VERSION:
             continue
+        if not has_own_text(summary.entry.origin(), manifest):
+            continue  # imported, and not proven to be the document's
         about = manifest.subject.document
         if (about.sha256, about.selection) == (source.sha256, document.selection.canonical):
             try:

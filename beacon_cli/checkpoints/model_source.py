@@ -58,6 +58,7 @@ class ModelSource:
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
         prompts: how what the beacon was trained on is put; empty if not known.
+        passages_first: whether it answers better from the passages that are read again without the memory.
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
@@ -74,6 +75,7 @@ class ModelSource:
     system: str | None = None
     opening: tuple[int, ...] | None = None
     prompts: str = ""
+    passages_first: bool = False
     note: str = ""
 
     @cached_property
@@ -199,6 +201,7 @@ def locate_model(
         lease=lease,
         prompts=read_record(folder).prompts if converted and not beacon else "",
         system=system,
+        passages_first=model == DEFAULT_MODEL and beacon_smollm2.PASSAGES_FIRST,
         note=beacon_smollm2.SUMMARY_NOTE if model == DEFAULT_MODEL else "",
     )
 

@@ -82,7 +82,7 @@ def contents(path: str | Path) -> dict[str, Any]:
     """What a cache holds, whatever it is called and wherever it comes from."""
     manifest = json.loads((Path(path) / "manifest.json").read_text())
     told = {name: manifest[name] for name in ("intervals", "shards", "tail", "chain")}
-    return told | {each.name: each.read_bytes() for each in Path(path).iterdir() if each.suffix != ".json"}
+    return told | {each.name: each.read_bytes() for each in Path(path).iterdir() if each.suffix == ".safetensors"}
 
 
 @pytest.mark.parametrize("ratio", [4, 8])
@@ -96,6 +96,9 @@ def test_another_text_under_a_documents_checksum_never_answers_for_it(
     assert (listed()["document"], listed()["foreign"], listed()["proven"]) == ("contract.txt", True, [])
     done("cache", "verify", "--deep")
     assert listed()["proven"] == ["activations"]  # they are those of its text, which is not the contract's
+    found = done("find", str(contract), "lighthouse keeper Voss Pike", "--json").out
+    assert "Edda Voss" in found
+    assert "Carl Pike keeps" not in found
     result = done("ask", str(contract), *ASK)
     assert ("is not its text" in result.err) == (ratio == 4)
     assert result.json["tokens_condensed"] > 0
