@@ -39,7 +39,8 @@ def contents(cache: str) -> dict[str, Any]:
     told = {
         name: manifest[name] for name in ("intervals", "shards", "intervals_per_shard", "tail", "chain", "sink_rows")
     }
-    return told | {path.name: path.read_bytes() for path in Path(cache).iterdir() if not path.name.startswith(("manifest", "search-"))}
+    kept = [path for path in Path(cache).iterdir() if not path.name.startswith(("manifest", "search-"))]
+    return told | {path.name: path.read_bytes() for path in kept}
 
 
 def from_nothing(document: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
