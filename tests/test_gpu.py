@@ -22,7 +22,7 @@ def test_memory_on_cuda_is_that_of_the_cpu(scripted_model: Path, tmp_path: Path)
     ids = source.tokenizer.encode(story(20))[:1024]
     memories = []
     for device in ("cpu", "cuda"):
-        reader = load_engine(source, device).reader(8)  # type: ignore[arg-type]
+        reader = load_engine(source, device).reader(8)  # type: ignore[arg-type]  # one of the two
         reader.read(ids)
         memories.append(reader.memory.activations(0, reader.planner.memory).values.float().cpu())
     cpu, cuda = memories

@@ -62,7 +62,7 @@ class LoraLinear(nn.Module):
         """(..., in) -> (..., out), in the base's type."""
         weight = self.base.weight
         a, b = self.lora_A.to(weight.dtype), (self.lora_B * self.scale).to(weight.dtype)
-        flat: Tensor = _Product.apply(x.reshape(-1, x.shape[-1]), weight, a, b)  # type: ignore[no-untyped-call]
+        flat: Tensor = _Product.apply(x.reshape(-1, x.shape[-1]), weight, a, b)  # type: ignore[no-untyped-call]  # untyped
         return flat.view(*x.shape[:-1], -1)
 
     @torch.no_grad()

@@ -77,7 +77,7 @@ def attend(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls an attention: query (1, heads, tokens, d) -> (1, tokens, heads, d)."""
-    out: Tensor = _Attention.apply(query[0] * scaling, key[0], value[0], _current)  # type: ignore[no-untyped-call]
+    out: Tensor = _Attention.apply(query[0] * scaling, key[0], value[0], _current)  # type: ignore[no-untyped-call]  # untyped in torch
     return out.transpose(0, 1)[None], None
 
 

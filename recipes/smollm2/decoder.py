@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         batch, tokens = sheets.ids.shape
         keys = tokens + (sheets.memory.shape[1] if condensed else 0)
         if self.compiled:
-            return self._blocks(sees, batch, None, tokens, keys, device=sheets.ids.device)  # type: ignore[no-any-return]
+            return self._blocks(sees, batch, None, tokens, keys, device=sheets.ids.device)  # type: ignore[no-any-return]  # untyped in torch
         rows = [torch.arange(size, device=sheets.ids.device) for size in (batch, tokens, keys)]
         b, q, k = rows[0][:, None, None], rows[1][None, :, None], rows[2][None, None, :]
         return sees(b, b, q, k)[:, None]

@@ -48,7 +48,7 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(step)
             loss, said, used = losses()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)

@@ -101,7 +101,7 @@ class Trainer:
         total = 0.0
         for row in rows:
             loss = answer_loss(self.model, row)
-            (loss / learned).backward()  # type: ignore[no-untyped-call]
+            (loss / learned).backward()  # type: ignore[no-untyped-call]  # untyped in torch
             total += loss.item()
         parameters = self.optimizer.param_groups[0]["params"]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0, error_if_nonfinite=True))

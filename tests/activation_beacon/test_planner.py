@@ -10,7 +10,7 @@ from activation_beacon.ratios import Fixed, memory_capacity, ratio_chooser
 
 
 def interleaved(ratio: int = 4, **settings: object) -> Planner:
-    return Planner(BeaconConfig(window=8, stride=8, ratios=(ratio,), **settings), Fixed(ratio))  # type: ignore[arg-type]
+    return Planner(BeaconConfig(window=8, stride=8, ratios=(ratio,), **settings), Fixed(ratio))  # type: ignore[arg-type]  # by name
 
 
 def test_an_interval_with_interleaved_beacons() -> None:
@@ -91,7 +91,7 @@ def test_capacity() -> None:
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        BeaconConfig(**{"window": 8, "stride": 8, "ratios": (2,), **settings})  # type: ignore[arg-type]
+        BeaconConfig(**{"window": 8, "stride": 8, "ratios": (2,), **settings})  # type: ignore[arg-type]  # by name
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -73,8 +73,8 @@ def test_a_beacon_in_four_bits_condenses_as_its_dequantized_values_do() -> None:
             )
             layer.weight = bnb.nn.Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
             layer.bias = linear.bias
-            packed[name] = layer.to("cpu")  # type: ignore[index]
-            state = packed[name].weight.quant_state  # type: ignore[index]
+            packed[name] = layer.to("cpu")  # type: ignore[index]  # a ModuleDict
+            state = packed[name].weight.quant_state  # type: ignore[index]  # a ModuleDict
             assert state is not None
-            kept[name].weight.data = bnb.functional.dequantize_4bit(packed[name].weight.data, state)  # type: ignore[index]
+            kept[name].weight.data = bnb.functional.dequantize_4bit(packed[name].weight.data, state)  # type: ignore[index]  # as above
     assert relative_error(condense(model, quantized), condense(model, plain)) < 1e-5

@@ -142,7 +142,7 @@ def test_a_repair_that_any_system_call_fails_can_be_done_again(tmp_path: Path) -
     whole = contents(entry.folder)
     manifest = entry.manifest()
     assert manifest is not None
-    pages = entry.folder / manifest.files[list(manifest.files)[-1]].file_name  # type: ignore[call-arg, operator]
+    pages = entry.folder / manifest.files[list(manifest.files)[-1]].file_name  # type: ignore[call-arg, operator]  # untyped there
     point, finished = 0, False
     while not finished:
         pages.write_bytes(b"")

@@ -46,7 +46,7 @@ def test_a_document_that_others_can_write_is_refused(tmp_path: Path) -> None:
     entry.folder.chmod(0o777)
     for use in (entry.manifest, entry.open, entry.pages, lambda: build(tmp_path / "cache")):
         with pytest.raises(CacheError, match="can be written by others"):
-            use()  # type: ignore[operator]
+            use()  # type: ignore[operator]  # each takes none
     (summary,) = Store(tmp_path / "cache").entries()
     assert "chmod 700" in str(summary.problem)
     entry.folder.chmod(0o700)

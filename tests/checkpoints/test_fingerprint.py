@@ -44,8 +44,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     digest = hashlib.file_digest
 
     def counting(file: "object", algorithm: str) -> "hashlib._Hash":
-        names.append(Path(file.name).name)  # type: ignore[attr-defined]
-        return digest(file, algorithm)  # type: ignore[arg-type]
+        names.append(Path(file.name).name)  # type: ignore[attr-defined]  # a real file
+        return digest(file, algorithm)  # type: ignore[arg-type]  # handed on
 
     monkeypatch.setattr(hashlib, "file_digest", counting)
     return names

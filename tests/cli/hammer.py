@@ -35,7 +35,7 @@ SHARD_BYTES = 100_000
 def preload() -> None:
     """Let all commands share one engine, of the model that they take by default, and build small shards."""
     engine: Engine = load_engine(locate_model(os.environ["BEACON_MODEL"], None, default_root()), "cpu")
-    library.load_engine = lambda *_, **__: engine  # type: ignore[assignment]
+    library.load_engine = lambda *_, **__: engine  # type: ignore[assignment]  # patched
     builder.SHARD_BYTES = SHARD_BYTES
 
 

@@ -52,7 +52,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[b
     start = subprocess.Popen.__init__
 
     def note(self: subprocess.Popen[bytes], *arguments: object, **options: object) -> None:
-        start(self, *arguments, **options)  # type: ignore[call-overload]
+        start(self, *arguments, **options)  # type: ignore[call-overload]  # handed on
         processes.append(self)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", note)
@@ -97,7 +97,7 @@ def test_an_abandoned_iteration_leaves_no_process(path: str, started: list[subpr
         pages = document.pages()
         next(pages)
         assert [process.poll() for process in started] == [None]
-        pages.close()  # type: ignore[attr-defined]
+        pages.close()  # type: ignore[attr-defined]  # a generator
         assert all(process.poll() is not None for process in started)
 
 

@@ -145,7 +145,7 @@ def test_losses_are_those_of_the_reference(engine: Engine) -> None:
     ids = random_ids(400)
     (block,) = predict(Streaming(engine, 32), Text("text", ids), [400])
     states = one_by_one(engine, [*FRAME.opening, *ids], 32)[len(FRAME.opening) : -1]
-    logits = engine.model.get_output_embeddings()(states)  # type: ignore[operator]
+    logits = engine.model.get_output_embeddings()(states)  # type: ignore[operator]  # a module of its own
     assert block.scores["loss"] == pytest.approx(
         torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:])).item(), abs=1e-4
     )

@@ -25,7 +25,7 @@ def layout() -> Layout:
 
 
 def composer(**mix: float) -> Composer:
-    return Composer(sources.made_up(0), Mix({"squad": 1.0}, **mix))  # type: ignore[arg-type]
+    return Composer(sources.made_up(0), Mix({"squad": 1.0}, **mix))  # type: ignore[arg-type]  # by name
 
 
 def hidden(model: torch.nn.Module, ids: list[int]) -> Tensor:
@@ -83,7 +83,7 @@ def test_an_answer_is_learned_whole_or_not_at_all(layout: Layout) -> None:
     asks = tuple(Ask(question) for question in passage.questions)
     for turns in (False, True):
         conversation = Conversation(passage.text, asks, turns)
-        longest = len(piece(conversation, layout, 10_000).ids)  # type: ignore[union-attr]
+        longest = len(piece(conversation, layout, 10_000).ids)  # type: ignore[union-attr]  # it fits
         for room in range(0, longest + 1, 7):
             made = piece(conversation, layout, room)
             if made is None:

@@ -41,12 +41,12 @@ class Moments:
 
 
 def interpose(moments: Moments) -> None:
-    torch.optim.AdamW.step = moments.before(torch.optim.AdamW.step)  # type: ignore[method-assign]
-    metrics.Metrics.add = moments.before(metrics.Metrics.add)  # type: ignore[method-assign]
+    torch.optim.AdamW.step = moments.before(torch.optim.AdamW.step)  # type: ignore[method-assign]  # patched
+    metrics.Metrics.add = moments.before(metrics.Metrics.add)  # type: ignore[method-assign]  # patched
     run_folder.save_file = moments.before(run_folder.save_file)
     os.fsync = moments.before(os.fsync)
-    Path.rename = moments.before(Path.rename)  # type: ignore[method-assign]
-    Path.replace = moments.before(Path.replace)  # type: ignore[method-assign]
+    Path.rename = moments.before(Path.rename)  # type: ignore[method-assign]  # patched
+    Path.replace = moments.before(Path.replace)  # type: ignore[method-assign]  # patched
 
 
 def forked(flags: list[str], moments: Moments | None = None, environment: dict[str, str] | None = None) -> int:

@@ -244,7 +244,7 @@ def test_a_loss_that_is_no_number_stops_it_and_leaves_the_last_checkpoint(
     count = iter(range(100))
 
     def broken(*arguments: object, **keywords: object) -> object:
-        loss = real(*arguments, **keywords)  # type: ignore[arg-type]
+        loss = real(*arguments, **keywords)  # type: ignore[arg-type]  # handed on
         # Two texts in each of four steps, and one more before the checkpoint is written.
         return replace(loss, total=loss.total * float("nan")) if next(count) == 9 else loss
 
