@@ -1,6 +1,7 @@
 """`beacon chat`: questions and commands, one a line."""
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_commands(book: Path, says: Script, tmp_path: Path) -> None:
     assert saved.read_text() == f"# book.txt\n\n**{WHO_KEEPS}**\n\nEdda Voss\n\n- book.txt, p. 1: “{FACT}”\n"
 
 
-def test_ctrl_c_stops_an_answer_and_not_the_chat(book: Path, says: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_an_answer_and_not_the_chat(book: Path, says: Script) -> None:
     says("Edda Voss")
     pick, picked = decoding.pick, list[int]()
 
@@ -86,8 +87,9 @@ def test_ctrl_c_stops_an_answer_and_not_the_chat(book: Path, says: Script, monke
             raise KeyboardInterrupt
         return pick(logits, temperature)  # type: ignore[arg-type]  # handed on
 
-    monkeypatch.setattr(decoding, "pick", interrupted)
-    result = chat(book, WHO_KEEPS, WHO_KEEPS)
+    # Undone here: the script, which patches it too, is taken away before a fixture's patches are.
+    with mock.patch.object(decoding, "pick", interrupted):
+        result = chat(book, WHO_KEEPS, WHO_KEEPS)
     assert "stopped" in result.err
     assert result.out.endswith("\nEdda Voss\n")
 
