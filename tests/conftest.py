@@ -1,6 +1,7 @@
 """No test touches the user's own cache, configuration or network, nor depends on what the default model answers."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 # Before torch is imported: threads that wait by spinning slow down each other on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core, so to speak.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A job in the background ignores Ctrl-C, and so would the processes that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
