@@ -71,6 +71,9 @@ def test_json_names_the_model_and_what_was_read(cache_dir: Path) -> None:
     assert (listed["beacon"], listed["beacon_fingerprint"]) == ("/models/pocket/beacon", "c" * 64)
     assert (listed["document_kind"], listed["document_size"]) == ("pdf", SUBJECT.document.size)
     assert (listed["state"], listed["problem"], listed["intervals"]) == ("complete", None, 8)
+    # Pages of the document; which of them were read is another matter.
+    assert listed["page_count"] == SUBJECT.document.page_count
+    assert "pages" not in listed
     (entry.folder / "manifest.json").write_text("{}")
     (listed,) = run("cache", "list", "--json").json
     assert listed["state"] == "unusable"
