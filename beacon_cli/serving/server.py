@@ -96,11 +96,11 @@ class _Server:
             raise RequestError(str(error), status=404, param="model", code="model_not_found") from error
         events = self._events(asked, names)
         # What goes wrong before the first piece has a status of its own.
-        first = await self._next(events, time.monotonic() + self._limits.seconds)
+        end = time.monotonic() + self._limits.seconds
+        first = await self._next(events, end)
         if asked.stream:
             chunks = _chunks(asked, first, events)
             return StreamingResponse(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        end = time.monotonic() + self._limits.seconds
         async with aclosing(events):
             while not isinstance(first, _Done):
                 if await request.is_disconnected():

@@ -212,6 +212,26 @@ def test_an_answer_that_takes_too_long_is_given_up(shelf: Path, scripted_model: 
         assert server.post().json()["error"]["code"] == "timeout"
 
 
+def test_the_time_that_an_answer_may_take_is_that_of_all_its_pieces(
+    shelf: Path, scripted_model: Path, says: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        def ask(self, *_: object, **__: object) -> "Slow":
+            return self
+
+        def __iter__(self) -> Iterator[str]:
+            for piece in ("Edda", " Voss"):
+                time.sleep(0.6)
+                yield piece
+
+        def stop(self) -> None:
+            pass
+
+    with Running(shelf, scripted_model, Limits(4, 1.0, None, HOSTS)) as server:
+        monkeypatch.setattr(server.shelf, "memory", lambda names: Slow())
+        assert server.post().json()["error"]["code"] == "timeout"
+
+
 def test_the_memory_that_was_used_longest_ago_goes(shelf: Path, scripted_model: Path, says: Script) -> None:
     model = load(str(scripted_model))
     kept = Shelf(model, find_documents([str(shelf)]), Settings(model=str(scripted_model)), keep=2)
