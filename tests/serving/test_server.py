@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from beacon_cli.documents.finding import find_documents
-from beacon_cli.library import load
+from beacon_cli.library import Memory, load
 from beacon_cli.serving.requests import RequestError, parse
 from beacon_cli.serving.server import Limits, make_app
 from beacon_cli.serving.shelf import Shelf
@@ -196,12 +196,18 @@ def test_a_token_is_asked_for(shelf: Path, scripted_model: Path, says: Script) -
 
 def test_a_full_queue_says_so(shelf: Path, scripted_model: Path, says: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     with Running(shelf, scripted_model, Limits(1, 60, None, HOSTS)) as server:
-        go_on, memory = threading.Event(), server.shelf.memory
-        monkeypatch.setattr(server.shelf, "memory", lambda names: (go_on.wait(30), memory(names))[1])
+        begun, go_on, memory = threading.Event(), threading.Event(), server.shelf.memory
+
+        def held(names: tuple[str, ...]) -> Memory:
+            begun.set()
+            go_on.wait(30)
+            return memory(names)
+
+        monkeypatch.setattr(server.shelf, "memory", held)
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(server.post)
-            while (second := server.post()).status_code == 200:
-                pass
+            assert begun.wait(30)
+            second = server.post()
             assert (second.status_code, second.headers["retry-after"]) == (429, "5")
             go_on.set()
             assert first.result().status_code == 200
