@@ -1,4 +1,4 @@
-"""Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
+"""Which model: finding a base LLM, what condenses for it and its tokenizer, which belong together; loads no weights."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import beacon_smollm2
 from activation_beacon.checkpoint import BeaconInfo, read_info
+from activation_beacon.scorer import load_scorer
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.adapter import stored_bits
@@ -14,13 +15,13 @@ from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
-from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint, scorer_fingerprint
 from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
-from beacon_cli.checkpoints.selecting import RATIOS, SELECT, selection_of
+from beacon_cli.checkpoints.selecting import RATIOS, SELECT, condensers, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
@@ -48,11 +49,12 @@ class ModelSource:
     Attributes:
         name: what the user calls it.
         folder: the base model's checkpoint folder.
-        beacon_folder: the beacon's checkpoint folder; None where selection condenses.
-        info: the beacon's settings; likewise.
+        beacon_folder: the folder of the beacon or the scorer that condenses; None where selection needs neither.
+        info: the beacon's settings; None where selection condenses.
         tokenizer: the base model's.
         context: positions that the base model was made for.
-        base_fingerprint, beacon_fingerprint: hashes of what the weights are; "select" for no beacon's.
+        base_fingerprint, beacon_fingerprint: hashes of what the weights are, the latter the beacon's or the scorer's;
+            "select" for neither's.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         lease: what keeps a converted model from being removed.
         system: the message that stands in front of a document; None leaves that to the chat template.
@@ -100,11 +102,13 @@ class ModelSource:
     @property
     def condense(self) -> Condense:
         """What condenses."""
-        return "select" if self.info is None else "beacon"
+        if self.info is not None:
+            return "beacon"
+        return "select" if self.beacon_folder is None else "scorer"
 
     @property
     def condenser_name(self) -> str:
-        """The beacon's folder, or "select"."""
+        """The folder of the beacon or the scorer, or "select"."""
         return SELECT if self.beacon_folder is None else str(self.beacon_folder)
 
     @cached_property
@@ -112,10 +116,21 @@ class ModelSource:
         """How it selects, where that is what condenses.
 
         Raises:
+            CheckpointError: if its scorer cannot be read.
             ConfigError: if it cannot.
-            ModelError: if the chat template drops or repeats the message.
+            ModelError: if the chat template drops or repeats the message, or the scorer belongs to another model.
         """
-        return selection_of(self.tokenizer, self.frame, self.context)
+        selection = selection_of(self.tokenizer, self.frame, self.context)
+        if self.condense != "scorer" or self.beacon_folder is None:
+            return selection
+        scorer = load_scorer(self.beacon_folder)
+        if scorer.base_fingerprint != self.base_fingerprint:
+            raise ModelError(
+                f"the scorer in {self.beacon_folder} belongs to another base model: it was fitted to "
+                f"{scorer.base_name} ({scorer.base_fingerprint[:12]}), but {self.name} is "
+                f"{self.base_fingerprint[:12]}; fit one (beacon train --scorer), or use --condense select"
+            )
+        return replace(selection, scorer=scorer)
 
     @property
     def window(self) -> int:
@@ -165,11 +180,12 @@ def locate_model(
     Args:
         model: a checkpoint folder, a GGUF file, a hub id (with a file: `owner/name/FILE.gguf`, `owner/name:Q4_K_M`), or
             a short name of the catalogue, as the default model has.
-        beacon: the same for the beacon; by default a folder `beacon` inside the model's.
+        beacon: the same for the beacon or the scorer; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         system: the message that stands in front of a document; None leaves that to the chat template.
-        condense: what is to; None takes the beacon where there is one, else selection.
+        condense: what is to; None takes what keeps most of the answers by what was measured for the model, else the
+            beacon where there is one, else a scorer, else selection by itself.
         offline: fetch nothing, and ask the hub nothing: take what is on this disk; nor convert the default model.
 
     Raises:
@@ -183,11 +199,14 @@ def locate_model(
     lease = Lease(folder) if converted else None
     check_model_folder(folder)
     base = model_fingerprint(folder, cache)
-    found = None if condense == "select" else _beacon_folder(model, folder, beacon, progress, offline)
-    if found is None and condense == "beacon":
-        raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id, or use --condense select")
-    info = None if found is None else _checked_info(model, base, found, beacon or str(found))
-    fingerprint, bits = (SELECT, 16) if found is None else _beacon_identity(found, beacon_bits, cache)
+    adapter = None if condense == "select" else _beacon_folder(model, folder, beacon, progress, offline)
+    condense, found = _chosen(model, adapter, beacon, condense)
+    info = _checked_info(model, base, found, beacon or str(found)) if condense == "beacon" and found else None
+    fingerprint, bits = str(SELECT), 16
+    if found is not None:
+        fingerprint, bits = (
+            (scorer_fingerprint(found, cache), 16) if info is None else _beacon_identity(found, beacon_bits, cache)
+        )
     return ModelSource(
         name=model,
         folder=folder,
@@ -207,11 +226,34 @@ def locate_model(
 
 
 def _beacon_folder(model: str, folder: Path, beacon: str | None, progress: Progress, offline: bool) -> Path | None:
-    """Where the beacon is: the one that is named, else the model's own; None if it has none."""
+    """Where the beacon or the scorer is: what is named, else the model's own; None if it has none."""
     if beacon:
         return resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
     own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
     return own if own.is_dir() else None
+
+
+def _chosen(
+    model: str, folder: Path | None, beacon: str | None, condense: Condense | None
+) -> tuple[Condense, Path | None]:
+    """What condenses, and the folder of what that needs.
+
+    Args:
+        folder: where a beacon or a scorer is; None if the model has neither.
+        beacon: what the user calls it.
+
+    Raises:
+        ModelError: if what is to condense is not there.
+    """
+    there = condensers(folder)
+    if condense is None:
+        own = model == DEFAULT_MODEL and not beacon
+        condense = default.best_condenser(there) if own else (*there, SELECT)[0]
+    elif condense not in (*there, SELECT):
+        raise ModelError(
+            f"{beacon or model} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
+        )
+    return condense, None if condense == SELECT else folder
 
 
 def _checked_info(model: str, base: str, folder: Path, name: str) -> BeaconInfo:
@@ -240,10 +282,11 @@ def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> Base
     folder = _model_folder(model, None, cache, progress, offline=False)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
+    own = _beacon_folder(model, folder, None, progress, offline=True)
     return BaseSource(
         name=model,
         folder=folder,
-        beacon_folder=_beacon_folder(model, folder, None, progress, offline=True),
+        beacon_folder=own if "beacon" in condensers(own) else None,
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
         fingerprint=model_fingerprint(folder, cache),

@@ -64,6 +64,15 @@ def beacon_fingerprint(folder: Path, cache: Path) -> str:
     return _fingerprint(read_settings(folder, "beacon_config.json"), [folder / "beacon.safetensors"], cache)
 
 
+def scorer_fingerprint(folder: Path, cache: Path) -> str:
+    """The same over `scorer.safetensors`, which has its settings in it.
+
+    Raises:
+        ModelError: as `model_fingerprint`.
+    """
+    return _fingerprint({}, [folder / "scorer.safetensors"], cache)
+
+
 def remember_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
     """Keep the SHA-256 of files in `folder`, by name, beside them: whoever wrote them need not read them again.
 
