@@ -94,7 +94,8 @@ class RaggedMemory(Cache):
     def scores(self, first: int, run: Callable[[], object]) -> Tensor:
         """What a pass draws on: (layers, kv_heads, rows) scores of the interval's rows from `first` on.
 
-        A score is the largest probability that any row of the pass gives to the key, times the length of the value.
+        A score is the largest probability that any row of the pass gives to the key, and what all of them give it
+        together (of heads that share it, their mean), times the length of the value.
 
         Args:
             run: runs the pass, whose rows are not kept.

@@ -2,11 +2,11 @@
 
 An interval is read as it is, after the memory. Then the model is asked to say it again, and of the interval's rows
 those stay that this draws on most: a row's score is the largest attention probability that any query gives it (KVzip,
-arXiv 2505.23416), times the length of its value. There is one budget for all layers and heads of an interval, so each
-keeps its own number of rows. A row stands at its place in the text, however many rows stay before it; where the model's
-positions do not last, places are shrunk by what that takes. Unlike in the published method, nothing of a text but its
-memory and one interval is ever held, and no attention matrix but a few rows of one head's. With a scorer, which
-predicts the scores, the interval is not said again (`activation_beacon.scorer`).
+arXiv 2505.23416) plus the sum of what all give it, times the length of its value. There is one budget for all layers
+and heads of an interval, so each keeps its own number of rows. A row stands at its place in the text, however many rows
+stay before it; where the model's positions do not last, places are shrunk by what that takes. Unlike in the published
+method, nothing of a text but its memory and one interval is ever held, and no attention matrix but a few rows of one
+head's. With a scorer, which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +25,8 @@ from activation_beacon.scorer import Scorer
 from activation_beacon.selected import select_rows
 from activation_beacon.sequence_reader import SequenceReader
 
+# Counts up when the same text would keep other rows.
+VERSION = 2
 # Places in an interval are stored in 16 bits.
 LONGEST = 2**15 - 1
 # What of a reader changes as it reads, its memory apart.
