@@ -8,6 +8,7 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.errors import SettingsError
 from beacon_cli.settings import declared
 from beacon_cli.training.events import Trained
 from beacon_cli.training.settings import TrainSettings, load_train_settings
@@ -52,8 +53,7 @@ def train(
         unused = [declared(TrainSettings)[name].option for name in sorted(flags.keys() - _FITTING)]
         unused += ["--fresh"] * fresh + ["--config"] * (config is not None)
         if unused:
-            reason = f"it is fitted in one step, without {', '.join(unused)}: leave that out"
-            raise typer.BadParameter(reason, param_hint="--scorer")
+            raise SettingsError(f"a scorer is fitted in one step, without {', '.join(unused)}: leave that out")
         _fit(settings, out, as_json=as_json, quiet=quiet)
         return
     # Imported here because it imports torch, which `--help` can do without.
