@@ -182,6 +182,22 @@ def test_a_scorer_condenses_in_one_pass(
     assert ask(book, WHO_KEEPS, "--ratio", "4", "--condense", "select")["condense"] == "select"
 
 
+def test_a_scorer_stands_beside_a_beacon(
+    book: Path, tmp_path: Path, scripted_model: Path, alone: Path, cache_dir: Path
+) -> None:
+    both, text = tmp_path / "both", tmp_path / "text.txt"
+    shutil.copytree(scripted_model, both)
+    text.write_text(story(80))
+    run_well("train", text, "--model", both, "--scorer", "--out", both / "beacon")
+    flags = ("--model", both, "--ratio", "4")
+    assert ask(book, WHO_KEEPS, *flags)["condense"] == "beacon"
+    assert ask(book, WHO_KEEPS, *flags, "--condense", "scorer")["condense"] == "scorer"
+    assert len(run_well("cache", "list", "--json").json) == 2
+    shutil.rmtree(alone)  # by what a cache was built with, its model is found
+    for cache in (cache_dir / "documents").iterdir():
+        assert "equal to the bit" in run_well("cache", "verify", cache.name, "--deep").out
+
+
 def test_a_scorer_serves_its_own_model_alone(book: Path, fitted: Path) -> None:
     save_scorer(fitted, replace(load_scorer(fitted), base_fingerprint="f00d", base_name="another"))
     assert_refused(run("ask", str(book), "Who?", "--beacon", str(fitted)), "fitted to another", "--condense select")
