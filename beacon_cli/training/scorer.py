@@ -64,11 +64,11 @@ def fit_scorer(settings: TrainSettings, out: Path, progress: Progress = silent) 
     del pieces[HELD_OUT - 1 :: HELD_OUT]
     for number, piece in enumerate(pieces):
         progress(Counting("fitting the scorer", number, len(pieces) + len(apart)))
-        _read(engine, piece, fit.add)
+        read_again(engine, piece, fit.add)
     scorer = fit.scorer(source.name, source.base_fingerprint)
     for number, piece in enumerate(apart, len(pieces)):
         progress(Counting("fitting the scorer", number, len(pieces) + len(apart)))
-        _read(engine, piece, lambda rows, scores: shares.append(_shared(scorer.scores(rows), scores)))
+        read_again(engine, piece, lambda rows, scores: shares.append(_shared(scorer.scores(rows), scores)))
     progress(Counting("fitting the scorer", len(pieces) + len(apart), len(pieces) + len(apart)))
     try:
         save_scorer(out, scorer)
@@ -84,8 +84,8 @@ def _evenly(examples: Sequence[Example], most: int) -> list[list[int]]:
     return [examples[number * len(examples) // count].ids.tolist() for number in range(count)]
 
 
-def _read(engine: Engine, ids: Sequence[int], observe: Callable[[Activations, Tensor], None]) -> None:
-    """Read a text as a document is read, saying its intervals again."""
+def read_again(engine: Engine, ids: Sequence[int], observe: Callable[[Activations, Tensor], None]) -> None:
+    """Read a text as a document is read, saying its intervals again; `observe` is shown their rows and scores."""
     reader = engine.attached.selecting_reader(RATIO, engine.source.selection)
     reader.observe = observe
     for _step in reader.feed([*engine.source.frame.opening, *ids]):

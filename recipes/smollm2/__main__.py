@@ -15,7 +15,7 @@ import json
 import os
 from pathlib import Path
 
-from recipes.smollm2 import batches, gpu, reader
+from recipes.smollm2 import batches, gpu, reader, scorer
 
 
 def main(words: list[str] | None = None) -> None:
@@ -40,6 +40,8 @@ def main(words: list[str] | None = None) -> None:
     measure.add_argument("--sets", nargs="+", help="only these")
     measure.add_argument("--split", choices=("dev", "test"), default="test")
     measure.add_argument("--most", type=int, default=32, help="tokens an answer")
+    fitting = commands.add_parser("scorer", parents=[shared], help="fit the scorer")
+    fitting.add_argument("--out", type=Path, required=True)
     packing = commands.add_parser("pack", help="put what `gpu` learns from into one file")
     packing.add_argument("--data", type=Path, default=os.environ.get("BEACON_DATA"), help="else $BEACON_DATA")
     packing.add_argument("--out", type=Path, required=True)
@@ -67,6 +69,8 @@ def main(words: list[str] | None = None) -> None:
         parser.error("--data DIR, or BEACON_DATA, says where the data is")
     if options.command == "reader":
         reader.train(options)
+    elif options.command == "scorer":
+        scorer.fit(options)
     else:
         for name, figures in reader.measure(options):
             print(json.dumps({"set": name, **figures}), flush=True)
