@@ -13,10 +13,10 @@ puts the figures into `reading.json`, by the folder's name. `card` measures what
 and writes its card from `reading.json`.
 
 Columns, in per cent: `contained`: a right answer stands in what is said; `page`: that, and a page where it stands is
-cited; `in 2`, `in 5`: the search finds a passage with a right answer, from such a page, among its first two or five;
-`refused`: it said that the text does not say, or nothing; `declined`: that, or the tool called the answer unsupported;
-`sure`: of the answers called supported, how many contain a right one. `s`: seconds a question, without reading the
-document.
+cited; `in 2`, `in 5`: of the passages that are found (by the tool: as its model judges them) the first two or five have
+one with a right answer, from such a page; `refused`: it said that the text does not say, or nothing; `declined`: that,
+or the tool called the answer unsupported; `sure`: of the answers called supported, how many contain a right one. `s`:
+seconds a question, without reading the document.
 """
 
 import argparse
@@ -62,9 +62,9 @@ def ask_tool(model: beacon.Model, asked: Sequence[Asked]) -> Iterator[Record]:
             try:
                 if memory is None:
                     raise problem
-                record |= _told(memory.ask(each.question, max_new_tokens=TOKENS))
+                answer = memory.ask(each.question, max_new_tokens=TOKENS)
+                record |= _told(answer) | {"rank": _rank(each, answer.found)}
                 record["reading"] = sum(memory.seconds.values())
-                record["rank"] = _rank(each, memory.find(each.question, DEEP))
             except BeaconError as error:
                 record["error"] = str(error)
             yield _kept(each, record)

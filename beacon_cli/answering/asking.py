@@ -8,6 +8,7 @@ from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
 from beacon_cli.answering.search import SearchIndex
@@ -87,23 +88,24 @@ def answer(
     began = time.perf_counter()
     outcome, reader = Outcome(), placed.reader
     about = _subject(index, question, history)
-    before, prompt, again = _prompt(engine, placed, index, question, about, how, history)
+    found = _found(engine, index, about, how.passages)
+    before, prompt, again = _prompt(engine, placed, found, question, how, history)
     outcome.passages = tuple(again)
     if question is None or not again or history or not engine.source.passages_first:
         for _step in reader.feed(before):
             pass
         yield from _spoken(engine, reader, prompt, placed.ratio, how, outcome, began)
-        _judge(outcome, index, question, about)
+        _judge(outcome, index, question, about, found)
     else:
         asked = question_text(question, [passage.headed for passage in again], template=how.template)
         frame, encode = engine.source.frame, engine.source.tokenizer.encode
         alone = [*frame.opening, *encode(asked), *frame.closing]
         pieces = list(_spoken(engine, engine.reader(placed.ratio), alone, placed.ratio, how, outcome, began))
-        _judge(outcome, index, question, about)
+        _judge(outcome, index, question, about, found)
         if not outcome.answered:
             second = Outcome(passages=outcome.passages)
             more = list(_spoken(engine, reader, prompt, placed.ratio, how, second, began))
-            _judge(second, index, question, about)
+            _judge(second, index, question, about, found)
             if second.answered and second.supported is True:
                 pieces, outcome = more, second
         yield from pieces
@@ -152,17 +154,24 @@ def _subject(index: SearchIndex, question: str | None, history: Sequence[Turn]) 
     return question
 
 
-def _judge(outcome: Outcome, index: SearchIndex, question: str | None, about: str) -> None:
+def _found(engine: Engine, index: SearchIndex, about: str, wanted: int | None) -> list[Passage]:
+    """The passages that the question is about, the best first."""
+    if engine.source.passages_first and wanted != 0:
+        return judged(engine, index, about)
+    return index.find(about, len(index.passages))
+
+
+def _judge(outcome: Outcome, index: SearchIndex, question: str | None, about: str, found: Sequence[Passage]) -> None:
     """Find out whether it is an answer, and what the documents say of it."""
     text, lost = outcome.text, outcome.finished in ("loop", "babble")
     outcome.answered = bool(text) and not lost and not is_refusal(text)
     if question is None:
         return
-    outcome.found = tuple(index.find(about, FOUND))
+    outcome.found = tuple(found[:FOUND])
     if outcome.answered:
-        found = support(index, about, text)
-        outcome.supported = found.supported
-        outcome.citations = tuple(cite(index, found.places, text))
+        said = support(index, about, text)
+        outcome.supported = said.supported
+        outcome.citations = tuple(cite(index, said.places, text))
     if not outcome.citations:
         outcome.closest = tuple(cited(index, passage, about) for passage in outcome.found[:MOST_CITATIONS])
 
@@ -170,9 +179,8 @@ def _judge(outcome: Outcome, index: SearchIndex, question: str | None, about: st
 def _prompt(
     engine: Engine,
     placed: Placed,
-    index: SearchIndex,
+    found: Sequence[Passage],
     question: str | None,
-    about: str,
     how: Decoding,
     history: Sequence[Turn],
 ) -> tuple[list[int], list[int], list[Passage]]:
@@ -182,7 +190,7 @@ def _prompt(
     """
     source, left = engine.source, engine.source.context - placed.reader.memory.size - how.max_new_tokens
     encode, turns = source.tokenizer.encode, list(history)
-    again = [] if question is None else _wanted(engine, index, about, how.passages)
+    again = [] if question is None else _wanted(engine, found, how.passages)
     while True:
         before = [*placed.tail] if turns else []
         for number, turn in enumerate(turns):
@@ -207,13 +215,13 @@ def _prompt(
             )
 
 
-def _wanted(engine: Engine, index: SearchIndex, about: str, number: int | None) -> list[Passage]:
+def _wanted(engine: Engine, found: Sequence[Passage], number: int | None) -> list[Passage]:
     """The passages to read again if they fit, the best last."""
     if number is not None:
-        return index.find(about, number)[::-1]
+        return list(found[:number][::-1])
     room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
     wanted: list[Passage] = []
-    for passage in index.find(about, room):
+    for passage in found:
         room -= len(engine.source.tokenizer.encode(passage.headed))
         if room < 0:
             break
