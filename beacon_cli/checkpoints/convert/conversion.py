@@ -40,7 +40,7 @@ SHARD_BYTES = 10**9
 _FOUR_BITS = 0.52
 
 
-def convert(source: Merged, target: Path, record: Record, cache: Path, progress: Progress = silent) -> None:
+def convert(source: Merged, cache: Path, target: Path, record: Record, progress: Progress = silent) -> None:
     """Write the model to `target`, replacing what is there; `record` says where it is from and how to make it.
 
     The caller sees to it that nobody else writes to `target`.
