@@ -26,7 +26,7 @@ KNOWN = llms()[DEFAULT_MODEL]
 
 def base_file() -> Path | None:
     """The base's GGUF file: that of the installed package, else what the hub's cache has; None if neither is here."""
-    repository, name = KNOWN.file.rsplit("/", 1)
+    repository, name = KNOWN.source.rsplit("/", 1)
     found = importlib.util.find_spec(PACKAGE)
     folders = [Path(folder) for folder in (found.submodule_search_locations or [])] if found else []
     folders += sorted(cached_repository(repository).glob("snapshots/*"))

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import Timeout
 
 from beacon_cli.checkpoints import default_model as default
-from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, Llm, llms, released
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, KnownModel, catalogue, llms
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import GgufModel, convert_gguf, open_model
@@ -138,11 +138,11 @@ def _checked_gguf(path: Path, name: str, cache: Path, from_hub: bool) -> Checked
     if from_hub:
         check_hub_files([path.with_name(part) for part in parts_of(path.name)], cache)
     model = open_model(path)
-    known = {entry.file: entry for entry in llms().values()}.get(name)
+    known = {entry.source: entry for entry in llms().values()}.get(name)
     return _content(model, known), partial(convert_gguf, model)
 
 
-def _content(model: GgufModel, known: Llm | None) -> dict[str, Any]:
+def _content(model: GgufModel, known: KnownModel | None) -> dict[str, Any]:
     return {
         "generation": "gguf",
         "base": known.base if known else model.name,
@@ -156,7 +156,7 @@ def _checked_merged(folder: Path, name: str, cache: Path, from_hub: bool) -> Che
     merged = open_merged(folder)
     if from_hub:
         check_hub_files(weight_files(folder), cache)
-    known = {entry.id: entry for entry in released()}.get(repository_of(name))
+    known = catalogue().get(repository_of(name))
     content = {
         "generation": merged.generation,
         "base": known.base if known else merged.stock["architectures"][0],

@@ -21,7 +21,7 @@ from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.local.record import Record
 
-GGUF = KNOWN.file.rpartition("/")[2]
+GGUF = KNOWN.source.rpartition("/")[2]
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # mallopt's numbers, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
