@@ -22,7 +22,6 @@ from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_he
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
 from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, open_gguf
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
-from beacon_cli.checkpoints.local.fingerprint import remember_hashes
 from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
 from beacon_cli.checkpoints.local.record import Record, write_record
 from beacon_cli.errors import ConfigError, ModelError
@@ -162,9 +161,8 @@ def convert_gguf(
     dtype = source.config["dtype"] if lora is None else str(LORA_DTYPE).removeprefix("torch.")
     with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
         write_tokenizer(source.file, folder)
-        sha256 = write_tensors(folder / SINGLE, tensors)
+        write_tensors(folder / SINGLE, tensors)
         write_json(folder / CONFIG, {**source.config, "dtype": dtype})
-        remember_hashes(folder, {SINGLE: sha256})
         write_record(folder, record)
 
 
