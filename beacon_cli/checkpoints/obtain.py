@@ -18,7 +18,7 @@ from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import GgufModel, convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
-from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
+from beacon_cli.checkpoints.local.converted import clean_up, place_of, stamp, sweep_up, writing_lock
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
 from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, parts_of
 from beacon_cli.checkpoints.local.hub_cache import cached_repository, repository_of
@@ -67,6 +67,7 @@ def obtain(
         progress(Note(f"another process is converting {name}; waiting for it"))
         held = lock.acquire()
     with held:
+        clean_up(place)
         sweep_up(cache)
         made = _made(place, source.identity)
         same = made and (made.revision, made.stamp) == (source.revision, source.stamp)
