@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
-from transformers.utils import logging as transformers_logging
 
 from activation_beacon import Attached, SequenceReader, attach
 from activation_beacon.products import eight_bit_weights
@@ -117,6 +115,8 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
         SettingsError: if CUDA is asked for and not there.
     """
     place = pick_device(device)
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415  takes seconds, which most commands can do without
+
     # What transformers and bitsandbytes say while loading is about them, not about the user's document.
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -176,6 +176,8 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     Raises:
         ModelError: if its weights are missing, damaged or unsuitable.
     """
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  as above
+
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -185,7 +187,9 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     return _load(source.folder, device, dtype, quantization)
 
 
-def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: BitsAndBytesConfig | None) -> Any:
+def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415  as above
+
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         stored = getattr(config, "quantization_config", None)

@@ -32,6 +32,7 @@ def outline(settings: Mapping[str, Any]) -> LanguageModel | None:
         or settings.get("use_sliding_window", False) is not False
         or set(settings.get("layer_types") or ()) - {"full_attention"}
         or rope is None
+        or not _known_bits(settings.get("quantization_config"))
     ):
         return None
     biases, tied = _biases(kind, settings), settings.get("tie_word_embeddings", False)
@@ -45,6 +46,14 @@ def outline(settings: Mapping[str, Any]) -> LanguageModel | None:
     )
     with torch.device("meta"):
         return LanguageModel(config, rotary.inv_freq, biases, norms=kind == "qwen3").eval().requires_grad_(False)
+
+
+def _known_bits(quantization: Any) -> bool:
+    """Whether weights are stored as they are, or in the four bits that `four_bit` decodes."""
+    if not isinstance(quantization, dict):
+        return quantization is None
+    stated = [quantization.get(name) for name in ("quant_method", "load_in_4bit", "bnb_4bit_quant_type")]
+    return stated == ["bitsandbytes", True, "nf4"]
 
 
 def _rope(settings: Mapping[str, Any]) -> dict[str, Any] | None:

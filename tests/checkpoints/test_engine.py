@@ -109,7 +109,6 @@ def test_damaged_weights(scripted_model: Path, tmp_path: Path) -> None:
     [
         ("config.json", {"mlp_bias": None}),
         ("config.json", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": 1.5}}),
-        ("generation_config.json", {"pad_token_id": ""}),
         ("beacon/beacon_config.json", {"settings": {"ratio_mix": -1}}),
         ("tokenizer_config.json", {"chat_template": "{{ messages[0].content + 1 }}"}),
         ("tokenizer_config.json", {"chat_template": "{{ 1 / 0 }}"}),

@@ -133,6 +133,8 @@ def test_products_follow_the_beacon(tmp_path: Path) -> None:
         {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0}},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
         {"rope_parameters": None, "rope_theta": None},
+        {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": 1.5, "bnb_4bit_quant_type": "nf4"}},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
     ],
 )
 def test_what_is_unusual_is_left_to_transformers(change: dict[str, Any], tmp_path: Path) -> None:
