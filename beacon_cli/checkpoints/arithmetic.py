@@ -29,7 +29,7 @@ def fast_arithmetic() -> Arithmetic:
 
     Passes of many rows wait for products: with instructions for bfloat16 (AVX-512 BF16, AMX) these take half the time
     of float32, or a tenth, and without them a hundredfold. Passes of few rows wait for the weights to be read: torch's
-    kernel for those of 8 bits takes a third of the time of float32 on AVX2 and on AVX-512. (`benchmarks/README.md`.)
+    kernel for those of 8 bits takes a third of the time of float32 on AVX2 and on AVX-512.
     """
     short = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     packed = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
