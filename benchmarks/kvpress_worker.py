@@ -30,7 +30,7 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
     pipeline = KVPressTextGenerationPipeline(model=model, tokenizer=AutoTokenizer.from_pretrained(model_path))
     answers: list[tuple[str, int, str, str]] = []
-    for name, ratio in [("none", 1), *((name, ratio) for name in PRESSES for ratio in order["ratios"])]:
+    for name, ratio in [("none", 1), *((name, ratio) for name in order["presses"] for ratio in order["ratios"])]:
         # Questions about one document share its pruned cache.
         for document, jobs in groupby(order["jobs"], key=lambda job: job["document"]):
             asked: list[dict[str, Any]] = list(jobs)

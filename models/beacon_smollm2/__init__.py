@@ -10,3 +10,5 @@ SUMMARY_NOTE = (
 # The condensed memory of a long text distracts it. Of twelve questions about examples/world-factbook.pdf (47,405 tokens
 # at ratio 8) it answered 5, 7 and 6 rightly from 2, 4 and 8 passages alone, and 3 from 2 passages after the memory.
 PASSAGES_FIRST = True
+# What condenses for it keeps this share of full attention's right answers, by the ratio (benchmarks/README.md).
+KEPT: dict[str, dict[int, float]] = {}
