@@ -15,6 +15,7 @@ LAYERS = [
     "beacon_cli.events",
     "beacon_cli.errors",
     "beacon_cli.quantities",
+    "beacon_cli.pace",
     "beacon_cli.settings",
     "beacon_cli.durable",
     "beacon_cli.documents",
