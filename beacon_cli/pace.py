@@ -53,8 +53,13 @@ class ReadingPace:
         self.speed = self._speed.at(self.done)
 
     @property
+    def pages_read(self) -> int:
+        """Pages whose text is there."""
+        return self._read[-1]
+
+    @property
     def exact(self) -> bool:
-        return self._read[-1] >= self.pages
+        return self.pages_read >= self.pages
 
     @property
     def total(self) -> float:

@@ -20,7 +20,7 @@ def test_a_served_book_is_asked(book: Path) -> None:
             assert process.stderr is not None
             lines = iter(process.stderr.readline, "")
             line = next(line for line in lines if line.startswith("serving"))
-            (url,) = re.findall(r"serving 1 document at (http://127\.0\.0\.1:\d+/v1)", line)
+            (url,) = re.findall(r"serving 1 document: .*, (http://127\.0\.0\.1:\d+/v1) for programs", line)
             body = {"model": "beacon", "messages": [{"role": "user", "content": "Who?"}]}
             made = httpx.post(f"{url}/chat/completions", json=body, timeout=60).json()
             assert made["choices"][0]["message"]["content"] == UNPROMPTED
