@@ -74,7 +74,7 @@ def serve(
         from beacon_cli.serving.uploads import Uploads  # noqa: PLC0415  as above
         from beacon_cli.serving.worker import Worker  # noqa: PLC0415  as above
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("anyio", "starlette", "uvicorn"):
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise ModelError("the server needs two packages more: pip install 'beacon-cli[serve]'") from None
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -69,6 +69,8 @@ class Page:
                 name = await self._uploads.add(_name(request), request.stream(), self._shelf)
             except DocumentError as error:
                 raise RequestError(str(error), status=422, code="invalid_document") from error
+            except ClientDisconnect:
+                return Response(status_code=499)
         return JSONResponse(self._about(name), status_code=201)
 
     async def remove(self, request: Request) -> Response:

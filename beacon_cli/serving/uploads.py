@@ -1,5 +1,6 @@
 """Documents that are dropped on the page: kept in a folder of the user's own until they are removed."""
 
+import asyncio
 import filecmp
 import itertools
 import os
@@ -10,8 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-
-import anyio.to_thread
 
 from beacon_cli.cache import Store
 from beacon_cli.documents import PageSelection, open_document
@@ -87,7 +86,7 @@ class Uploads:
                         )
                     file.write(piece)
                 file.flush()
-                await anyio.to_thread.run_sync(_check, file.name, called, shelf.how)
+                await asyncio.to_thread(_check, file.name, called, shelf.how)
                 return self._keep(Path(file.name), called, shelf)
         except OSError as error:
             raise DocumentError(f"{called}: cannot be kept ({error.strerror}); is the disk full?") from error

@@ -58,6 +58,7 @@ class Tab:
 
     def add(self, name: str, data: bytes) -> None:
         """Drop a document on the page, so to speak."""
+        self.page.locator("#adding").wait_for()
         file = {"name": name, "mimeType": "application/octet-stream", "buffer": data}
         self.page.locator("#file").set_input_files([file])
 

@@ -45,7 +45,7 @@ def test_a_pdf_is_dropped_asked_about_and_looked_at(tab: Tab, says: Script) -> N
     tab.page.get_by_role("button", name="book.pdf", exact=True).wait_for()
     turn = tab.ask(WHO_KEEPS)
     assert turn.locator(".answer").text_content() == "The keeper is Edda Voss"
-    assert turn.locator(".support").text_content() == "The document says so:"
+    assert turn.locator(".support").text_content() == "It stands in the text:"
     turn.get_by_role("button", name="p. 9").click()
     assert tab.marked() == FACT_LETTERS
     page = tab.page
@@ -61,7 +61,7 @@ def test_a_pdf_is_dropped_asked_about_and_looked_at(tab: Tab, says: Script) -> N
     assert page.evaluate(ink, where) > 50
     assert page.evaluate(ink, [where[0], 0, where[2], 10]) == 0
     page.get_by_role("button", name="Next page").click()
-    page.get_by_text("page 10 of 12").wait_for()
+    page.get_by_role("heading", name="page 10 of 12").wait_for()
     page.keyboard.press("Escape")
     assert page.locator("#viewer").is_hidden()
     assert page.evaluate("document.activeElement.className") == "place"
@@ -78,9 +78,21 @@ def test_an_answer_that_stands_nowhere_says_so_and_shows_what_comes_closest(tab:
     says("Ferdinand Magellan")
     tab.choose("a.txt")
     turn = tab.ask(WHO_KEEPS)
-    assert "Not found in the document" in turn.text_content()
+    assert "It was not found in the text" in turn.text_content()
     turn.locator(".place").first.click()
     tab.marked()
+
+
+def test_a_question_goes_on_from_what_was_said_where_that_is_meant(tab: Tab, says: Script) -> None:
+    says("Edda Voss")
+    tab.choose("a.txt")
+    tab.ask(WHO_KEEPS)
+    tab.ask("Who is the mayor of the town by the sea?")
+    assert WHO_KEEPS not in says.asked[-1].prompt
+    tab.page.get_by_label("goes on from what was said").check()
+    tab.ask("And who is it that keeps the mill?")
+    assert "Who is the mayor of the town by the sea?" in says.asked[-2].prompt + says.asked[-1].prompt
+    assert WHO_KEEPS not in says.asked[-2].prompt + says.asked[-1].prompt
 
 
 def test_an_answer_comes_piece_by_piece_and_can_be_stopped(

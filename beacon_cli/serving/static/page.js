@@ -51,7 +51,7 @@ $("question").addEventListener("keydown", (event) => {
   }
 });
 $("stop").addEventListener("click", stop);
-$("new").addEventListener("click", () => { forget(); $("question").focus(); });
+$("clear").addEventListener("click", () => { forget(); $("question").focus(); });
 $("file").addEventListener("change", async () => {
   const files = [...$("file").files];
   $("file").value = "";
