@@ -28,7 +28,7 @@ WANTED = (
     "wasm/jbig2.wasm",
     "wasm/openjpeg.wasm",
     "wasm/qcms_bg.wasm",
-    "wasm/LICENSE_*",
+    *(f"wasm/LICENSE_{name}" for name in ("JBIG2", "OPENJPEG", "QCMS", "PDFJS_JBIG2", "PDFJS_OPENJPEG", "PDFJS_QCMS")),
     "standard_fonts/FoxitSymbol.pfb",
     "standard_fonts/FoxitDingbats.pfb",
     "standard_fonts/LICENSE_FOXIT",

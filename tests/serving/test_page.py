@@ -153,6 +153,31 @@ def test_a_long_pdf_is_watched_while_another_tab_asks(
     assert tab.marked() == FACT_LETTERS
 
 
+@pytest.mark.parametrize(
+    ("texts", "quote", "marked"),
+    [
+        (["The light-", "house is  old."], "The lighthouse is old", ["The light", "house is  old"]),
+        (["A ﬁsh, and", "more"], "fish and more", ["ﬁsh, and", "more"]),
+        (["see the L I G H T"], "…the light…", ["the L I G H T"]),
+        (["One two three four", "Chapter 7", "five six seven"], "two three four five six seven",
+         ["two three four", "five six seven"]),
+        (["これは本です。灯台守"], "灯台守", ["灯台守"]),
+        (["İstanbul'da ÇAY"], "istanbul'da çay", ["İstanbul'da ÇAY"]),
+        (["nothing of it"], "something else altogether", []),
+        (["a"], "…", []),
+    ],
+)  # fmt: skip
+def test_a_quote_is_found_however_the_page_sets_it(tab: Tab, texts: list[str], quote: str, marked: list[str]) -> None:
+    script = """async ([texts, quote]) => {
+        const { mark } = await import("/static/marking.js");
+        const root = document.createElement("div");
+        for (const text of texts) root.append(Object.assign(document.createElement("p"), { textContent: text }));
+        mark(root, quote);
+        return [...root.querySelectorAll("mark")].map((each) => each.textContent);
+    }"""
+    assert tab.page.evaluate(script, [texts, quote]) == marked
+
+
 def test_what_cannot_be_read_is_refused_and_not_kept(tab: Tab, server: Running) -> None:
     alert = tab.page.get_by_role("alert")
     for name, data, word in (
