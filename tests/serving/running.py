@@ -14,7 +14,7 @@ from beacon_cli.documents.finding import find_documents
 from beacon_cli.library import load
 from beacon_cli.serving.http import Limits
 from beacon_cli.serving.server import make_app
-from beacon_cli.serving.shelf import Shelf
+from beacon_cli.serving.shelf import HowToRead, Shelf
 from beacon_cli.serving.uploads import Uploads
 from beacon_cli.serving.worker import Worker
 from beacon_cli.settings import Settings
@@ -26,12 +26,14 @@ HOSTS = ("127.0.0.1", "localhost")
 class Running:
     """A server in this process, so that the script speaks for its model."""
 
-    def __init__(self, folder: Path, model: Path, limits: Limits, keep: int = 2, most: int = 10**6) -> None:
+    def __init__(
+        self, folder: Path, model: Path, limits: Limits, keep: int = 2, most: int = 10**6, how: HowToRead | None = None
+    ) -> None:
         settings = Settings(model=str(model), max_new_tokens=64)
         self.folder = folder
         uploads = Uploads(folder.parent / "dropped", most)
         places = [*find_documents([str(folder)]), *uploads.places()]
-        self.shelf = Shelf(load(str(model)), places, settings, keep)
+        self.shelf = Shelf(load(str(model)), places, settings, keep, how)
         self._worker = Worker(limits.queue)
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"

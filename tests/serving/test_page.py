@@ -4,14 +4,18 @@ import re
 import textwrap
 import threading
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from pypdf import PdfWriter
+from pypdf.annotations import FreeText
 
 from beacon_cli.serving.http import Limits
-from tests.documents.pdf_samples import pdf
+from beacon_cli.serving.shelf import HowToRead
+from tests.documents.pdf_samples import encrypted, pdf
 from tests.scripted import Script
 from tests.serving.browser import Tab, chromium
 from tests.serving.running import HOSTS, Running
@@ -72,6 +76,36 @@ def test_a_text_is_shown_with_its_words_marked(tab: Tab, says: Script) -> None:
     tab.choose("a.txt")
     tab.ask(WHO_KEEPS).get_by_role("button", name="p. 1").click()
     assert tab.marked() == FACT_LETTERS
+
+
+def test_words_that_a_pdf_does_not_draw_are_marked_in_its_text(tab: Tab, says: Script) -> None:
+    says("Edda Voss")
+    writer = PdfWriter(clone_from=BytesIO(pdf([textwrap.fill(FILLER, 88)])))
+    writer.add_annotation(0, FreeText(text=FACT, rect=(50, 500, 300, 520)))
+    written = BytesIO()
+    writer.write(written)
+    tab.add("note.pdf", written.getvalue())
+    tab.page.get_by_role("button", name="note.pdf", exact=True).wait_for()
+    tab.ask(WHO_KEEPS).get_by_role("button", name="p. 1").first.click()
+    assert tab.marked() == FACT_LETTERS
+    assert "not found in the drawing" in tab.page.locator("#viewer-note").text_content()
+    assert tab.page.locator("#sheet canvas").count() == 1
+
+
+def test_a_pdf_that_cannot_be_drawn_is_shown_as_text(
+    browser: Any, shelf: Path, scripted_model: Path, says: Script
+) -> None:
+    says("Edda Voss")
+    (shelf / "locked.pdf").write_bytes(encrypted(paged(3, fact_at=2), "secret", "AES-256"))
+    how = HowToRead(password="secret")
+    with (
+        Running(shelf, scripted_model, Limits(16, 60, None, HOSTS), how=how) as server,
+        Tab(browser, server.url) as tab,
+    ):
+        tab.choose("locked.pdf")
+        tab.ask(WHO_KEEPS).get_by_role("button", name="p. 2").click()
+        assert tab.marked() == FACT_LETTERS
+        assert "cannot be drawn" in tab.page.locator("#viewer-note").text_content()
 
 
 def test_an_answer_that_stands_nowhere_says_so_and_shows_what_comes_closest(tab: Tab, says: Script) -> None:

@@ -45,10 +45,17 @@ async function draw(place) {
     const label = text.label === String(text.number) ? "" : ` (“${text.label}”)`;
     if (!current()) return;
     $("place").textContent = plain(`${place.name}, page ${text.number} of ${text.last}${label}`);
-    if (!place.pdf || !(await drawPdf(place, current))) if (current()) drawText(text);
+    const drawn = place.pdf && (await drawPdf(place, current));
     if (!current()) return;
-    const first = place.quote && mark($("sheet").querySelector(".words"), place.quote);
-    if (place.quote && !first) say("The words stand on this page, but could not be marked.");
+    if (!drawn) $("sheet").replaceChildren(paperOf(text));
+    let first = place.quote && mark($("sheet").querySelector(".words"), place.quote);
+    if (place.quote && !first && drawn) {
+      // Written in a form, recognized in a picture, or set in another order than it is read.
+      say("The words are not found in the drawing of the page; they are marked in its text, below.");
+      const paper = paperOf(text);
+      $("sheet").append(paper);
+      first = mark(paper, place.quote);
+    }
     first?.scrollIntoView({ block: "center", inline: "center" });
   } catch (error) {
     if (current()) say(error.message);
@@ -66,9 +73,9 @@ function say(text) {
   $("viewer-note").textContent = plain(text);
 }
 
-function drawText(page) {
+function paperOf(page) {
   const heading = page.section ? [element("p", { class: "section" }, page.section)] : [];
-  $("sheet").replaceChildren(element("div", { class: "paper" }, ...heading, element("div", { class: "words" }, page.text)));
+  return element("div", { class: "paper" }, ...heading, element("div", { class: "words" }, page.text));
 }
 
 // False if it cannot be drawn; what is wrong is said then.
