@@ -309,13 +309,8 @@ class Memory:
     ) -> Chat:
         """A conversation, in which each question is asked in the light of those before; see `ask`."""
         return Chat(
-            lambda question, turns: self.ask(
-                question,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                passages=passages,
-                template=template,
-                history=turns,
+            partial(
+                self.ask, max_new_tokens=max_new_tokens, temperature=temperature, passages=passages, template=template
             )
         )
 

@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +60,6 @@ def record(answer: "Answer", documents: Sequence[str], model: str) -> None:
     Raises:
         CacheError: if that cannot be done.
     """
-    citations = [
-        {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
-        for c in answer.citations
-    ]
     row = (
         datetime.now(UTC).isoformat(timespec="seconds"),
         model,
@@ -72,7 +68,7 @@ def record(answer: "Answer", documents: Sequence[str], model: str) -> None:
         answer.text,
         answer.answered,
         json.dumps(answer.supported),
-        json.dumps(citations),
+        json.dumps([asdict(citation) for citation in answer.citations]),
         answer.seconds["answer"],
     )
     with _database() as database:

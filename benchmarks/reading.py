@@ -13,10 +13,10 @@ puts the figures into `reading.json`, by the folder's name. `card` measures what
 and writes its card from `reading.json`.
 
 Columns, in per cent: `contained`: a right answer stands in what is said; `page`: that, and a page where it stands is
-cited; `in 2`, `in 5`: the search finds a passage with a right answer, from such a page, among its first two or five;
-`refused`: it said that the text does not say, or nothing; `declined`: that, or the tool called the answer unsupported;
-`sure`: of the answers called supported, how many contain a right one. `s`: seconds a question, without reading the
-document.
+cited; `in 2`, `in 5`: of the passages that are found (by the tool: as its model judges them) the first two or five have
+one with a right answer, from such a page; `refused`: it said that the text does not say, or nothing; `declined`: that,
+or the tool called the answer unsupported; `sure`: of the answers called supported, how many contain a right one. `s`:
+seconds a question, without reading the document.
 """
 
 import argparse
@@ -27,19 +27,18 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 import beacon_cli as beacon
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
+from beacon_cli.checkpoints.convert.lora import WEIGHTS
 from beacon_cli.errors import BeaconError
 from beacon_cli.evaluation.metrics import found
 from benchmarks.reading_card import SHIPPED, write_card
-from benchmarks.reading_scores import ANSWERS, RUN, Record, evaluated, keep, kept, records, summary, table
+from benchmarks.reading_scores import ANSWERS, RUN, Record, keep, kept, records, summary, table
 from benchmarks.reading_sets import SETS, Asked, load, pages_of
-from recipes.smollm2 import base, evaluation, reader
-from recipes.smollm2.adapter import add_adapter, load_adapter, merge_adapter
+from recipes.smollm2 import base, evaluation
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import Question
 
@@ -62,9 +61,9 @@ def ask_tool(model: beacon.Model, asked: Sequence[Asked]) -> Iterator[Record]:
             try:
                 if memory is None:
                     raise problem
-                record |= _told(memory.ask(each.question, max_new_tokens=TOKENS))
+                answer = memory.ask(each.question, max_new_tokens=TOKENS)
+                record |= _told(answer) | {"rank": _rank(each, answer.found)}
                 record["reading"] = sum(memory.seconds.values())
-                record["rank"] = _rank(each, memory.find(each.question, DEEP))
             except BeaconError as error:
                 record["error"] = str(error)
             yield _kept(each, record)
@@ -82,12 +81,7 @@ def _told(answer: beacon.Answer) -> Record:
 
 def ask_alone(gguf: Path, adapter: Path | None, count: int, asked: Sequence[Asked]) -> Iterator[Record]:
     """What a language model answers by itself, given short texts whole and of long ones `count` passages."""
-    model, tokenizer = base.load_base(gguf)
-    if adapter is not None:
-        config = json.loads((adapter / reader.CONFIG).read_text("utf-8"))
-        add_adapter(model, config["rank"], config["alpha"])
-        load_adapter(model, load_file(adapter / reader.WEIGHTS))
-        merge_adapter(model)
+    model, tokenizer = base.load_base(gguf, adapter)
     layout = Layout(tokenizer)
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
@@ -161,7 +155,7 @@ def ask(options: argparse.Namespace) -> None:
 
 def _alone(gguf: Path, adapter: Path | None, passages: int) -> Record:
     """Who is asked, if it is a language model by itself."""
-    weights = base.fingerprint(adapter / reader.WEIGHTS) if adapter else None
+    weights = base.fingerprint(adapter / WEIGHTS) if adapter else None
     return {"gguf": gguf.name, "sha256": base.fingerprint(gguf), "reader_sha256": weights, "passages": passages}
 
 
@@ -185,9 +179,7 @@ def show(options: argparse.Namespace) -> None:
 
 def card(options: argparse.Namespace) -> None:
     """The command `card`: measure what ships, keep the figures, write its card."""
-    weights = base.fingerprint(SHIPPED / reader.WEIGHTS)[:12]
-    if options.evaluated:
-        keep({"reader": evaluated(options.evaluated, _alone(base.gguf_file(), SHIPPED, options.passages))})
+    weights = base.fingerprint(SHIPPED / WEIGHTS)[:12]
     for run, gguf in (("reader", base.gguf_file()), ("tool", None)):
         if run in options.runs:
             options.gguf, options.reader, options.out = gguf, SHIPPED, options.into / f"{run}-{weights}"
@@ -222,7 +214,6 @@ def main() -> None:
     writing = commands.add_parser("card", parents=[shared], help="measure what ships, and write its card")
     writing.set_defaults(run=card)
     writing.add_argument("--runs", nargs="*", choices=("reader", "tool"), default=("reader", "tool"))
-    writing.add_argument("--evaluated", type=Path, help="of the reader, what `recipes.smollm2 evaluate` has printed")
     writing.add_argument("--into", type=Path, default=Path("runs"), help="where the answers are kept")
     options = parser.parse_args()
     options.run(options)

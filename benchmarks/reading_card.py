@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.checkpoints.convert.lora import CONFIG, WEIGHTS
 from beacon_cli.evaluation.report import markdown
-from recipes.smollm2 import base, reader
+from recipes.smollm2 import base
 
 SHIPPED = Path(__file__).parents[1] / "models" / "beacon_smollm2"
 RUNS = {
@@ -40,8 +41,8 @@ def write_card(runs: Mapping[str, Figures]) -> None:
 
 def card(runs: Mapping[str, Figures]) -> str:
     """The card, in Markdown."""
-    config = json.loads((SHIPPED / reader.CONFIG).read_text("utf-8"))
-    weights = SHIPPED / reader.WEIGHTS
+    config = json.loads((SHIPPED / CONFIG).read_text("utf-8"))
+    weights = SHIPPED / WEIGHTS
     modules = [f"`{name}`" for name in config["target_modules"]]
     asked = runs.get("reader", {}).get("sets", {}).get("natural", {}).get("questions", 0)
     return TEXT.read_text("utf-8").format_map(

@@ -36,16 +36,6 @@ def summary(folder: Path) -> Record:
     return {"asked": json.loads((folder / RUN).read_text("utf-8")), "sets": sets}
 
 
-def evaluated(path: Path, asked: Record) -> Record:
-    """A summary of what `python -m recipes.smollm2 evaluate` has printed into a file; `asked`: which model of."""
-    sets = dict[str, Record]()
-    for line in map(json.loads, path.read_text("utf-8").splitlines()):
-        known = {"exact", "f1", "contained"} if line["set"] != "unanswerable" else set[str]()
-        figures = {column: line[column] if column in {*known, "refused"} else None for column in COLUMNS}
-        sets[line["set"]] = {"questions": line["questions"], **figures, "declined": line["refused"], "seconds": None}
-    return {"asked": asked, "sets": sets}
-
-
 def kept() -> dict[str, Record]:
     """The summaries that the repository keeps, by the run's name."""
     found: dict[str, Record] = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}

@@ -1,11 +1,13 @@
 """Search: is the passage that holds the answer among the first that a question finds?
 
     python benchmarks/search.py DATA [--set NAME]
+    python benchmarks/search.py DATA --judged --questions 100
 
 DATA is a folder of question sets as JSON lines (`squad`, `factbook`, `fairytaleqa`, `books`). Each SQuAD article, five
 of them together, ten countries of the factbook together, each fairy tale and each book is one document; a passage
 counts if it holds an answer literally and, where the set says where that stands, lies there. What was chosen by hand
-(weights, sizes) was chosen on the articles and countries of odd number, `chosen on` below.
+(weights, sizes) was chosen on the articles and countries of odd number, `chosen on` below. With `--judged`, the default
+model judges what is found, as `beacon ask` has it do; it was trained on most of SQuAD's articles and countries.
 """
 
 import argparse
@@ -20,12 +22,12 @@ from typing import Any
 
 import zstandard
 
+import beacon_cli as beacon
+from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
 from beacon_cli.documents import open_document
-
-MOST = 600  # questions of a set
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--set", choices=SETS, action="append")
+    parser.add_argument("--questions", type=int, default=600, help="of a set, about")
+    parser.add_argument("--judged", action="store_true", help="by the default model")
     chosen = parser.parse_args()
+    engine = beacon.load().engine if chosen.judged else None
     print("| set | questions | first two | first five | index | search |\n|---|---|---|---|---|---|")
     for name in chosen.set or SETS:
         documents = list(SETS[name](chosen.data))
-        every = max(1, sum(len(questions) for _, questions in documents) // MOST)
+        every = max(1, sum(len(questions) for _, questions in documents) // chosen.questions)
         two = five = number = indexing = searching = 0.0
         for text, questions in documents:
             passages = split(text)
@@ -148,7 +153,8 @@ def main() -> None:
                 if not any(is_right(passage, asked) for passage in passages):
                     continue  # the answer is cut in two, or written otherwise
                 began = time.perf_counter()
-                found = [is_right(passage, asked) for passage in index.find(asked.question, 5)]
+                ranked = judged(engine, index, asked.question) if engine else index.find(asked.question, 5)
+                found = [is_right(passage, asked) for passage in ranked[:5]]
                 searching += time.perf_counter() - began
                 number, two, five = number + 1, two + any(found[:2]), five + any(found)
         shares = f"{two / number:.1%} | {five / number:.1%}"

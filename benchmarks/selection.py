@@ -27,10 +27,11 @@ import torch
 
 from activation_beacon import Attached, SelectingReader, Selection, attach
 from beacon_cli.checkpoints.selecting import INSTRUCTION
-from recipes.smollm2 import evaluation, reader
-from recipes.smollm2.base import keep_memory
+from beacon_cli.evaluation.metrics import found
+from recipes.smollm2 import evaluation
+from recipes.smollm2.base import gguf_file, keep_memory, load_base
 from recipes.smollm2.conversations import Ask
-from recipes.smollm2.evaluation import Case, normal
+from recipes.smollm2.evaluation import Case
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import load
 
@@ -49,7 +50,7 @@ class Asked:
 
 
 def is_right(given: str, case: Case) -> bool:
-    return any(f" {normal(gold)} " in f" {normal(given)} " for gold in case.question.answers)
+    return bool(found(given, case.question.answers))
 
 
 @torch.inference_mode()
@@ -96,10 +97,10 @@ def compare(attached: Attached, layout: Layout, cases: Sequence[Case], windows: 
           f"{sum(each.seconds for each in full) / len(full):.2f} s\n")  # fmt: skip
     print("| window | ratio | right | likelihood | rows | reading |\n|---|---|---|---|---|---|", flush=True)
     for window, ratio in itertools.product(windows, ratios):
-        found = run(window, ratio, known)
-        right = sum(each.right for each in found)
-        share = (sum(each.likelihood for each in found) - base) / added
-        rows, seconds = (sum(getattr(each, name) for each in found) / len(found) for name in ("rows", "seconds"))
+        asked = run(window, ratio, known)
+        right = sum(each.right for each in asked)
+        share = (sum(each.likelihood for each in asked) - base) / added
+        rows, seconds = (sum(getattr(each, name) for each in asked) / len(asked) for name in ("rows", "seconds"))
         print(
             f"| {window} | {ratio} | {right} of {len(known)} ({100 * right / len(known):.0f} %) | {share:.2f} "
             f"| 1/{1 / rows:.1f} | {seconds:.2f} s |",
@@ -118,9 +119,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_memory()
-    size = reader.SIZES["cpu"]
-    model = reader.load_merged(size, None if options.plain else ADAPTER)
-    layout = Layout(reader.load_model(size)[1])
+    model, tokenizer = load_base(gguf_file(), None if options.plain else ADAPTER)
+    layout = Layout(tokenizer)
     if options.float32:
         model = model.float()
     passages = load(Path(os.environ["BEACON_DATA"]), "test")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from beacon_cli.answering.citations import Citation
 from beacon_cli.answering.decoding import Finished
@@ -46,6 +47,17 @@ class Answer:
             it only repeated itself and "babble" where it did not believe itself: then it was stopped.
         seconds: spent, by stage: "first_token", "answer" (all of it).
     """
+
+    text: str
+    citations: tuple[Citation, ...]
+    supported: Supported | None
+    answered: bool
+    passages: tuple[Passage, ...]
+    found: tuple[Passage, ...]
+    closest: tuple[Citation, ...]
+    generated: int
+    finished: Finished
+    seconds: dict[str, float]
 
     def __init__(self, question: str | None, make: Callable[["Answer"], Generator[str, None, Outcome]]) -> None:
         self.question = question
@@ -98,45 +110,11 @@ class Answer:
             raise self._error or RuntimeError("an answer ended without an outcome")
         return self._outcome
 
-    @property
-    def text(self) -> str:
-        return self.complete().text
-
-    @property
-    def answered(self) -> bool:
-        return self.complete().answered
-
-    @property
-    def supported(self) -> Supported | None:
-        return self.complete().supported
-
-    @property
-    def citations(self) -> tuple[Citation, ...]:
-        return self.complete().citations
-
-    @property
-    def passages(self) -> tuple[Passage, ...]:
-        return self.complete().passages
-
-    @property
-    def found(self) -> tuple[Passage, ...]:
-        return self.complete().found
-
-    @property
-    def closest(self) -> tuple[Citation, ...]:
-        return self.complete().closest
-
-    @property
-    def generated(self) -> int:
-        return self.complete().generated
-
-    @property
-    def finished(self) -> Finished:
-        return self.complete().finished
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        return self.complete().seconds
+    def __getattr__(self, name: str) -> Any:
+        """What is known of it when it is complete."""
+        if name not in Outcome.__dataclass_fields__:
+            raise AttributeError(f"an answer has no {name}")
+        return getattr(self.complete(), name)
 
     def __str__(self) -> str:
         return self.text

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
 from beacon_cli.answering.search import SearchIndex
@@ -84,138 +86,143 @@ def answer(
     Raises:
         SettingsError: if the question and an answer do not fit the model's context.
     """
-    began = time.perf_counter()
-    outcome, reader = Outcome(), placed.reader
-    about = _subject(index, question, history)
-    before, prompt, again = _prompt(engine, placed, index, question, about, how, history)
-    outcome.passages = tuple(again)
-    if question is None or not again or history or not engine.source.passages_first:
-        for _step in reader.feed(before):
-            pass
-        yield from _spoken(engine, reader, prompt, placed.ratio, how, outcome, began)
-        _judge(outcome, index, question, about)
-    else:
-        asked = question_text(question, [passage.headed for passage in again], template=how.template)
-        frame, encode = engine.source.frame, engine.source.tokenizer.encode
-        alone = [*frame.opening, *encode(asked), *frame.closing]
-        pieces = list(_spoken(engine, engine.reader(placed.ratio), alone, placed.ratio, how, outcome, began))
-        _judge(outcome, index, question, about)
-        if not outcome.answered:
-            second = Outcome(passages=outcome.passages)
-            more = list(_spoken(engine, reader, prompt, placed.ratio, how, second, began))
-            _judge(second, index, question, about)
-            if second.answered and second.supported is True:
-                pieces, outcome = more, second
-        yield from pieces
-    outcome.seconds["answer"] = time.perf_counter() - began
-    return outcome
+    return _Asking(engine, placed, index, question, how, history, time.perf_counter()).answer()
 
 
-def _spoken(
-    engine: Engine,
-    reader: SequenceReader,
-    prompt: Sequence[int],
-    ratio: int,
-    how: Decoding,
-    outcome: Outcome,
-    began: float,
-) -> Iterator[str]:
-    """Read a prompt and yield what the model says then; `outcome` is told of it."""
-    # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
-    reader.condense_at(0)
-    logits = reader.read(prompt)
-    reader.condense_at(ratio)
-    decoder = engine.source.tokenizer.stream_decoder()
-    pieces: list[str] = []
-    for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
-        if isinstance(token, End):
-            outcome.finished = token.finished
-            break
-        if not outcome.generated:
-            outcome.seconds["first_token"] = time.perf_counter() - began
-        outcome.generated += 1
-        if piece := decoder.push(token):
+@dataclass(frozen=True)
+class _Asking:
+    """A question to a memory; see `answer`. `began` is when."""
+
+    engine: Engine
+    placed: Placed
+    index: SearchIndex
+    question: str | None
+    how: Decoding
+    history: Sequence[Turn]
+    began: float
+
+    def answer(self) -> Generator[str, None, Outcome]:
+        engine, reader, question = self.engine, self.placed.reader, self.question
+        before, prompt, again = self._prompt()
+        outcome = Outcome(passages=tuple(again))
+        if question is None or not again or self.history or not engine.source.passages_first:
+            for _step in reader.feed(before):
+                pass
+            yield from self._spoken(reader, prompt, outcome)
+            self._judge(outcome)
+        else:
+            asked = question_text(question, [passage.headed for passage in again], template=self.how.template)
+            frame, encode = engine.source.frame, engine.source.tokenizer.encode
+            alone = [*frame.opening, *encode(asked), *frame.closing]
+            pieces = list(self._spoken(engine.reader(self.placed.ratio), alone, outcome))
+            self._judge(outcome)
+            if not outcome.answered:
+                second = Outcome(passages=outcome.passages)
+                more = list(self._spoken(reader, prompt, second))
+                self._judge(second)
+                if second.answered and second.supported is True:
+                    pieces, outcome = more, second
+            yield from pieces
+        outcome.seconds["answer"] = time.perf_counter() - self.began
+        return outcome
+
+    def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:
+        """Read a prompt and yield what the model says then; `outcome` is told of it."""
+        # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
+        reader.condense_at(0)
+        logits = reader.read(prompt)
+        reader.condense_at(self.placed.ratio)
+        engine, how = self.engine, self.how
+        decoder = engine.source.tokenizer.stream_decoder()
+        pieces: list[str] = []
+        for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
+            if isinstance(token, End):
+                outcome.finished = token.finished
+                break
+            if not outcome.generated:
+                outcome.seconds["first_token"] = time.perf_counter() - self.began
+            outcome.generated += 1
+            if piece := decoder.push(token):
+                pieces.append(piece)
+                yield piece
+        if piece := decoder.finish():
             pieces.append(piece)
             yield piece
-    if piece := decoder.finish():
-        pieces.append(piece)
-        yield piece
-    outcome.text = "".join(pieces).strip()
+        outcome.text = "".join(pieces).strip()
 
+    @cached_property
+    def _about(self) -> str:
+        """What to look for in the text: a question that says little by itself ("And when?") goes on from the one
+        before.
+        """
+        question, history = self.question or "", self.history
+        goes_on = question and history and len(set(self.index.terms.of(question))) < FEW_TERMS
+        return f"{history[-1].question} {question}" if goes_on else question
 
-def _subject(index: SearchIndex, question: str | None, history: Sequence[Turn]) -> str:
-    """What to look for in the text: a question that says little by itself ("And when?") goes on from the one before."""
-    if question is None:
-        return ""
-    if history and len(set(index.terms.of(question))) < FEW_TERMS:
-        return f"{history[-1].question} {question}"
-    return question
+    @cached_property
+    def _found(self) -> Sequence[Passage]:
+        """The passages that the question is about, the best first."""
+        if self.engine.source.passages_first and self.how.passages != 0:
+            return judged(self.engine, self.index, self._about)
+        return self.index.find(self._about, len(self.index.passages))
 
+    def _judge(self, outcome: Outcome) -> None:
+        """Find out whether it is an answer, and what the documents say of it."""
+        index, text, lost = self.index, outcome.text, outcome.finished in ("loop", "babble")
+        outcome.answered = bool(text) and not lost and not is_refusal(text)
+        if self.question is None:
+            return
+        outcome.found = tuple(self._found[:FOUND])
+        if outcome.answered:
+            said = support(index, self._about, text)
+            outcome.supported = said.supported
+            outcome.citations = tuple(cite(index, said.places, text))
+        if not outcome.citations:
+            outcome.closest = tuple(cited(index, passage, self._about) for passage in outcome.found[:MOST_CITATIONS])
 
-def _judge(outcome: Outcome, index: SearchIndex, question: str | None, about: str) -> None:
-    """Find out whether it is an answer, and what the documents say of it."""
-    text, lost = outcome.text, outcome.finished in ("loop", "babble")
-    outcome.answered = bool(text) and not lost and not is_refusal(text)
-    if question is None:
-        return
-    outcome.found = tuple(index.find(about, FOUND))
-    if outcome.answered:
-        found = support(index, about, text)
-        outcome.supported = found.supported
-        outcome.citations = tuple(cite(index, found.places, text))
-    if not outcome.citations:
-        outcome.closest = tuple(cited(index, passage, about) for passage in outcome.found[:MOST_CITATIONS])
+    def _prompt(self) -> tuple[list[int], list[int], list[Passage]]:
+        """Token ids of what was said before and of what is said now, and the passages that are read again, the best
+        last.
 
+        If not all fits, the oldest turns are left out, then the passages that fit worst.
+        """
+        source, placed, how = self.engine.source, self.placed, self.how
+        left = source.context - placed.reader.memory.size - how.max_new_tokens
+        encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
+        while True:
+            before = [*placed.tail] if turns else []
+            for number, turn in enumerate(turns):
+                asked = question_text(turn.question, template=how.template, first=not number)
+                before += [*encode(asked), *source.frame.closing, *encode(turn.answer), *source.between]
+            if self.question is None:
+                request = summary_text(len(placed.documents), how.length)
+            else:
+                texts = [passage.headed for passage in again]
+                request = question_text(self.question, texts, template=how.template, first=not turns)
+            now = [*(() if turns else placed.tail), *encode(request), *source.frame.closing]
+            if len(before) + len(now) <= left:
+                return before, now, again
+            if turns:
+                turns = turns[1:]
+            elif again:
+                again = again[1:]
+            else:
+                raise SettingsError(
+                    f"the question and an answer of {how.max_new_tokens} tokens do not fit after the document in the "
+                    f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
+                )
 
-def _prompt(
-    engine: Engine,
-    placed: Placed,
-    index: SearchIndex,
-    question: str | None,
-    about: str,
-    how: Decoding,
-    history: Sequence[Turn],
-) -> tuple[list[int], list[int], list[Passage]]:
-    """Token ids of what was said before and of what is said now, and the passages that are read again, the best last.
-
-    If not all fits, the oldest turns are left out, then the passages that fit worst.
-    """
-    source, left = engine.source, engine.source.context - placed.reader.memory.size - how.max_new_tokens
-    encode, turns = source.tokenizer.encode, list(history)
-    again = [] if question is None else _wanted(engine, index, about, how.passages)
-    while True:
-        before = [*placed.tail] if turns else []
-        for number, turn in enumerate(turns):
-            asked = question_text(turn.question, template=how.template, first=not number)
-            before += [*encode(asked), *source.frame.closing, *encode(turn.answer), *source.between]
-        if question is None:
-            request = summary_text(len(placed.documents), how.length)
-        else:
-            texts = [passage.headed for passage in again]
-            request = question_text(question, texts, template=how.template, first=not turns)
-        now = [*(() if turns else placed.tail), *encode(request), *source.frame.closing]
-        if len(before) + len(now) <= left:
-            return before, now, again
-        if turns:
-            turns = turns[1:]
-        elif again:
-            again = again[1:]
-        else:
-            raise SettingsError(
-                f"the question and an answer of {how.max_new_tokens} tokens do not fit after the document in the "
-                f"context of {source.context:,} tokens: ask in fewer words, or lower --max-new-tokens"
-            )
-
-
-def _wanted(engine: Engine, index: SearchIndex, about: str, number: int | None) -> list[Passage]:
-    """The passages to read again if they fit, the best last."""
-    if number is not None:
-        return index.find(about, number)[::-1]
-    room = max(engine.source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
-    wanted: list[Passage] = []
-    for passage in index.find(about, room):
-        room -= len(engine.source.tokenizer.encode(passage.headed))
-        if room < 0:
-            break
-        wanted.append(passage)
-    return wanted[::-1]
+    def _wanted(self) -> list[Passage]:
+        """The passages to read again if they fit, the best last."""
+        if self.question is None:
+            return []
+        if self.how.passages is not None:
+            return list(self._found[: self.how.passages][::-1])
+        source, wanted = self.engine.source, list[Passage]()
+        room = max(source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
+        for passage in self._found:
+            room -= len(source.tokenizer.encode(passage.headed))
+            if room < 0:
+                break
+            wanted.append(passage)
+        return wanted[::-1]

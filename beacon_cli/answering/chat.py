@@ -1,6 +1,6 @@
 """A conversation about what was read: each question is asked in the light of those before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from beacon_cli.answering.answer import Answer
 from beacon_cli.answering.asking import Turn
@@ -13,14 +13,14 @@ class Chat:
         answers: so far, in their order; one that was interrupted, or is none, is not gone on from.
     """
 
-    def __init__(self, ask: Callable[[str, Sequence[Turn]], Answer]) -> None:
+    def __init__(self, ask: Callable[..., Answer]) -> None:
         self._ask = ask
         self.answers: list[Answer] = []
 
     def ask(self, question: str) -> Answer:
         """The next question; see `Memory.ask`."""
         turns = [Turn(each.question or "", each.text) for each in self.answers if each.whole and each.answered]
-        answer = self._ask(question, turns)
+        answer = self._ask(question, history=turns)
         self.answers.append(answer)
         return answer
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon_cli.answering.passages import Passage, sentences
+from beacon_cli.answering.passages import Passage, Place, sentences
 from beacon_cli.answering.search import SearchIndex
 
 QUOTE_CHARACTERS = 240
@@ -12,13 +12,9 @@ MOST_CITATIONS = 3
 
 
 @dataclass(frozen=True)
-class Citation:
-    """A place where an answer stands: the document, the page, the headings above it, and the words on it."""
+class Citation(Place):
+    """A place where an answer stands, and the words on it."""
 
-    document: str
-    page: int
-    label: str | None
-    section: str | None
     quote: str
 
 

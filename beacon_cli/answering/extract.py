@@ -14,7 +14,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from beacon_cli.answering.passages import sentences
+from beacon_cli.answering.passages import Place, sentences
 from beacon_cli.answering.terms import Terms, words
 from beacon_cli.cache.pages import PageText
 
@@ -33,13 +33,9 @@ _Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Extract:
+class Extract(Place):
     """A sentence of a document, and where it stands."""
 
-    document: str
-    page: int
-    label: str | None
-    section: str | None
     text: str
 
 

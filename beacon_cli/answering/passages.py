@@ -18,13 +18,19 @@ _WORD = regex.compile(rf"[{UNSPACED}]\p{{M}}*|[^\s{UNSPACED}]+")
 
 
 @dataclass(frozen=True)
-class Passage:
-    """Some consecutive sentences of one page of a document."""
+class Place:
+    """A page of a document, what the document itself calls it, and the headings above it."""
 
     document: str
     page: int
     label: str | None
     section: str | None
+
+
+@dataclass(frozen=True)
+class Passage(Place):
+    """Some consecutive sentences of one page of a document."""
+
     text: str
 
     @property

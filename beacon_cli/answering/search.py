@@ -81,9 +81,12 @@ class SearchIndex:
 
     def find(self, question: str, count: int) -> list[Passage]:
         """The passages, `count` at most, that share most with `question`, the best first; none that shares nothing."""
+        return [self.passages[number] for number in self.ranked(question)[: max(count, 0)]]
+
+    def ranked(self, question: str) -> list[int]:
+        """The numbers of the passages that share something with `question`, the best first."""
         scores = self.scores(question)
-        best = [index for index in np.argsort(-scores, kind="stable")[: max(count, 0)] if scores[index] > 0]
-        return [self.passages[index] for index in best]
+        return [int(number) for number in np.argsort(-scores, kind="stable") if scores[number] > 0]
 
     def scores(self, question: str) -> NDArray[np.float32]:
         """(passages) how much each shares with `question`."""

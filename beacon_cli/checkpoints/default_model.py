@@ -5,27 +5,18 @@ The reader is put into the weights when the model is converted, once; the beacon
 
 import hashlib
 import importlib.util
-from functools import partial
 from pathlib import Path
-
-import torch
 
 import beacon_smollm2
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, llms
-from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
 from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
-from beacon_cli.checkpoints.convert.lora import DTYPE, Lora, read_lora
 from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
-from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.convert.lora import Lora, read_lora
 from beacon_cli.checkpoints.gguf.model import GgufModel, open_model
-from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 from beacon_cli.checkpoints.local.converted import models_root
-from beacon_cli.checkpoints.local.fingerprint import remember_hashes
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
-from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
-from beacon_cli.checkpoints.local.record import RECORD_FILE, Record, read_record, write_record
+from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.errors import ModelError
-from beacon_cli.events import Progress, silent
 from beacon_cli.version import __version__
 
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
@@ -35,7 +26,7 @@ KNOWN = llms()[DEFAULT_MODEL]
 
 def base_file() -> Path | None:
     """The base's GGUF file: that of the installed package, else what the hub's cache has; None if neither is here."""
-    repository, name = KNOWN.file.rsplit("/", 1)
+    repository, name = KNOWN.source.rsplit("/", 1)
     found = importlib.util.find_spec(PACKAGE)
     folders = [Path(folder) for folder in (found.submodule_search_locations or [])] if found else []
     folders += sorted(cached_repository(repository).glob("snapshots/*"))
@@ -109,30 +100,3 @@ def open_default() -> tuple[GgufModel, Lora]:
     model = open_model(path)
     lora.check({name: weight.shape for name, weight in model.weights.items()})
     return model, lora
-
-
-def convert_default(source: GgufModel, lora: Lora, target: Path, record: Record, progress: Progress = silent) -> None:
-    """Write the base with the reader in its weights to `target`, as `convert_gguf` does a model.
-
-    Raises:
-        ModelError: if it cannot be written. `target` is then as it was, and nothing else is left.
-    """
-    reader = CountingReader(source.size, progress)
-    tensors = _new_tensors(source, lora, reader)
-    with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
-        write_tokenizer(source.file, folder)
-        sha256 = write_tensors(folder / SINGLE, tensors)
-        write_json(folder / CONFIG, {**source.config, "dtype": str(DTYPE).removeprefix("torch.")})
-        remember_hashes(folder, {SINGLE: sha256})
-        write_record(folder, record)
-
-
-def _new_tensors(source: GgufModel, lora: Lora, reader: CountingReader) -> list[NewTensor]:
-    def changed(name: str) -> torch.Tensor:
-        return lora.merged(name, reader.read(source.weights[name], DTYPE))
-
-    tensors = []
-    for name, weight in source.weights.items():
-        make = partial(changed, name) if name in lora.parts else partial(reader.read, weight, DTYPE)
-        tensors.append(NewTensor(name, DTYPE, weight.shape, make))
-    return tensors

@@ -4,12 +4,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from beacon_cli.checkpoints import default_model as default
-from beacon_cli.checkpoints.catalogue import Llm, Released, llms, released
+from beacon_cli.checkpoints.catalogue import KnownModel, State, catalogue, llms
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.elsewhere import gguf_files_elsewhere
 from beacon_cli.checkpoints.local.gguf_name import hub_file, is_later_part
@@ -23,73 +23,12 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.memory import Fit, fit_of_16_bits
 from beacon_cli.errors import ModelError
-from beacon_cli.settings import Condense
-
-# In the order in which they are listed.
-State = Literal["converted", "unusable", "downloaded", "incomplete", "of another program", "not here"]
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """A model, with a beacon or without.
-
-    Attributes:
-        id: what `--model` takes.
-        base: the base model's name; empty if not known before it is here.
-        condense: what condenses for it, if nothing else is said.
-        window: tokens in an interval; None if not known.
-        ratios: condensing ratios that it was trained for; empty if not known.
-        licence: empty if not known.
-        state: incomplete is a download that ended before its end; unusable a converted model that is damaged; of
-            another program a GGUF file that Ollama or LM Studio has.
-        size: bytes of the folder or file; 0 if there is none.
-        folder: of the converted model; None if there is none.
-        download: bytes that the hub's cache has of its repository, all revisions of it; of its file, if it is one.
-        to_fetch: bytes of its weights on the hub; None if not known.
-        beacon_bits: of a converted model's beacon.
-        revision: the commit that it was converted from.
-        created: when it was converted.
-        problem: why it is unusable.
-        prompts: how what it was trained on is put; empty if not known.
-        source: of an LLM with a short name, the file on the hub; else empty.
-        parameters: of an LLM with a short name; None if not known.
-        context: positions that it was made for; None if not known.
-        adapters: that come with this tool.
-        memory: bytes of an LLM's weights in 16 bits, which is the least that it needs; None if not known.
-        fits: whether they fit into this machine's free memory; None if not known.
-    """
-
-    id: str
-    base: str = ""
-    window: int | None = None
-    ratios: tuple[int, ...] = ()
-    licence: str = ""
-    state: State = "not here"
-    size: int = 0
-    folder: Path | None = None
-    download: int = 0
-    to_fetch: int | None = None
-    beacon_bits: int | None = None
-    revision: str | None = None
-    created: str | None = None
-    problem: str | None = None
-    condense: Condense = "beacon"
-    prompts: str = ""
-    source: str = ""
-    parameters: int | None = None
-    context: int | None = None
-    adapters: tuple[str, ...] = ()
-    memory: int | None = None
-    fits: Fit | None = None
 
 
 def known_models() -> list[KnownModel]:
     """All of them: the default, those that are converted, those that are only downloaded, and the others known."""
-    known = {entry.id: _by_id(entry) for entry in released()}
-    short = {entry.file: entry.name for entry in llms().values()}
-    known |= {entry.name: _by_short_name(entry) for entry in llms().values()}
+    known, short = catalogue(), {entry.source: name for name, entry in llms().items()}
     own = _default()
     found = {own.id: own}
     for model in _converted():
@@ -98,7 +37,7 @@ def known_models() -> list[KnownModel]:
             continue
         name = short.get(model.id, model.id)
         entry = known.get(name) or known.get(repository_of(name)) or KnownModel(name)
-        told = {field: getattr(entry, field) for field in ("source", "context", "memory", "fits", "to_fetch")}
+        told = {field: getattr(entry, field) for field in ("source", "parameters", "context", "to_fetch")}
         found[name] = replace(model, id=name, download=_download(name), **told)
     files = {short.get(name, name) for name in pulled_files() if not is_later_part(name)}
     for name in {*_cached(), *files, *known} - found.keys():
@@ -135,33 +74,13 @@ def _default() -> KnownModel:
     if (folder := default.beacon_folder()).is_dir():
         beacon = read_settings(folder, "beacon_config.json")["settings"]
     return replace(
-        _by_short_name(default.KNOWN),
+        default.KNOWN,
         window=beacon.get("window"),
         ratios=tuple(sorted(beacon.get("ratios", ()))),
         condense="beacon" if beacon else "select",
         state="downloaded" if file else "not here",
         size=file.stat().st_size if file else 0,
         adapters=default.adapters(),
-    )
-
-
-def _by_id(entry: Released) -> KnownModel:
-    known = KnownModel(entry.id, entry.base, entry.window, entry.ratios, entry.licence, prompts=entry.prompts)
-    return replace(known, to_fetch=entry.download)
-
-
-def _by_short_name(entry: Llm) -> KnownModel:
-    return KnownModel(
-        entry.name,
-        entry.base,
-        licence=entry.licence,
-        condense="select",
-        source=entry.file,
-        parameters=entry.parameters,
-        context=entry.context,
-        memory=2 * entry.parameters,
-        fits=fit_of_16_bits(entry.parameters),
-        to_fetch=entry.download,
     )
 
 

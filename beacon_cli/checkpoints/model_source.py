@@ -28,33 +28,37 @@ from beacon_cli.events import Progress, silent
 from beacon_cli.settings import Condense
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BaseSource:
-    """A base model on this disk; `beacon_folder` is None if it brings no beacon. See `ModelSource`."""
+    """A base model on this disk.
+
+    Attributes:
+        name: what the user calls it.
+        folder: the base model's checkpoint folder.
+        beacon_folder: the beacon's checkpoint folder; None without one, or where selection condenses.
+        tokenizer: the base model's.
+        context: positions that the base model was made for.
+        base_fingerprint: hash of what the weights are.
+        lease: what keeps a converted model from being removed.
+    """
 
     name: str
     folder: Path
     beacon_folder: Path | None
     tokenizer: Tokenizer
     context: int
-    fingerprint: str
+    base_fingerprint: str
     lease: Lease | None = None
 
 
-@dataclass(frozen=True)
-class ModelSource:
-    """A base model on this disk, with a beacon or without.
+@dataclass(frozen=True, kw_only=True)
+class ModelSource(BaseSource):
+    """A base model on this disk, and what condenses for it.
 
     Attributes:
-        name: what the user calls it.
-        folder: the base model's checkpoint folder.
-        beacon_folder: the beacon's checkpoint folder; None where selection condenses.
-        info: the beacon's settings; likewise.
-        tokenizer: the base model's.
-        context: positions that the base model was made for.
-        base_fingerprint, beacon_fingerprint: hashes of what the weights are; "select" for no beacon's.
+        info: the beacon's settings; None where selection condenses.
+        beacon_fingerprint: hash of what its weights are; "select" for no beacon's.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
-        lease: what keeps a converted model from being removed.
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
         prompts: how what the beacon was trained on is put; empty if not known.
@@ -62,16 +66,9 @@ class ModelSource:
         note: what its user should know before trusting it with a summary; empty if nothing.
     """
 
-    name: str
-    folder: Path
-    beacon_folder: Path | None
     info: BeaconInfo | None
-    tokenizer: Tokenizer
-    context: int
-    base_fingerprint: str
     beacon_fingerprint: str
     beacon_bits: int = 16
-    lease: Lease | None = None
     system: str | None = None
     opening: tuple[int, ...] | None = None
     prompts: str = ""
@@ -178,50 +175,35 @@ def locate_model(
     """
     if beacon and condense == "select":
         raise SettingsError(f"--condense select uses no beacon: leave that or --beacon {beacon} out")
-    folder = _model_folder(model, beacon_bits, cache, progress, offline)
-    converted = (folder / RECORD_FILE).exists()
-    lease = Lease(folder) if converted else None
-    check_model_folder(folder)
-    base = model_fingerprint(folder, cache)
-    found = None if condense == "select" else _beacon_folder(model, folder, beacon, progress, offline)
+    base = locate_base(model, cache, beacon_bits, progress=progress, offline=offline)
+    found = None if condense == "select" else base.beacon_folder
+    if beacon:
+        found = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
     if found is None and condense == "beacon":
         raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id, or use --condense select")
-    info = None if found is None else _checked_info(model, base, found, beacon or str(found))
+    info = None if found is None else _checked_info(base, found, beacon or str(found))
     fingerprint, bits = (SELECT, 16) if found is None else _beacon_identity(found, beacon_bits, cache)
+    own = model == DEFAULT_MODEL
     return ModelSource(
-        name=model,
-        folder=folder,
-        beacon_folder=found,
+        **vars(base) | {"beacon_folder": found},
         info=info,
-        tokenizer=Tokenizer.from_folder(folder),
-        context=_context(folder),
-        base_fingerprint=base,
         beacon_fingerprint=fingerprint,
         beacon_bits=bits,
-        lease=lease,
-        prompts=read_record(folder).prompts if converted and not beacon else "",
+        prompts=read_record(base.folder).prompts if base.lease and not beacon else "",
         system=system,
-        passages_first=model == DEFAULT_MODEL and beacon_smollm2.PASSAGES_FIRST,
-        note=beacon_smollm2.SUMMARY_NOTE if model == DEFAULT_MODEL else "",
+        passages_first=own and beacon_smollm2.PASSAGES_FIRST,
+        note=beacon_smollm2.SUMMARY_NOTE if own else "",
     )
 
 
-def _beacon_folder(model: str, folder: Path, beacon: str | None, progress: Progress, offline: bool) -> Path | None:
-    """Where the beacon is: the one that is named, else the model's own; None if it has none."""
-    if beacon:
-        return resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
-    return own if own.is_dir() else None
-
-
-def _checked_info(model: str, base: str, folder: Path, name: str) -> BeaconInfo:
-    """The settings of the beacon called `name`, which must be made for the model, of fingerprint `base`."""
+def _checked_info(base: BaseSource, folder: Path, name: str) -> BeaconInfo:
+    """The settings of the beacon called `name`, which must be made for that model."""
     info = read_info(folder)
-    if info.base_fingerprint != base:
+    if info.base_fingerprint != base.base_fingerprint:
         raise ModelError(
             f"the beacon {name} belongs to another base model: "
             f"it was trained for {info.base_name} ({info.base_fingerprint[:12]}), "
-            f"but {model} is {base[:12]}; give the model it was trained for with --model"
+            f"but {base.name} is {base.base_fingerprint[:12]}; give the model it was trained for with --model"
         )
     if info.config.stride != info.config.window:
         raise ModelError(
@@ -231,22 +213,25 @@ def _checked_info(model: str, base: str, folder: Path, name: str) -> BeaconInfo:
     return info
 
 
-def locate_base(model: str, cache: Path, *, progress: Progress = silent) -> BaseSource:
-    """As `locate_model`, for a base model whatever beacon it has.
+def locate_base(
+    model: str, cache: Path, beacon_bits: int | None = None, *, progress: Progress = silent, offline: bool = False
+) -> BaseSource:
+    """As `locate_model`, for a base model and the beacon that it brings, if any.
 
     Raises:
         ModelError: if it is missing or unusable.
     """
-    folder = _model_folder(model, None, cache, progress, offline=False)
+    folder = _model_folder(model, beacon_bits, cache, progress, offline)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
+    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
     return BaseSource(
         name=model,
         folder=folder,
-        beacon_folder=_beacon_folder(model, folder, None, progress, offline=True),
+        beacon_folder=own if own.is_dir() else None,
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
-        fingerprint=model_fingerprint(folder, cache),
+        base_fingerprint=model_fingerprint(folder, cache),
         lease=lease,
     )
 

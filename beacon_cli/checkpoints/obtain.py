@@ -13,12 +13,12 @@ from typing import Any
 from filelock import Timeout
 
 from beacon_cli.checkpoints import default_model as default
-from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, llms, released
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, KnownModel, catalogue, llms
 from beacon_cli.checkpoints.convert.conversion import convert
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
-from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
+from beacon_cli.checkpoints.gguf.model import GgufModel, convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
-from beacon_cli.checkpoints.local.converted import place_of, stamp, sweep_up, writing_lock
+from beacon_cli.checkpoints.local.converted import clean_up, place_of, stamp, sweep_up, writing_lock
 from beacon_cli.checkpoints.local.fingerprint import check_hub_files
 from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, parts_of
 from beacon_cli.checkpoints.local.hub_cache import cached_repository, repository_of
@@ -29,8 +29,8 @@ from beacon_cli.errors import ModelError
 from beacon_cli.events import Note, Progress, Stage, silent
 from beacon_cli.version import __version__
 
-# Writes what was checked to a folder.
-Conversion = Callable[[Path, Progress], None]
+# What the record says of a model's content, and what writes it to a folder, given that record.
+Checked = tuple[dict[str, Any], Callable[[Path, Record, Progress], None]]
 _LICENCE = re.compile(r"licen[cs]e: *[\"']?([\w.-]+)")
 
 
@@ -58,8 +58,7 @@ def obtain(
     Raises:
         ModelError: if it cannot be fetched, converted or written, or the folder to make is in use or something else.
     """
-    own = name == DEFAULT_MODEL
-    source = _default_source() if own else _source(name, cache, progress, offline)
+    source = _source(name, cache, progress, offline)
     place = target or source.place
     lock = writing_lock(place, cache)
     try:
@@ -68,23 +67,25 @@ def obtain(
         progress(Note(f"another process is converting {name}; waiting for it"))
         held = lock.acquire()
     with held:
+        clean_up(place)
         sweep_up(cache)
         made = _made(place, source.identity)
         same = made and (made.revision, made.stamp) == (source.revision, source.stamp)
-        if made and same and (own or beacon_bits in (None, made.beacon_bits)):
+        if made and same and (name == DEFAULT_MODEL or beacon_bits in (None, made.beacon_bits)):
             return place
         progress(Stage(f"checking {name}"))
-        origin = {
-            "source": source.identity,
-            "revision": source.revision,
-            "stamp": source.stamp,
-            "beacon_bits": beacon_bits or 16,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "tool_version": __version__,
-        }
-        write = source.check(origin)
+        content, write = source.check()
+        record = Record(
+            source=source.identity,
+            revision=source.revision,
+            stamp=source.stamp,
+            beacon_bits=beacon_bits or 16,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            tool_version=__version__,
+            **content,
+        )
         with unused(place):
-            write(place, progress)
+            write(place, record, progress)
     return place
 
 
@@ -96,46 +97,32 @@ class _Source:
         identity: what the record calls it.
         place: where it is converted to if nowhere else.
         revision, stamp: which state of it this is, see `Record`.
-        check: given the record's other fields, checks it.
+        check: checks all of it that can be without reading its weights.
     """
 
     identity: str
     place: Path
     revision: str | None
     stamp: str | None
-    check: Callable[[dict[str, Any]], Conversion]
+    check: Callable[[], Checked]
 
 
 def _source(name: str, cache: Path, progress: Progress, offline: bool) -> _Source:
+    if name == DEFAULT_MODEL:
+        return _Source(name, default.place(), None, default.stamp(), _checked_default)
     local = local_model(name)
     if local and local.is_dir():
         check_model_folder(local)
     folder = local or resolve_model(name, kind="model", check=check_config, progress=progress, offline=offline)
     commit, name = (None, name) if local else _on_hub(name, folder)
-    check = partial(_checked_gguf if folder.is_file() else _checked_merged, folder, name, cache)
-    if local:
-        return _Source(os.path.realpath(local), place_of(name), None, stamp(local), check)
-    return _Source(name, place_of(name), commit, None, check)
+    check = partial(_checked_gguf if folder.is_file() else _checked_merged, folder, name, cache, commit is not None)
+    identity = os.path.realpath(local) if local else name
+    return _Source(identity, place_of(name), commit, stamp(local) if local else None, check)
 
 
-def _default_source() -> _Source:
-    return _Source(DEFAULT_MODEL, default.place(), None, default.stamp(), _checked_default)
-
-
-def _checked_default(origin: dict[str, Any]) -> Conversion:
+def _checked_default() -> Checked:
     model, lora = default.open_default()
-    known = default.KNOWN
-    record = Record(
-        **origin,
-        generation="gguf",
-        base=known.base,
-        window=None,
-        ratios=(),
-        licence=known.licence,
-        source_bytes=model.size,
-        weight_bits=16,
-    )
-    return lambda place, progress: default.convert_default(model, lora, place, record, progress)
+    return _content(model, default.KNOWN) | {"licence": default.KNOWN.licence}, partial(convert_gguf, model, lora=lora)
 
 
 def _on_hub(name: str, fetched: Path) -> tuple[str, str]:
@@ -148,40 +135,39 @@ def _on_hub(name: str, fetched: Path) -> tuple[str, str]:
     return commit, str(HubFile(file.repository, file.revision, "/".join(path)))
 
 
-def _checked_gguf(path: Path, name: str, cache: Path, origin: dict[str, Any]) -> Conversion:
-    if origin["revision"]:
+def _checked_gguf(path: Path, name: str, cache: Path, from_hub: bool) -> Checked:
+    if from_hub:
         check_hub_files([path.with_name(part) for part in parts_of(path.name)], cache)
     model = open_model(path)
-    known = {entry.file: entry for entry in llms().values()}.get(name)
-    record = Record(
-        **origin,
-        generation="gguf",
-        base=known.base if known else model.name,
-        window=None,
-        ratios=(),
-        licence=model.licence or (known.licence if known else ""),
-        source_bytes=model.size,
-        weight_bits=16,
-    )
-    return lambda place, progress: convert_gguf(model, place, record, progress)
+    known = {entry.source: entry for entry in llms().values()}.get(name)
+    return _content(model, known), partial(convert_gguf, model)
 
 
-def _checked_merged(folder: Path, name: str, cache: Path, origin: dict[str, Any]) -> Conversion:
+def _content(model: GgufModel, known: KnownModel | None) -> dict[str, Any]:
+    return {
+        "generation": "gguf",
+        "base": known.base if known else model.name,
+        "licence": model.licence or (known.licence if known else ""),
+        "source_bytes": model.size,
+        "weight_bits": 16,
+    }
+
+
+def _checked_merged(folder: Path, name: str, cache: Path, from_hub: bool) -> Checked:
     merged = open_merged(folder)
-    if origin["revision"]:
+    if from_hub:
         check_hub_files(weight_files(folder), cache)
-    known = {entry.id: entry for entry in released()}.get(repository_of(name))
-    record = Record(
-        **origin,
-        generation=merged.generation,
-        base=known.base if known else merged.stock["architectures"][0],
-        window=merged.config.window,
-        ratios=tuple(sorted(merged.config.usable_ratios)),
-        licence=_licence(folder) or (known.licence if known else ""),
-        source_bytes=merged.size,
-        prompts=known.prompts if known else "",
-    )
-    return lambda place, progress: convert(merged, place, record, cache, progress)
+    known = catalogue().get(repository_of(name))
+    content = {
+        "generation": merged.generation,
+        "base": known.base if known else merged.stock["architectures"][0],
+        "window": merged.config.window,
+        "ratios": tuple(sorted(merged.config.usable_ratios)),
+        "licence": _licence(folder) or (known.licence if known else ""),
+        "source_bytes": merged.size,
+        "prompts": known.prompts if known else "",
+    }
+    return content, partial(convert, merged, cache)
 
 
 def _made(place: Path, identity: str) -> Record | None:

@@ -15,7 +15,6 @@ from beacon_cli.settings import Settings
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
-    from beacon_cli.answering.passages import Passage
     from beacon_cli.library import Memory, Model
 
 
@@ -61,9 +60,8 @@ def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer",
 
 
 def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
-    marks = [memory.texts.marked(passage.text, answer.question or "") for passage in answer.found]
     try:
-        path.write_text(report(answer, marks, model.name), encoding="utf-8")
+        path.write_text(report(answer, memory.texts, model.name), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); name another file with --report") from error
 
@@ -98,14 +96,10 @@ def answering(settings: Settings) -> dict[str, Any]:
 
 def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
     """The answer as it comes, where it stands, and the passages that it was given."""
-    paths = {document.name: document.path for document in memory.documents if document.path is not None}
-    several = len(memory.documents) > 1
-    console.print_answer(answer, several=several, paths=paths)
+    console.print_answer(answer, memory.documents)
     if show_passages:
         console.print_line("")
-        best = answer.passages[::-1] or answer.found
-        marks = [memory.texts.marked(passage.text, answer.question or "") for passage in best]
-        console.print_passages(best, marks, several=several, paths=paths)
+        console.print_passages(answer.passages[::-1] or answer.found, memory.texts, answer.question or "")
 
 
 def no_answer(model: "Model", answer: "Answer") -> str:
@@ -153,11 +147,8 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "answer": answer.text,
         "answered": answer.answered,
         "supported": answer.supported,
-        "citations": [
-            {"document": c.document, "page": c.page, "label": c.label, "section": c.section, "quote": c.quote}
-            for c in answer.citations
-        ],
-        "passages": [passage_as_json(passage) for passage in answer.found],
+        "citations": [asdict(citation) for citation in answer.citations],
+        "passages": [asdict(passage) for passage in answer.found],
         "documents": [document_as_json(document) for document in read],
         "warnings": [warning for document in read for warning in document.warnings],
         "tokens_read": memory.tokens,
@@ -171,17 +162,6 @@ def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any
         "model": model.name,
         "condense": model.source.condense,
         "cache_path": read[0].cache_path if len(read) == 1 else None,
-    }
-
-
-def passage_as_json(passage: "Passage") -> dict[str, Any]:
-    """A passage for machines."""
-    return {
-        "document": passage.document,
-        "page": passage.page,
-        "label": passage.label,
-        "section": passage.section,
-        "text": passage.text,
     }
 
 

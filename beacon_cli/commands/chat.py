@@ -102,14 +102,11 @@ class _Talk:
         return whole[-1]
 
     def _pages(self, rest: str) -> None:
-        self._console.print_places(self._last(), several=len(self._memory.documents) > 1)
+        self._console.print_places(self._last(), self._memory.documents)
 
     def _passages(self, rest: str) -> None:
         answer = self._last()
-        marks = [self._memory.texts.marked(passage.text, answer.question) for passage in answer.found]
-        paths = {text.name: text.path for text in self._memory.texts.documents if text.path is not None}
-        several = len(self._memory.documents) > 1
-        self._console.print_passages(answer.found, marks, several=several, paths=paths)
+        self._console.print_passages(answer.found, self._memory.texts, answer.question)
 
     def _save(self, rest: str) -> None:
         if not rest:

@@ -1,11 +1,11 @@
 """`beacon find`."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import passage_as_json
 from beacon_cli.console.console import Console
 from beacon_cli.errors import SettingsError
 
@@ -35,15 +35,10 @@ def find(
         for warning in texts.warnings:
             console.note(f"note: {warning}")
         found = texts.find(words, count)
-        marks = [texts.marked(passage.text, words) for passage in found]
         if as_json:
-            places = [
-                passage_as_json(passage) | {"marked": [list(span) for span in spans]}
-                for passage, spans in zip(found, marks, strict=True)
-            ]
+            places = [asdict(passage) | {"marked": texts.marked(passage.text, words)} for passage in found]
             console.print_json({"words": words, "places": places, "warnings": list(texts.warnings)})
             return
-        paths = {text.name: text.path for text in texts.documents if text.path is not None}
-        console.print_passages(found, marks, several=len(texts.documents) > 1, paths=paths)
+        console.print_passages(found, texts, words)
         if not found:
             console.note("none of these words stands in the text; try others")

@@ -1,7 +1,8 @@
 """`beacon models …`: list, show, pull, convert, remove."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from beacon_cli.console.tables import Column
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import format_size
 from beacon_cli.settings import DEFAULTS, Settings, load_settings
+
+if TYPE_CHECKING:
+    from beacon_cli.checkpoints.catalogue import KnownModel
 
 app = typer.Typer(no_args_is_help=True, help="Models that can read documents, and what of them is on this disk.")
 
@@ -165,34 +169,19 @@ def _check_if_merged(folder: Path) -> None:
     check_if_merged(folder)
 
 
-def _entry(model: Any) -> dict[str, Any]:
-    return {
-        "id": model.id,
+def _entry(model: "KnownModel") -> dict[str, Any]:
+    return asdict(model) | {
         "base": model.base or None,
-        "condense": model.condense,
-        "window": model.window,
-        "ratios": list(model.ratios),
         "prompts": model.prompts or None,
         "licence": model.licence or "see its model card",
-        "parameters": model.parameters,
-        "context": model.context,
+        "source": model.source or None,
+        "folder": str(model.folder) if model.folder else None,
         "memory": model.memory,
         "fits": model.fits,
-        "source": model.source or None,
-        "state": model.state,
-        "size": model.size,
-        "folder": str(model.folder) if model.folder else None,
-        "download": model.download,
-        "to_fetch": model.to_fetch,
-        "beacon_bits": model.beacon_bits,
-        "revision": model.revision,
-        "created": model.created,
-        "problem": model.problem,
-        "adapters": list(model.adapters),
     }
 
 
-def _row(model: Any) -> list[str]:
+def _row(model: "KnownModel") -> list[str]:
     return [
         model.id,
         model.base or "?",

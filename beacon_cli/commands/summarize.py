@@ -75,7 +75,7 @@ def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, 
     if console.as_json:
         console.print_json(answer_as_json(model, memory, answer) | {"method": "model"})
     else:
-        console.print_answer(answer, several=len(memory.documents) > 1, paths={})
+        console.print_answer(answer, memory.documents)
     if not answer.answered:
         console.note(no_answer(model, answer))
 
@@ -108,10 +108,7 @@ def _as_json(texts: "Texts", made: "Sequence[Section]", why: str) -> dict[str, A
             {
                 "document": section.document,
                 "title": section.title,
-                "sentences": [
-                    {"page": each.page, "label": each.label, "section": each.section, "text": each.text}
-                    for each in section.extracts
-                ],
+                "sentences": [asdict(each) for each in section.extracts],
             }
             for section in made
         ],

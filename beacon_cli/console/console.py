@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from beacon_cli.console.places import marked_text, page_text
+from beacon_cli.console.places import Named, marked_text, page_text
 from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar, can_move_cursor
 from beacon_cli.console.tables import Column, columns_of, fitted
 from beacon_cli.console.text import one_line, plain, to_json
@@ -31,6 +31,7 @@ from beacon_cli.training.events import Saved, TrainingBegun, TrainingEvent, Trai
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
     from beacon_cli.answering.passages import Passage
+    from beacon_cli.answering.texts import Texts
 
 
 class InterruptedByUserError(Exception):
@@ -107,13 +108,8 @@ class Console:
         """The one line that says what went wrong; shown even when quiet."""
         _stderr().print(Text.assemble(("error: ", "bold red"), one_line(text)))
 
-    def print_answer(self, answer: "Answer", *, several: bool, paths: Mapping[str, str]) -> None:
-        """The answer as it comes, and where it stands, or what the documents have instead.
-
-        Args:
-            several: whether documents must be named.
-            paths: of the documents that are files, by name.
-        """
+    def print_answer(self, answer: "Answer", documents: Sequence[Named]) -> None:
+        """The answer as it comes, and where it stands, or what the documents have instead."""
         self._end_progress()
         try:
             for piece in answer:
@@ -125,33 +121,21 @@ class Console:
         elif answer.supported == "partly":
             self.note("supported partly: the documents say this of it, or say it of something else:")
         for place in answer.citations or answer.closest:
-            page = page_text(place.document, place.page, place.label, place.section, several=several, paths=paths)
-            line = page.append(f": “{one_line(place.quote)}”")
+            line = page_text(place, documents).append(f": “{one_line(place.quote)}”")
             line.stylize_before("dim")
             self._err.print(line)
 
-    def print_places(self, answer: "Answer", *, several: bool) -> None:
+    def print_places(self, answer: "Answer", documents: Sequence[Named]) -> None:
         """Where an answer stands, or what comes closest, a line each."""
         for place in answer.citations or answer.closest:
-            page = page_text(place.document, place.page, place.label, place.section, several=several, paths={})
-            self.print_line(f"{page.plain}: “{one_line(place.quote)}”")
+            self.print_line(f"{page_text(place, documents).plain}: “{one_line(place.quote)}”")
 
-    def print_passages(
-        self,
-        passages: Sequence["Passage"],
-        marks: Sequence[Sequence[tuple[int, int]]],
-        *,
-        several: bool,
-        paths: Mapping[str, str],
-    ) -> None:
-        """Passages in the order of their rank, each under its page, with stretches of each marked."""
-        for number, (passage, spans) in enumerate(zip(passages, marks, strict=True), 1):
-            page = page_text(
-                passage.document, passage.page, passage.label, passage.section, several=several, paths=paths
-            )
+    def print_passages(self, passages: Sequence["Passage"], texts: "Texts", words: str) -> None:
+        """Passages of some texts in the order of their rank, each under its page, with these words marked."""
+        for number, passage in enumerate(passages, 1):
             with self._out.capture() as captured:
-                self._out.print(Text(f"{number}. ").append(page))
-                self._out.print(marked_text(passage.text, spans))
+                self._out.print(Text(f"{number}. ").append(page_text(passage, texts.documents)))
+                self._out.print(marked_text(passage.text, texts.marked(passage.text, words)))
             self._write(captured.get() + ("\n" if number < len(passages) else ""))
 
     def print_json(self, value: Any) -> None:
@@ -167,7 +151,9 @@ class Console:
             self.print_line("")
         self._records += 1
         for field, value in record.items():
-            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            text = (
+                ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+            )
             self.print_line(f"{field}: {one_line(text)}".rstrip())
 
     def print_line(self, text: str) -> None:

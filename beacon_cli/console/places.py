@@ -1,28 +1,36 @@
 """Places in documents: pages as links where the terminal knows them, and the words that were looked for marked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from rich.style import Style
 from rich.text import Text
 
 from beacon_cli.console.text import one_line, plain
 
+if TYPE_CHECKING:
+    from beacon_cli.answering.passages import Place
 
-def page_text(
-    document: str, page: int, label: str | None, section: str | None, *, several: bool, paths: Mapping[str, str]
-) -> Text:
-    """ "book.pdf, p. iv (Preface)"; a link to the page where `paths` knows the document's file.
 
-    Args:
-        several: whether documents must be named.
-    """
+class Named(Protocol):
+    """A document: its name, and its file, if it is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str | None: ...
+
+
+def page_text(place: "Place", documents: Sequence[Named]) -> Text:
+    """ "book.pdf, p. iv (Preface)"; a link to the page of a document that is a file, named if there are several."""
     text = Text()
-    if several:
-        text.append(f"{one_line(document)}, ")
-    text.append(f"p. {one_line(label or str(page))}", _link(paths.get(document), page))
-    if section:
-        text.append(f" ({one_line(section)})")
+    if len(documents) > 1:
+        text.append(f"{one_line(place.document)}, ")
+    path = next((document.path for document in documents if document.name == place.document), None)
+    text.append(f"p. {one_line(place.label or str(place.page))}", _link(path, place.page))
+    if place.section:
+        text.append(f" ({one_line(place.section)})")
     return text
 
 

@@ -8,8 +8,8 @@ from beacon_cli.console.text import plain
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
-    from beacon_cli.answering.citations import Citation
-    from beacon_cli.answering.passages import Passage
+    from beacon_cli.answering.passages import Place
+    from beacon_cli.answering.texts import Texts
 
 _VERDICTS = {
     True: "The text says so.",
@@ -33,26 +33,23 @@ blockquote { margin: .25rem 0 1rem; padding-left: 1rem; border-left: .2rem solid
 """
 
 
-def report(answer: "Answer", marks: Sequence[Sequence[tuple[int, int]]], model: str) -> str:
-    """The HTML of a complete answer.
-
-    Args:
-        marks: stretches to be marked of each of the passages that were found, see `SearchIndex.marked`.
-        model: its name.
-    """
-    parts = [f"<title>{_escaped(answer.question or '')}</title>\n<h1>{_escaped(answer.question or '')}</h1>"]
+def report(answer: "Answer", texts: "Texts", model: str) -> str:
+    """The HTML of a complete answer from `texts`, by the model of that name."""
+    question = answer.question or ""
+    parts = [f"<title>{_escaped(question)}</title>\n<h1>{_escaped(question)}</h1>"]
     parts.append(f'<p class="answer">{_escaped(answer.text)}</p>\n<p>{_VERDICTS[answer.supported]}</p>')
     for place in answer.citations or answer.closest:
         parts.append(f"{_place(place)}\n<blockquote>{_escaped(place.quote)}</blockquote>")
     if answer.found:
         parts.append("<h2>What the question is about</h2>")
-    for passage, spans in zip(answer.found, marks, strict=True):
+    for passage in answer.found:
+        spans = texts.marked(passage.text, question)
         parts.append(f"{_place(passage)}\n<blockquote>{_marked(passage.text, spans)}</blockquote>")
     parts.append(f'<p class="place">Answered by {_escaped(model)}.</p>')
     return _HEAD + "\n".join(parts) + "\n</html>\n"
 
 
-def _place(place: "Citation | Passage") -> str:
+def _place(place: "Place") -> str:
     section = f" ({place.section})" if place.section else ""
     return f'<p class="place">{_escaped(f"{place.document}, p. {place.label or place.page}{section}")}</p>'
 

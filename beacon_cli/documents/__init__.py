@@ -6,6 +6,6 @@ from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
 
 # Counts up when the same file would give another text: what was condensed from the old one is another memory.
-TEXT_VERSION = 4
+TEXT_VERSION = 5
 
 __all__ = ["TEXT_VERSION", "Document", "Limits", "Page", "PageSelection", "Source", "open_document"]

@@ -55,7 +55,7 @@ class Prepared:
     @property
     def subject(self) -> dict[str, str]:
         """What a run must have in common with one that it goes on with, beside the settings."""
-        return {"base model": self.base.fingerprint, "training data": self.data.checksum}
+        return {"base model": self.base.base_fingerprint, "training data": self.data.checksum}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def prepare(settings: TrainSettings, progress: Progress = silent) -> Prepared:
     steps = settings.steps or math.ceil(settings.epochs * len(data.examples) / settings.batch)
     warmup = math.ceil(WARMUP * steps) if settings.warmup is None else settings.warmup
     settings = resolved(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
-    info = BeaconInfo(config, base.name, base.fingerprint, None if known is None else known.rope_scaling)
+    info = BeaconInfo(config, base.name, base.base_fingerprint, None if known is None else known.rope_scaling)
     return Prepared(settings, base, start, info, data, validation, steps, warmup)
 
 
@@ -138,10 +138,11 @@ def _starting_point(
         return None, None if base.beacon_folder is None else read_info(base.beacon_folder)
     folder = resolve_model(settings.init, kind="beacon", progress=progress)
     info = read_info(folder)
-    if info.base_fingerprint != base.fingerprint:
+    if info.base_fingerprint != base.base_fingerprint:
         raise TrainingError(
-            f"the beacon {settings.init} belongs to {info.base_name} ({info.base_fingerprint[:12]}), but {base.name} "
-            f"is {base.fingerprint[:12]}: give the model it was trained for with --model, or start with --init copy"
+            f"the beacon {settings.init} belongs to {info.base_name} ({info.base_fingerprint[:12]}), but "
+            f"{base.name} is {base.base_fingerprint[:12]}: give the model it was trained for with --model, or "
+            "start with --init copy"
         )
     if stored_bits(folder) == 4:
         raise TrainingError(f"the beacon {settings.init} is stored in 4 bits: start from one in 16, or --init copy")

@@ -16,6 +16,7 @@ import torch
 from filelock import Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
 from activation_beacon.plugin import Beacon
@@ -139,7 +140,7 @@ class RunFolder:
             moments = load_file(latest / OPTIMIZER_FILE)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(latest, error) from error
-        optimizer.load_state_dict(_unpacked(moments, beacon, optimizer))
+        optimizer.load_state_dict(unpacked(moments, beacon, optimizer))
 
     def save(self, beacon: Beacon, optimizer: torch.optim.Optimizer, reached: Reached) -> Path:
         """Write a checkpoint and the beacon itself (in bfloat16); returns the checkpoint's folder.
@@ -161,7 +162,7 @@ class RunFolder:
             temporary.mkdir()
             save_info(temporary, self.info)
             save_file(weights, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-            save_file(_packed(beacon, optimizer), temporary / OPTIMIZER_FILE)
+            save_file(packed(beacon, optimizer), temporary / OPTIMIZER_FILE)
             (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
             for path in temporary.iterdir():
                 sync_path(path)
@@ -209,18 +210,21 @@ class RunFolder:
             raise _damaged(checkpoint, error) from error
 
 
-def _packed(beacon: Beacon, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def packed(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What AdamW remembers of every parameter, by the parameter's name."""
     return {
         f"{name}/{part}": value.detach().cpu().contiguous()
-        for name, parameter in beacon.named_parameters()
+        for name, parameter in module.named_parameters()
         for part, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def _unpacked(moments: Mapping[str, torch.Tensor], beacon: Beacon, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def unpacked(
+    moments: Mapping[str, torch.Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """What `packed` made, as the optimizer takes it."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    numbers = {name: index for index, (name, _) in enumerate(beacon.named_parameters())}
+    numbers = {name: index for index, (name, _) in enumerate(module.named_parameters())}
     for name, value in moments.items():
         parameter, _, part = name.rpartition("/")
         state.setdefault(numbers[parameter], {})[part] = value

@@ -10,14 +10,18 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from beacon_cli.checkpoints.catalogue import REQUIREMENT
+from beacon_cli.checkpoints.convert.lora import read_lora
 from beacon_cli.checkpoints.default_model import KNOWN, base_file
 from beacon_cli.checkpoints.gguf.file import open_gguf
+from beacon_cli.checkpoints.gguf.model import convert_gguf, open_model
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
+from beacon_cli.checkpoints.local.record import Record
 
-GGUF = KNOWN.file.rpartition("/")[2]
+GGUF = KNOWN.source.rpartition("/")[2]
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # mallopt's numbers, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -41,15 +45,46 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_base(path: Path) -> tuple[Any, Any]:
+def load_base(path: Path, reader: Path | None = None) -> tuple[Any, Any]:
     """Model (bfloat16, evaluation mode) and tokenizer of a GGUF file, or of a folder with the same for transformers.
 
     The tokenizer is the tool's: transformers' own splits a blank before a digit otherwise than the original.
+
+    Args:
+        reader: the folder of a reader that is to be in the model's weights.
     """
+    model, tokenizer = _loaded(path)
+    if reader is not None:
+        merge_reader(model, reader)
+    return model, tokenizer
+
+
+@torch.no_grad()
+def merge_reader(model: Any, folder: Path) -> None:
+    """Put a reader into a model's weights, as the tool does when it converts the model."""
+    lora = read_lora(folder)
+    for name in lora.parts:
+        weight = model.get_parameter(name)
+        weight.copy_(lora.merged(name, weight))
+
+
+def merged_fingerprint(reader: Path) -> str:
+    """What the tool takes the real model with this reader in it for: a beacon belongs to that and nothing else."""
+    base = open_model(gguf_file())
+    record = Record("", None, None, "gguf", base.name, base.licence, 16, base.size, "", "", weight_bits=16)
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "model"
+        convert_gguf(base, target, record, lora=read_lora(reader))
+        return model_fingerprint(target, Path(folder))
+
+
+def _loaded(path: Path) -> tuple[Any, Any]:
     if path.is_dir():
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
         return model.eval(), PreTrainedTokenizerFast.from_pretrained(path)
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
     with TemporaryDirectory() as folder:
         write_tokenizer(open_gguf(path), Path(folder))
         return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder)

@@ -1,35 +1,18 @@
-"""What the two learn from on a GPU: packed into one file, and in batches, each the same whenever it is made."""
+"""What the two learn from, in batches, each the same whenever it is made."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import lzma
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from recipes.smollm2 import sources
-from recipes.smollm2.conversations import Composer, Mix
-from recipes.smollm2.lessons import Room, Teacher, draw_ratios
+from recipes.smollm2.conversations import Composer
+from recipes.smollm2.lessons import Teacher, draw_ratios
 from recipes.smollm2.rows import TRIES, Layout, Piece, piece
 from recipes.smollm2.sheets import Sheet, Sheets, batch, of_pieces
-from recipes.smollm2.sources import Passage, Question
-
-MIX = Mix(
-    {"squad": 0.68, "factbook": 0.1, "fairytaleqa": 0.12, "quoref": 0.03, "adversarialqa": 0.05, "boolq": 0.02},
-    distractors=(0.45, 0.12, 0.1, 0.1, 0.11, 0.12),
-    unanswerable=1.0,
-    foreign=0.1,
-    cut=0.15,
-    again=0.15,
-)
-LESSONS = {"squad": 0.55, "factbook": 0.18, "fairytaleqa": 0.2, "quoref": 0.03, "boolq": 0.04}
-SMOKE = Mix({"squad": 1.0})
 
 
 @dataclass(frozen=True)
@@ -37,53 +20,17 @@ class Plan:
     """How one of the two is trained.
 
     Attributes:
-        seconds: of training, after the first steps, in which layers are compiled.
+        steps: in all.
         rows, tokens: a step's.
         rate: of learning, at its highest; `warmup` steps rise to it, the last `decay` share of the steps fall to zero.
     """
 
-    seconds: float
+    steps: int
     rows: int
     tokens: int
     rate: float
     warmup: int = 20
     decay: float = 0.5
-
-
-READER = Plan(90, 8, 2048, 1.5e-3)
-BEACON = Plan(300, 16, Room().rows, 3e-4)
-
-
-def pack(options: argparse.Namespace) -> None:
-    """The command `pack`."""
-    packed: dict[str, Any] = {
-        split: {
-            name: [[p.group, p.text, [[q.text, q.answers] for q in p.questions]] for p in found]
-            for name, found in sources.load(options.data, split).items()
-        }
-        for split in ("train", "dev")
-    }
-    packed["books"] = sources.books(options.data, options.characters)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with lzma.open(options.out, "wt", encoding="utf-8") as file:
-        json.dump(packed, file, ensure_ascii=False)
-
-
-def unpack(path: Path) -> tuple[dict[str, dict[str, list[Passage]]], list[str]]:
-    """Passages by split and data set, and books."""
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        packed = json.load(file)
-    books = packed.pop("books")
-    return {
-        split: {
-            name: [
-                Passage(name, group, text, tuple(Question(q, tuple(a)) for q, a in questions))
-                for group, text, questions in found
-            ]
-            for name, found in sets.items()
-        }
-        for split, sets in packed.items()
-    }, books
 
 
 class ReaderBatches(Dataset[Sheets]):
@@ -135,11 +82,9 @@ def whole(items: list[Any]) -> Any:
     return items[0]
 
 
-def batches(data: Any, workers: int, first: int = 0) -> Iterator[Any]:
-    """All batches from number `first` on, made by other processes."""
-    order = range(first, first + 1_000_000)
+def batches(data: Any, workers: int, first: int, end: int) -> Iterator[Any]:
+    """The batches from number `first` up to `end`, made by other processes if there are `workers`."""
+    ahead = 4 if workers else None
     return iter(
-        DataLoader(
-            data, 1, sampler=order, num_workers=workers, collate_fn=whole, prefetch_factor=4 if workers else None
-        )
+        DataLoader(data, 1, sampler=range(first, end), num_workers=workers, collate_fn=whole, prefetch_factor=ahead)
     )

@@ -57,8 +57,6 @@ class Mix:
         sources: weight of every data set.
         distractors: weight of 0, 1, 2 … further passages.
         near: share of these from the same article, country or story.
-        unanswerable: share that is asked of a set's own questions without an answer. With all of them a weak reader
-            learns to refuse before it learns to read.
         foreign: share of questions that are about something else.
         cut: share of passages of which a sentence with an answer is left out, which makes its question unanswerable.
         again: share of conversations in which passages are read again.
@@ -69,12 +67,11 @@ class Mix:
     """
 
     sources: Mapping[str, float]
-    distractors: Sequence[float] = (0.58, 0.12, 0.08, 0.07, 0.07, 0.08)
+    distractors: Sequence[float] = (0.45, 0.12, 0.1, 0.1, 0.11, 0.12)
     near: float = 0.65
-    unanswerable: float = 0.6
-    foreign: float = 0.07
-    cut: float = 0.0
-    again: float = 0.08
+    foreign: float = 0.1
+    cut: float = 0.15
+    again: float = 0.15
     turns: float = 0.25
     questions: int = 24
     questions_again: int = 4
@@ -111,8 +108,8 @@ class Composer:
         document = shuffled(passage, others, mix.words, chance)
         text = "\n\n".join(p.text for p in document)
         # The passage's own questions come first where not all are asked; which of them, and the order, is chance.
-        own = self._some(passage, chance)
-        more = [question for p in document if p is not passage for question in self._some(p, chance)]
+        own = chance.sample(passage.questions, len(passage.questions))
+        more = [question for p in document if p is not passage for question in p.questions]
         again = chance.random() < mix.again
         most = mix.questions_again if again else mix.questions
         questions = [*own[:most], *chance.sample(more, min(len(more), max(0, most - len(own))))]
@@ -121,12 +118,6 @@ class Composer:
         chance.shuffle(questions)
         asks = [Ask(q, read_again(text, q.text) if again else ()) for q in questions[:most]]
         return Conversation(text, tuple(asks), chance.random() < mix.turns)
-
-    def _some(self, passage: Passage, chance: random.Random) -> list[Question]:
-        """A passage's questions in any order, not all of those without an answer; at least one if there are any."""
-        mixed = chance.sample(passage.questions, len(passage.questions))
-        kept = [question for question in mixed if question.answers or chance.random() < self.mix.unanswerable]
-        return kept or mixed[:1]
 
     def _other(self, passage: Passage, chance: random.Random) -> Passage:
         """A distractor."""

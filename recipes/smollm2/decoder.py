@@ -1,4 +1,4 @@
-"""A Llama decoder for training on one GPU: many rows a pass, each token seeing what a mask of integers lets it see.
+"""A Llama decoder for training: many rows a pass, each token seeing what a mask of integers lets it see.
 
 It computes what transformers' Llama with the beacon of `activation_beacon` computes (a test compares the two), with
 what those cannot have together: rows of different layouts in one batch, masks that skip empty blocks (FlexAttention)
@@ -22,7 +22,10 @@ PARAM = ("q", "k", "v")
 
 
 class Lora(nn.Module):
-    """The reader: a low-rank change of every projection, in float32 (see `adapter.py`, whose names it has)."""
+    """The reader: a low-rank change of every projection, in float32: a step is too small for bfloat16 to hold.
+
+    `peft` computes it in float32 beside a bfloat16 base; here its products have the base's type.
+    """
 
     def __init__(self, shapes: dict[str, tuple[int, int]], layers: int, rank: int, alpha: float) -> None:
         super().__init__()

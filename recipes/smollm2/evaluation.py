@@ -1,25 +1,19 @@
-"""Answers on what was held out: decoded greedily, compared as SQuAD compares them."""
+"""Questions on what was held out, and what a model answers to them, decoded greedily."""
 
 from __future__ import annotations
 
 import random
-import re
-import string
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2.conversations import Ask, shuffled
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import Passage, Question
 
 BATCH = 48
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation + "“”‘’–—…")
 
 
 @dataclass(frozen=True)
@@ -89,35 +83,3 @@ def answers(model: Any, layout: Layout, cases: Sequence[Case], most: int = 32) -
         for index, ids in zip(batch, made[:, length:].tolist(), strict=True):
             given[index] = layout.decode(ids)
     return given
-
-
-def scores(cases: Sequence[Case], given: Sequence[str]) -> dict[str, float]:
-    """Per cent: `exact`, `f1`, `contained` (a right answer stands in what is said), `refused`."""
-    pairs = [(answer, case.question.answers or (REFUSAL,)) for case, answer in zip(cases, given, strict=True)]
-    figures: dict[str, list[float]] = {
-        "exact": [any(normal(answer) == normal(gold) for gold in golds) for answer, golds in pairs],
-        "f1": [max(_f1(normal(answer).split(), normal(gold).split()) for gold in golds) for answer, golds in pairs],
-        "contained": [any(f" {normal(g)} " in f" {normal(answer)} " for g in golds) for answer, golds in pairs],
-        "refused": [normal(answer) == normal(REFUSAL) for answer in given],
-    }
-    return {name: round(100 * sum(values) / len(values), 1) for name, values in figures.items()}
-
-
-def evaluate(
-    model: Any, layout: Layout, found: Mapping[str, Sequence[Case]], most: int = 32
-) -> Iterator[tuple[str, Any]]:
-    """(set, its scores and number of questions), one after the other."""
-    for name, cases in found.items():
-        yield name, {"questions": len(cases), **scores(cases, answers(model, layout, cases, most))}
-
-
-def normal(text: str) -> str:
-    """As SQuAD compares answers: lower case, no punctuation, no articles, single spaces."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def _f1(words: list[str], gold: list[str]) -> float:
-    if not words or not gold:
-        return float(words == gold)
-    shared = sum((Counter(words) & Counter(gold)).values())
-    return 2 * shared / (len(words) + len(gold))

@@ -1,4 +1,4 @@
-"""Learning on a GPU: steps for as long as there is time, what is learned towards, and looks at what is held out."""
+"""Learning: steps with checkpoints, what is learned towards, and looks at what is held out."""
 
 from __future__ import annotations
 
@@ -9,72 +9,87 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beacon_cli.answering.prompts import REFUSAL
+from beacon_cli.durable.files import sync_path
+from beacon_cli.training.run_folder import packed, unpacked
 from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches
 from recipes.smollm2.decoder import Beacons, Decoder, Lora
 from recipes.smollm2.lessons import RATIOS, Teacher
 from recipes.smollm2.sheets import Sheets
 
-# Steps after which the speed is known, and so the number of steps; the first of them, in which layers are compiled.
-MEASURED, COMPILING = 12, 4
+KEEP_EVERY = 100
 # What is asked counts so many times what is read: there is less of it, and it needs the memory.
 ASKED = 3
+# Of the next batch: the loss, what is to be said of it, and the tokens in it.
+Losses = Callable[[], tuple[Tensor, dict[str, Tensor], int]]
 
 
 class Training:
-    """Steps of one of the two, whose number follows from the time that there is."""
+    """Steps of one of the two; goes on from the checkpoint in `out`, if there is one."""
 
-    def __init__(self, name: str, parameters: nn.Module, plan: Plan, out: Path) -> None:
-        self.name, self.plan, self.out = name, plan, out
-        self.parameters = [p for p in parameters.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, plan.rate, (0.9, 0.98), weight_decay=0.0, fused=True)
-        self.steps = 0
-        self.used = 0
+    def __init__(self, name: str, module: nn.Module, plan: Plan, out: Path) -> None:
+        self.name, self.module, self.plan, self.out = name, module, plan, out
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), plan.rate, (0.9, 0.98), weight_decay=0.0, fused=True
+        )  # fmt: skip
+        self.step = self.used = 0
+        self._checkpoint = out / f"{name}.checkpoint.safetensors"
+        if self._checkpoint.exists():
+            self._resume()
 
-    def run(self, losses: Callable[[], tuple[Tensor, dict[str, Tensor], int]]) -> Iterator[int]:
-        """Train; yields the number of every step that is done."""
+    def run(self, losses: Losses) -> Iterator[int]:
+        """Train to the end, and keep a checkpoint now and then; yields the number of every step that is done."""
         began = time.monotonic()
-        step = 0
-        while not self.steps or step < self.steps:
-            if step == MEASURED and not self.steps:
-                _wait()
-                took = (time.monotonic() - began) / (MEASURED - COMPILING)
-                self.steps = max(step + 1, round(self.plan.seconds / took))
-            if step == COMPILING:
-                _wait()
-                began = time.monotonic()
+        while self.step < self.plan.steps:
             for group in self.optimizer.param_groups:
-                group["lr"] = self._rate(step)
+                group["lr"] = self._rate()
             loss, said, used = losses()
             loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-            norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            step += 1
+            self.step += 1
             self.used += used
-            if step % 10 == 0 or step == self.steps:
-                self.log(step, seconds=round(time.monotonic() - began, 1), norm=float(norm), tokens=self.used, **said)
-            yield step
+            last = self.step == self.plan.steps
+            if self.step % 10 == 0 or last:
+                self.log(seconds=round(time.monotonic() - began, 1), norm=float(norm), tokens=self.used, **said)
+            if self.step % KEEP_EVERY == 0 or last:
+                self._keep()
+            yield self.step
 
-    def _rate(self, step: int) -> float:
-        rising = (step + 1) / self.plan.warmup
-        falling = (self.steps - step) / max(1.0, self.plan.decay * self.steps) if self.steps else 1.0
-        return self.plan.rate * min(1.0, rising, falling)
+    def _rate(self) -> float:
+        steps, plan = self.plan.steps, self.plan
+        rising, falling = (self.step + 1) / plan.warmup, (steps - self.step) / max(1.0, plan.decay * steps)
+        return plan.rate * min(1.0, rising, falling)
 
-    def log(self, step: int, **figures: Any) -> None:
-        """Add a line to the metrics, and print it."""
-        line = {"what": self.name, "step": step, "of": self.steps, **figures}
+    def log(self, **figures: Any) -> None:
+        """Add a line to the metrics, and print it; of a step that was repeated after a kill there are two."""
+        line = {"what": self.name, "step": self.step, "of": self.plan.steps, **figures}
         text = json.dumps({k: round(float(v), 5) if isinstance(v, float | Tensor) else v for k, v in line.items()})
         print(text, flush=True)
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
+    def _keep(self) -> None:
+        """Write the checkpoint: the old one stays until the new one is whole."""
+        weights = {f"{name}/weight": tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
+        new = self._checkpoint.with_suffix(".new")
+        said = {"step": str(self.step), "used": str(self.used)}
+        save_file(weights | packed(self.module, self.optimizer), new, said)
+        sync_path(new)
+        new.replace(self._checkpoint)
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    def _resume(self) -> None:
+        with safe_open(self._checkpoint, "pt") as file:
+            said, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
+        self.step, self.used = int(said["step"]), int(said["used"])
+        weights = {name: tensors.pop(f"{name}/weight") for name in self.module.state_dict()}
+        self.module.load_state_dict(weights)
+        self.optimizer.load_state_dict(unpacked(tensors, self.module, self.optimizer))
 
 
 def learned_hidden(hidden: Tensor, sheets: Sheets) -> Tensor:
@@ -92,16 +107,19 @@ def right_answers(predicted: Tensor, sheets: Sheets) -> Tensor:
 
 def refusals(sheets: Sheets, first: int) -> Tensor:
     """(answers) whether the answer is the refusal, which begins with the token `first`."""
-    asked = sheets.answer >= 0
-    answers, targets = sheets.answer[asked], sheets.targets[asked]
+    return sheets.targets[_begins(sheets)] == first
+
+
+def _begins(sheets: Sheets) -> Tensor:
+    """(answers) which of the learned tokens are the first of an answer."""
+    asked = (sheets.answer >= 0).nonzero()[:, 0]
+    answers = sheets.answer[asked]
     begins = torch.ones_like(answers, dtype=torch.bool)
     begins[1:] = answers[1:] != answers[:-1]
-    return targets[begins] == first
+    return asked[begins]
 
 
-def reader_losses(
-    decoder: Decoder, lora: Lora, source: Iterator[Sheets], device: str
-) -> Callable[[], tuple[Tensor, dict[str, Tensor], int]]:
+def reader_losses(decoder: Decoder, lora: Lora, source: Iterator[Sheets], device: str) -> Losses:
     """Makes the loss of the next batch."""
 
     def losses() -> tuple[Tensor, dict[str, Tensor], int]:
@@ -113,9 +131,7 @@ def reader_losses(
     return losses
 
 
-def beacon_losses(
-    decoder: Decoder, beacons: Beacons, source: Iterator[tuple[Sheets, Sheets]], device: str
-) -> Callable[[], tuple[Tensor, dict[str, Tensor], int]]:
+def beacon_losses(decoder: Decoder, beacons: Beacons, source: Iterator[tuple[Sheets, Sheets]], device: str) -> Losses:
     """Makes the loss of the next batch: cross-entropy and divergence from the model that reads uncondensed."""
 
     def losses() -> tuple[Tensor, dict[str, Tensor], int]:
@@ -151,7 +167,7 @@ def look_at_reader(decoder: Decoder, lora: Lora, data: ReaderBatches, count: int
         sheets = data[index].to(device)
         logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets))
         right, refused = right_answers(logits.argmax(-1), sheets), refusals(sheets, first)
-        begun = _begun(logits, sheets) == first
+        begun = logits[_begins(sheets)].argmax(-1) == first
         loss = nn.functional.cross_entropy(logits, sheets.targets, reduction="sum")
         counted = right[~refused].sum(), (~refused).sum(), begun[refused].sum(), refused.sum(), begun[~refused].sum()
         total += torch.stack([loss, loss.new_tensor(len(sheets.targets)), *(each.float() for each in counted)])
@@ -163,15 +179,6 @@ def look_at_reader(decoder: Decoder, lora: Lora, data: ReaderBatches, count: int
         "refused_wrongly": 100 * wrongly / answered,
         "answers": answered,
     }
-
-
-def _begun(logits: Tensor, sheets: Sheets) -> Tensor:
-    """(answers) the likeliest first token."""
-    asked = (sheets.answer >= 0).nonzero()[:, 0]
-    answers = sheets.answer[asked]
-    begins = torch.ones_like(answers, dtype=torch.bool)
-    begins[1:] = answers[1:] != answers[:-1]
-    return logits[asked[begins]].argmax(-1)
 
 
 @torch.no_grad()

@@ -7,15 +7,11 @@ and it sees the document and itself. So each is trained on as the first question
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from recipes.smollm2.conversations import Composer, Conversation
+from recipes.smollm2.conversations import Conversation
 
 # So many conversations that do not fit are drawn before the rest of a row is left empty.
 TRIES = 6
@@ -76,7 +72,7 @@ class Piece:
     learned: list[int] = field(default_factory=list)
 
     def add(self, ids: Sequence[int], position: int, owner: int = -1, learned: bool = False) -> int:
-        """Put tokens behind the others; the position after the last one."""
+        """Put tokens after the others; the position after the last one."""
         self.learned += range(len(self.ids), len(self.ids) + len(ids)) if learned else ()
         self.ids += ids
         self.positions += range(position, position + len(ids))
@@ -99,62 +95,3 @@ def piece(conversation: Conversation, layout: Layout, room: int) -> Piece | None
         position = made.add(before, position, owner)
         position = made.add(target, position, owner, learned=True)
     return made if made.learned else None
-
-
-@dataclass
-class Row:
-    """What one pass reads.
-
-    Attributes:
-        ids, positions: (1, tokens).
-        masks: a conversation's (n, n), additive, in order.
-        places: (learned,) where in the row the tokens are predicted from.
-        targets: (learned,) what comes there.
-        used: tokens that are no padding.
-    """
-
-    ids: Tensor
-    positions: Tensor
-    masks: list[Tensor]
-    places: Tensor
-    targets: Tensor
-    used: int
-
-
-def make_row(composer: Composer, layout: Layout, length: int, seed: int, index: int, dtype: torch.dtype) -> Row:
-    """Row number `index` of a seed: the same whenever and after whatever it is made."""
-    chance = random.Random(f"{seed}/{index}")
-    pieces, used, tries = list[Piece](), 0, 0
-    while tries < TRIES or not pieces:
-        made = piece(composer.conversation(chance), layout, length - used)
-        if made is None:
-            tries += 1
-        else:
-            pieces.append(made)
-            used += len(made.ids)
-    return assemble(pieces, layout, length, dtype)
-
-
-def assemble(pieces: Sequence[Piece], layout: Layout, length: int, dtype: torch.dtype) -> Row:
-    """Lay pieces one after the other and fill the row up."""
-    used = sum(len(made.ids) for made in pieces)
-    padding = Piece()
-    padding.add([layout.end] * (length - used), 0)
-    everything = [*pieces, padding] if padding.ids else list(pieces)
-    ids = torch.tensor([token for made in everything for token in made.ids])
-    places, start = list[int](), 0
-    for made in pieces:
-        places += [start + place - 1 for place in made.learned]
-        start += len(made.ids)
-    where = torch.tensor(places)
-    positions = torch.tensor([position for made in everything for position in made.positions])
-    masks = [mask(made.owners, dtype) for made in everything]
-    return Row(ids[None], positions[None], masks, where, ids[where + 1], used)
-
-
-def mask(owners: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """(n, n), additive: a token sees what is before it and everybody's or its own question's."""
-    owner = torch.tensor(owners)
-    seen = (owner[None] == -1) | (owner[None] == owner[:, None])
-    hidden = ~(seen & torch.ones(len(owners), len(owners), dtype=torch.bool).tril())
-    return torch.zeros(len(owners), len(owners), dtype=dtype).masked_fill_(hidden, float("-inf"))

@@ -1,153 +1,211 @@
-"""The training loop: killed at any moment, it goes on from the last checkpoint as if nothing had happened."""
+"""The reader, then the beacon: the one command of this recipe.
+
+The beacon is trained on the base with the reader merged into it. Both are learned towards the answers; the beacon also
+towards what the same model predicts, reading uncondensed.
+"""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn import functional
 
-from recipes.smollm2 import attention
-from recipes.smollm2.adapter import adapter_tensors, load_adapter
-from recipes.smollm2.rows import Row
+from activation_beacon import Beacon, BeaconConfig
+from activation_beacon.checkpoint import save_beacon as write_beacon
+from beacon_cli.answering.prompts import REFUSAL
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
+from beacon_cli.checkpoints.convert.lora import CONFIG, WEIGHTS
+from recipes.smollm2 import base, sources
+from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches, batches
+from recipes.smollm2.conversations import Composer, Mix
+from recipes.smollm2.decoder import PARAM, PLACES, Beacons, Decoder, Lora
+from recipes.smollm2.learning import Training, beacon_losses, look_at_beacon, look_at_reader, reader_losses
+from recipes.smollm2.lessons import RATIOS, Room, Share, Teacher
+from recipes.smollm2.rows import Layout
+from recipes.smollm2.sources import Passage
 
-CHECKPOINT = "checkpoint.safetensors"
-METRICS = "metrics.jsonl"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+ALPHA = 32.0
+BOOK_CHARACTERS = 60_000
+TINY_SHA256 = hashlib.sha256(b"tiny").hexdigest()
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long and how fast is learned.
+class Size:
+    """A size of the run.
 
     Attributes:
-        steps: of the whole run.
-        rows: a step.
-        rate: the learning rate between warming up and decaying.
-        warmup: steps over which it rises.
-        decay: share of the steps, at the end, over which it falls to zero in a straight line.
+        real: the real model and data.
+        rank: of the reader. With 10, it and the beacon stay under 40 MB.
+        mix: what the reader learns from; `lessons`: weights of what the beacon does, with `share` and `room`.
+        look: batches of what is held out that are looked at in the end.
     """
 
-    steps: int
-    rows: int = 1
-    rate: float = 1e-3
-    warmup: int = 30
-    decay: float = 0.35
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of step `step`, counted from 0."""
-        rising = (step + 1) / max(1, self.warmup)
-        falling = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.rate * min(1.0, rising, falling)
+    real: bool
+    reader: Plan
+    beacon: Plan
+    rank: int
+    mix: Mix
+    lessons: Mapping[str, float]
+    share: Share
+    room: Room
+    look: int
 
 
-def answer_loss(model: Any, row: Row) -> Tensor:
-    """The sum, in nats, of the loss of a row's learned tokens; the vocabulary is computed at these places only."""
-    with attention.within(row.masks):
-        seen = model.model(input_ids=row.ids, position_ids=row.positions, use_cache=False)
-    logits = model.lm_head(seen.last_hidden_state[0].index_select(0, row.places))
-    return functional.cross_entropy(logits.float(), row.targets, reduction="sum")
+SIZES: Mapping[str, Size] = {
+    # What ships was made with.
+    "full": Size(
+        True,
+        Plan(526, 8, 2048, 1.5e-3),
+        Plan(1289, 16, Room().rows, 3e-4),
+        10,
+        Mix({
+            "squad": 0.68, "factbook": 0.1, "fairytaleqa": 0.12, "quoref": 0.03, "adversarialqa": 0.05, "boolq": 0.02,
+        }),
+        {"squad": 0.55, "factbook": 0.18, "fairytaleqa": 0.2, "quoref": 0.03, "boolq": 0.04},
+        Share(),
+        Room(),
+        2,
+    ),
+    "smoke": Size(
+        False,
+        Plan(6, 1, 384, 1.5e-2, warmup=2),
+        Plan(4, 1, 544, 3e-4, warmup=2),
+        4,
+        Mix({"squad": 1.0}),
+        {"squad": 1.0},
+        Share(read=(16, 32), tail=8),
+        Room(window=32, intervals=4, rows=544, asked=352, plain=512, memory=64),
+        1,
+    ),
+}  # fmt: skip
 
 
-class Trainer:
-    """A model, its optimizer and how far they are.
+@dataclass(frozen=True)
+class _Run:
+    """What all of it needs: where and what of, the model as it comes, and passages by split and data set."""
 
-    Args:
-        row: makes row number n.
-        out: folder of the checkpoint and of the metrics.
-    """
+    size: Size
+    options: argparse.Namespace
+    device: str
+    model: Any
+    layout: Layout
+    passages: Mapping[str, Mapping[str, list[Passage]]]
+    books: list[str]
 
-    def __init__(self, model: Any, schedule: Schedule, row: Callable[[int], Row], out: Path) -> None:
-        self.model, self.schedule, self.row, self.out = model, schedule, row, out
-        self.step = self.tokens = 0
-        self.seconds = 0.0
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, schedule.rate, (0.9, 0.98), weight_decay=0.0, fused=True)
-        out.mkdir(parents=True, exist_ok=True)
-        if (out / CHECKPOINT).exists():
-            self._resume()
+    @property
+    def out(self) -> Path:
+        out: Path = self.options.out
+        return out
 
-    def run(self, until: int | None = None, keep_every: int = 25) -> Iterator[int]:
-        """Train to the end (or to step `until`) and keep a checkpoint now and then; yields after every step."""
-        end = min(self.schedule.steps, until if until is not None else self.schedule.steps)
-        while self.step < end:
-            began = time.monotonic()
-            loss, norm, tokens, learned = self._learn()
-            took = time.monotonic() - began
-            self.seconds += took
-            self.step += 1
-            self.tokens += tokens
-            self.log(loss=loss / learned, norm=norm, learned=learned, speed=round(tokens / took))
-            if self.step % keep_every == 0 or self.step == end:
-                self.keep()
-            yield self.step
+    def decoder(self) -> Decoder:
+        """The model as it now is, to be trained with."""
+        cuda = self.device == "cuda"
+        return Decoder(self.model, torch.bfloat16 if cuda else torch.float32, self.device, compiled=cuda)
 
-    def _learn(self) -> tuple[float, float, int, int]:
-        """One step: summed loss, norm of the gradient, tokens, learned tokens."""
-        first = self.step * self.schedule.rows
-        rows = [self.row(first + index) for index in range(self.schedule.rows)]
-        learned = sum(len(row.targets) for row in rows)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate_at(self.step)
-        total = 0.0
-        for row in rows:
-            loss = answer_loss(self.model, row)
-            (loss / learned).backward()  # type: ignore[no-untyped-call]  # untyped in torch
-            total += loss.item()
-        parameters = self.optimizer.param_groups[0]["params"]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0, error_if_nonfinite=True))
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return total, norm, sum(row.used for row in rows), learned
 
-    def log(self, **figures: Any) -> None:
-        """Add a line to the metrics."""
-        line = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 2), **figures}
-        text = json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()})
-        with (self.out / METRICS).open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+def train(options: argparse.Namespace) -> None:
+    """Make both; what is there of an earlier run of the same command is gone on with."""
+    began = time.monotonic()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")
+    # One compiled version for each of: reader, uncondensed and condensed reading, with and without gradients.
+    torch._dynamo.config.cache_size_limit = 64
+    size = SIZES[options.size]
+    if options.steps:
+        reader, beacon = options.steps
+        size = replace(size, reader=replace(size.reader, steps=reader), beacon=replace(size.beacon, steps=beacon))
+    model, tokenizer = base.load_base(base.gguf_file()) if size.real else base.tiny_base()
+    passages, books = _data(size, options.data)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = _Run(size, options, device, model, Layout(tokenizer), passages, books)
+    for train_one in (train_reader, train_beacon):
+        train_one(run)
+        peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
+        print(
+            json.dumps({"done": train_one.__name__, "seconds": time.monotonic() - began, "peak_GiB": peak}), flush=True
+        )
 
-    def keep(self) -> None:
-        """Write the checkpoint: the old one stays until the new one is whole."""
-        tensors = dict(adapter_tensors(self.model))
-        for moment in _MOMENTS:
-            tensors |= {f"{moment}/{name}": tensor for name, tensor in self._moments(moment)}
-        said = {"step": str(self.step), "tokens": str(self.tokens), "seconds": str(self.seconds)}
-        path = self.out / CHECKPOINT
-        new = path.with_suffix(".new")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new, said)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
 
-    def _moments(self, moment: str) -> Iterator[tuple[str, Tensor]]:
-        state = self.optimizer.state
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        for parameter in self.optimizer.param_groups[0]["params"]:
-            yield names[id(parameter)], state[parameter][moment]
+def train_reader(run: _Run) -> None:
+    """Train the reader, write it, and put it into the model as the tool does."""
+    size, plan = run.size, run.size.reader
+    decoder = run.decoder()
+    lora = Lora(decoder.shapes(), decoder.layers, size.rank, ALPHA).to(run.device)
+    training = Training("reader", lora, plan, run.out)
+    data = ReaderBatches(Composer(run.passages["train"], size.mix), run.layout, plan, run.options.seed)
+    source = batches(data, run.options.workers, training.step, plan.steps)
+    for step in training.run(reader_losses(decoder, lora, source, run.device)):
+        if step == plan.steps:
+            held = ReaderBatches(Composer(run.passages["dev"], size.mix), run.layout, plan, 0)
+            training.log(**look_at_reader(decoder, lora, held, size.look, run.device))
+    save_reader(lora, size, training)
+    base.merge_reader(run.model, run.out)
 
-    def _resume(self) -> None:
-        with safe_open(self.out / CHECKPOINT, "pt") as file:
-            said = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
-        self.step, self.tokens, self.seconds = int(said["step"]), int(said["tokens"]), float(said["seconds"])
-        load_adapter(self.model, {name: tensor for name, tensor in tensors.items() if "/" not in name})
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.step)),
-                    **{moment: tensors[f"{moment}/{name}"] for moment in _MOMENTS},
-                }
-        metrics = self.out / METRICS
-        if metrics.exists():
-            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-            metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step), "utf-8")
+
+def train_beacon(run: _Run) -> None:
+    """Train and write the beacon of a model whose reader is merged."""
+    size, plan, share = run.size, run.size.beacon, run.size.share
+    decoder, passages = run.decoder(), run.passages
+    embedding = run.model.model.embed_tokens.weight[run.layout.end]
+    beacons = Beacons({p: decoder.weights[p] for p in PARAM}, embedding).to(run.device)
+    training = Training("beacon", beacons, plan, run.out)
+    teacher = Teacher(run.layout, passages["train"], size.lessons, run.books, share, size.room)
+    data = BeaconBatches(teacher, plan, run.options.seed)
+    source = batches(data, run.options.workers, training.step, plan.steps)
+    for step in training.run(beacon_losses(decoder, beacons, source, run.device)):
+        if step == plan.steps:
+            asked = replace(share, prose=0.0, spans=(0, 0), again=0.0)
+            held = Teacher(run.layout, passages["dev"], size.lessons, [], asked, size.room)
+            training.log(held=look_at_beacon(decoder, beacons, held, plan, size.look, run.device))
+    save_beacon(beacons, run)
+
+
+def save_reader(lora: Lora, size: Size, training: Training) -> None:
+    """`reader.safetensors`, bfloat16, and `reader.json`, as `beacon_cli/checkpoints/convert/lora.py` reads them."""
+    tensors = {
+        f"model.layers.{number}.{place}.lora_{part}": weights[name][number].detach().bfloat16().cpu().contiguous()
+        for part, weights in (("A", lora.a), ("B", lora.b))
+        for name, place in PLACES.items()
+        for number in range(len(weights[name]))
+    }
+    save_file(tensors, training.out / WEIGHTS, {"format": "pt"})
+    config = {
+        "rank": size.rank,
+        "alpha": ALPHA,
+        "target_modules": [place.rpartition(".")[2] for place in PLACES.values()],
+        "base": base.GGUF if size.real else "tiny",
+        "base_sha256": base.SHA256 if size.real else TINY_SHA256,
+        "refusal": REFUSAL,
+        "steps": training.step,
+        "tokens": training.used,
+        "plan": asdict(training.plan),
+    }
+    (training.out / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def save_beacon(beacons: Beacons, run: _Run) -> None:
+    """`beacon/`, bfloat16, as the tool reads it."""
+    window = run.size.room.window
+    beacon = Beacon.like(BeaconConfig(window=window, stride=window, ratios=RATIOS, param=PARAM), run.model)
+    state = {f"layers.{n}.{p}.weight": each for p, weights in beacons.weights.items() for n, each in enumerate(weights)}
+    beacon.load_state_dict(state | {"embedding": beacons.embedding})
+    of = base.merged_fingerprint(run.out) if run.size.real else TINY_SHA256
+    write_beacon(run.out / "beacon", beacon.bfloat16(), base_name=DEFAULT_MODEL, base_fingerprint=of)
+
+
+def _data(size: Size, folder: Path | None) -> tuple[dict[str, dict[str, list[Passage]]], list[str]]:
+    """Passages by split and data set, and books."""
+    if not size.real:
+        made = {split: sources.made_up(number) for number, split in enumerate(("train", "dev"))}
+        return made, [f"{number} is a number.\n" * 9000 for number in range(3)]
+    data = Path(folder or "")
+    return {split: sources.load(data, split) for split in ("train", "dev")}, sources.books(data, BOOK_CHARACTERS)

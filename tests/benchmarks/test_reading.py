@@ -82,15 +82,10 @@ def test_figures_are_added_to_those_of_the_same_model_and_put_in_place_of_anothe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading_scores, "KEPT", tmp_path / "reading.json")
-    printed = {"set": "unanswerable", "questions": 9, "exact": 70.0, "f1": 70.0, "contained": 70.0, "refused": 70.0}
-    (tmp_path / "printed").write_text(json.dumps(printed))
     reading_scores.keep({"reader": {"asked": 1, "sets": {"books": {}}}, "qwen": {"asked": 1, "sets": {}}})
-    reading_scores.keep({"reader": reading_scores.evaluated(tmp_path / "printed", {"of": 2})})
-    assert list(reading_scores.kept()["reader"]["sets"]) == ["unanswerable"]
-    reading_scores.keep({"reader": {"asked": {"of": 2}, "sets": {"books": {}}}})
-    sets = reading_scores.kept()["reader"]["sets"]
-    assert list(sets) == ["unanswerable", "books"]
-    assert (sets["unanswerable"]["declined"], sets["unanswerable"]["exact"]) == (70, None)
+    for name in ("natural", "single"):
+        reading_scores.keep({"reader": {"asked": {"of": 2}, "sets": {name: {}}}})
+    assert list(reading_scores.kept()["reader"]["sets"]) == ["natural", "single"]
     assert "qwen" in reading_scores.kept()
 
 

@@ -27,7 +27,7 @@ from tests.checkpoints.gguf.gguf_files import tiny_model, write
 from tests.checkpoints.tokenizer.toy_tokenizers import STYLES
 
 RANK = 4
-FILE = default_model.KNOWN.file.rpartition("/")[2]
+FILE = default_model.KNOWN.source.rpartition("/")[2]
 Weights = dict[str, torch.Tensor]
 
 
@@ -79,7 +79,7 @@ def make_beacon(cache: Path, fingerprint: str | None = None) -> None:
     beacon = Beacon.like(BeaconConfig(window=32, stride=32, ratios=(2, 4)), model)
     beacon.copy_base(model, token=0)
     folder = beacon_smollm2.FOLDER / "beacon"
-    save_beacon(folder, beacon, base_name=DEFAULT_MODEL, base_fingerprint=fingerprint or source.fingerprint)
+    save_beacon(folder, beacon, base_name=DEFAULT_MODEL, base_fingerprint=fingerprint or source.base_fingerprint)
 
 
 def test_the_reader_is_in_the_weights(reader: Weights, original: Any, cache_dir: Path) -> None:
@@ -105,20 +105,20 @@ def test_it_is_converted_once_and_again_with_another_reader(reader: Weights, bas
     base.unlink()  # all that is needed is in what was converted
     events.clear()
     again = locate_base(DEFAULT_MODEL, cache_dir, progress=events.append)
-    assert (again.fingerprint, events) == (first.fingerprint, [])
+    assert (again.base_fingerprint, events) == (first.base_fingerprint, [])
     write(base, model=tiny_model("llama", STYLES["gpt2"]().get_vocab_size()), kind=Kind.BF16)
     write_reader(beacon_smollm2.FOLDER, base, reader, alpha=3.0)
     del first, again  # they hold a lease of what is to be replaced
-    assert locate_base(DEFAULT_MODEL, cache_dir, progress=events.append).fingerprint
+    assert locate_base(DEFAULT_MODEL, cache_dir, progress=events.append).base_fingerprint
     assert events
 
 
 def test_the_same_weights_whatever_order_is_summed_in(reader: Weights, cache_dir: Path, base: Path) -> None:
-    first = located(cache_dir).fingerprint
+    first = located(cache_dir).base_fingerprint
     order = torch.randperm(RANK)
     shuffled = {name: w[order] if name.endswith("A") else w[:, order] for name, w in reader.items()}
     write_reader(beacon_smollm2.FOLDER, base, {name: w.contiguous() for name, w in shuffled.items()})
-    assert located(cache_dir).fingerprint == first
+    assert located(cache_dir).base_fingerprint == first
 
 
 @pytest.mark.usefixtures("reader")
@@ -135,7 +135,7 @@ def test_its_beacon_is_the_tools_own(cache_dir: Path) -> None:
 @pytest.mark.usefixtures("reader")
 def test_a_beacon_for_another_reader_is_refused(cache_dir: Path) -> None:
     make_beacon(cache_dir, fingerprint="f" * 64)
-    own = located(cache_dir).fingerprint
+    own = located(cache_dir).base_fingerprint
     with pytest.raises(ModelError, match=f"belongs to another base model.*{'f' * 12}.*{own[:12]}"):
         locate_model(DEFAULT_MODEL, None, cache_dir)
 

@@ -5,6 +5,8 @@
     python hammer.py kill KILLS DOC                      builds DOC, killed at random moments, until that many kills
     python hammer.py upkeep KILLS DOC                    the same of builds, exports, imports, repairs and prunings;
                                                          prints what was killed
+    python hammer.py convert KILLS FOLDER                converts the checkpoint in FOLDER, its beacon in 4 and 16
+                                                         bits in turn; prints the bits of those that were killed
 
 Models are loaded before the processes fork, so that these spend their time on the cache.
 """
@@ -25,6 +27,8 @@ from beacon_cli import library
 from beacon_cli.answering import decoding
 from beacon_cli.cache import builder, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
+from beacon_cli.checkpoints.local.fingerprint import BESIDE
+from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.checkpoints.model_source import locate_model
 from tests.cli.runner import run
 
@@ -151,6 +155,40 @@ def upkeep(kills: int, document: str) -> None:
         assert not out.exists() or out.stat().st_size == archive.stat().st_size
 
 
+def convert(kills: int, source: str) -> None:
+    """Prints the bits of each conversion that was killed; after each, a model is there whole or not at all."""
+    models, cache = Path(os.environ["BEACON_MODELS_DIR"]), os.environ["BEACON_CACHE_DIR"]
+    whole: dict[str, dict[str, bytes]] = {}
+    for bits in ("4", "16"):
+        assert run("models", "convert", source, "--beacon-bits", bits).code == 0
+        (folder,) = models.iterdir()
+        whole[bits] = model_files(folder)
+    draw, done, bits, seconds = random.Random(0), 0, "16", 0.5
+    while done < kills:
+        bits = "4" if bits == "16" else "16"
+        began = time.monotonic()
+        if completed(["models", "convert", source, "--beacon-bits", bits], draw.uniform(0, seconds)):
+            seconds = time.monotonic() - began
+        else:
+            print(bits, flush=True)
+            done += 1
+        assert not folder.exists() or model_files(folder) in whole.values()
+        if draw.random() < 0.3:
+            assert run("models", "convert", source, "--beacon-bits", bits).code == 0
+            assert model_files(folder) == whole[bits]
+            assert list(models.iterdir()) == [folder]
+    assert run("models", "list").code == 0
+    assert all(lock.stat().st_size == 0 for lock in Path(cache, "locks").iterdir())
+
+
+def model_files(folder: Path) -> dict[str, bytes]:
+    """What is in a model's folder, without the times at which it and its files were made."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != BESIDE]
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    record = json.loads(files[RECORD_FILE])
+    return files | {RECORD_FILE: json.dumps(record | {"created": ""}).encode()}
+
+
 def attempt(root: Path, document: str, seconds: float | None) -> bool:
     """Build in a process that is killed after so many seconds; whether it came through before."""
     os.environ["BEACON_CACHE_DIR"] = str(root)
@@ -171,8 +209,9 @@ def completed(command: list[str], seconds: float | None) -> bool:
 
 
 if __name__ == "__main__":
-    preload()
-    listen()
+    if sys.argv[1] != "convert":
+        preload()
+        listen()
     if sys.argv[1] == "ask":
         for document in sys.argv[2:]:
             print(json.dumps(observed(question(document))))
@@ -180,5 +219,7 @@ if __name__ == "__main__":
         hammer(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
     elif sys.argv[1] == "kill":
         kill(int(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "convert":
+        convert(int(sys.argv[2]), sys.argv[3])
     else:
         upkeep(int(sys.argv[2]), sys.argv[3])

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from beacon_cli.cache import Store
 from beacon_cli.durable.locks import alone
+from tests.checkpoints.merged_checkpoints import V1, checkpoint
 from tests.cli.conftest import story
 from tests.cli.hammer import SHARD_BYTES
 from tests.cli.runner import run
@@ -108,4 +109,15 @@ def test_any_command_killed_at_random_leaves_what_counts_whole(
     assert run("cache", "build", str(book), "--ratio", "4", "--refresh").code == 0
     built = files(cache_dir)
     assert {name: data for name, data in imported.items() if name in built} == built
+    print(f"killed: {dict(killed)}")
+
+
+def test_conversions_killed_at_random_leave_a_whole_model_or_none(tmp_path: Path, models_dir: Path) -> None:
+    source = checkpoint(V1).write(tmp_path / "merged")
+    killed = Counter(start("convert", KILLS, source))
+    assert sum(killed.values()) == KILLS
+    assert run("models", "convert", str(source), "--beacon-bits", "16").code == 0
+    (folder,) = models_dir.iterdir()
+    assert run("models", "rm", str(source)).code == 0
+    assert not list(models_dir.iterdir()), folder
     print(f"killed: {dict(killed)}")

@@ -20,7 +20,7 @@ from tests.cli.runner import assert_refused, run
 from tests.hub_server import HubServer, Repository
 
 SHORT = "smollm2-360m"
-FILE = llms()[SHORT].file
+FILE = llms()[SHORT].source
 REPOSITORY, _, NAME = FILE.rpartition("/")
 SPLIT = "owner/split"
 
@@ -231,10 +231,12 @@ def test_the_catalogues_short_names(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, llm in llms().items():
         entry, file = listed[name], hub_file(name)
         assert file is not None
-        assert str(file) == llm.file == entry["source"]
-        assert (entry["to_fetch"], entry["licence"]) == (llm.download, llm.licence)
+        assert str(file) == llm.source == entry["source"]
+        assert (entry["to_fetch"], entry["licence"]) == (llm.to_fetch, llm.licence)
         assert entry["state"] == "not here" or name == DEFAULTS.model
-        assert entry["memory"] == 2 * llm.parameters > llm.download
+        assert llm.parameters is not None
+        assert llm.to_fetch is not None
+        assert entry["memory"] == 2 * llm.parameters > llm.to_fetch
         share = 0.7 * gibibytes / llm.parameters
         assert entry["fits"] == ("yes" if share >= 4 else "slowly" if share >= 2 else "no")
     assert {listed[name]["fits"] for name in llms()} == {"yes", "slowly", "no"}
@@ -245,4 +247,4 @@ def test_the_catalogues_short_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_readers_base_is_the_file_of_its_short_name() -> None:
     reader = json.loads((Path(__file__).parents[2] / "models" / "beacon_smollm2" / "reader.json").read_text())
-    assert llms()["smollm2-135m"].file.endswith(f"/{reader['base']}")
+    assert llms()["smollm2-135m"].source.endswith(f"/{reader['base']}")

@@ -115,6 +115,12 @@ def test_chapters_of_odd_types_are_read(tmp_path: Path, item: str) -> None:
     assert _texts(_book(tmp_path / "a.epub", item, spine, {"b/x.xml": "<a/>"})) == BOTH
 
 
+def test_two_chapters_under_one_id_are_both_read(tmp_path: Path) -> None:
+    item = f'<item id="one" href="three.xhtml" media-type="{XHTML}"/>'
+    pages, warnings = _read(_book(tmp_path / "a.epub", item, extra={"b/three.xhtml": _xhtml("<p>Morning.</p>")}))
+    assert ([page.text for page in pages], warnings) == ([*BOTH, "Morning."], [DAMAGED])
+
+
 def test_a_chapter_that_only_the_contents_name_is_read_last(tmp_path: Path) -> None:
     path = _book(tmp_path / "a.epub", NCX, '<itemref idref="one"/>', {"b/toc.ncx": _ncx("One")})
     assert _texts(path) == BOTH

@@ -31,6 +31,11 @@ def _read(folder: Path, page: str | bytes) -> str:
         ("<p>10<sup>6</sup> m<sup>2</sup>, the 1<sup>st</sup>, H<sub>2</sub>O", "10^6 m^2, the 1st, H2O"),
         ("<p>so<sup><a href=#n>3</a></sup> it is<a href=#n><sup>[4]</sup></a>", "so[3] it is[4]"),
         ("<pre>a\n   b  \n</pre>", "a\n   b"),
+        (
+            "<dialog>shut</dialog><dialog open>open</dialog><noframes><p>old</p></noframes><details>in it",
+            "open\n\nin it",
+        ),
+        ("<p style='visibility: collapse'>unseen<p>seen<template><p>a part</template>", "seen"),
     ],
 )
 def test_a_page_as_it_is_shown(tmp_path: Path, page: str, text: str) -> None:

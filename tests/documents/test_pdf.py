@@ -349,6 +349,41 @@ def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
     assert _read(_write(tmp_path, pdf([content]))) == ["\n".join(f"Item {row} {row} km" for row in range(9))]
 
 
+# Each of these was read with words joined or split; widths are Helvetica's and Courier's.
+_WORDS = [
+    # A cell that is drawn narrower than its font is, close to the next.
+    b"BT /F1 8 Tf 60 Tz 50 700 Td (Five Finger Death Punch) Tj ET BT /F1 8 Tf 110 700 Td (11:55) Tj ET",
+    b"BT /F1 8 Tf 60 Tz 1 0 0 1 50 700 Tm (Five Finger Death Punch) Tj 60 0 TD (11:55) Tj ET",
+    b"q 60 Tz Q BT /F1 8 Tf 50 700 Td (Five Finger ) Tj 46.7 0 Td (Death Punch) Tj 60 0 Td (11:55) Tj ET",
+    # A line whose spaces are made wider, with a word in two pieces.
+    b"BT /F1 12 Tf 20 Tw 50 700 Td (Five Finger Dea) Tj 124.7 0 Td (th Punch 11:55) Tj ET",
+    b"BT /F1 12 Tf 20 Tw 50 700 Td [(Five Finger Dea)] TJ 124.7 0 Td (th Punch 11:55) Tj ET",
+    # A gap within a line, less than half of the font's space.
+    b"BT /F2 12 Tf 50 700 Td [(Five) -230 (Finger) -230 (Death) -230 (Punch) -230 (11:5) 40 (5)] TJ ET",
+]
+
+
+@pytest.mark.parametrize("content", _WORDS)
+def test_words_are_parted_where_readers_see_a_gap(tmp_path: Path, content: bytes) -> None:
+    data = pdf([content.replace(b"F2", b"F1")])
+    data = data.replace(b"Helvetica", b"Courier  ") if b"F2" in content else data
+    assert _read(_write(tmp_path, data)) == ["Five Finger Death Punch 11:55"]
+
+
+def test_words_are_parted_in_forms_too(tmp_path: Path) -> None:
+    shown = b"BT /F1 8 Tf 60 Tz 50 700 Td (Five Finger Death Punch) Tj 60 0 Td (11:55) Tj ET"
+    box = b"/BBox[0 0 600 800]/Resources<</Font<</F1 3 0 R>>>>"
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[5 0 R]/Count 1>>",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+        b"<</Type/XObject/Subtype/Form%s/Length %d>>\nstream\n%s\nendstream" % (box, len(shown), shown),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</XObject<</X 4 0 R>>>>/Contents 6 0 R>>",
+        b"<</Length 5>>\nstream\n/X Do\nendstream",
+    ]
+    assert _read(_write(tmp_path, assemble(objects))) == ["Five Finger Death Punch 11:55"]
+
+
 def _with_heads(page: int) -> bytes:
     body = b"".join(_stroke(50, 700 - 14 * line, f"Line {line} of page {page} has words.") for line in range(9))
     return _stroke(50, 780, "The Long Voyage Home") + body + _stroke(300, 30, str(page + 10))

@@ -198,6 +198,12 @@ def test_what_steers_a_terminal_goes_whole(tmp_path: Path, written: str, text: s
     assert _read(_write(tmp_path, written)) == [text]
 
 
+def test_what_typewriters_word_and_dos_leave_is_no_binary(tmp_path: Path) -> None:
+    data = "\x1b[1mUn caf\xe9\x1b[0m noir\vs'il vous pla\xeet, un\b_ seul.\r\n\x1a".encode("latin-1")
+    with open_document(_write(tmp_path, data)) as document:
+        assert [page.text for page in document.pages()] == ["Un caf\xe9 noir\ns'il vous pla\xeet, un seul."]
+
+
 def test_headings_are_none_in_code(tmp_path: Path) -> None:
     text = "One\n===\n\n```\n# a comment\n```\n\n    # code\n\f## Two\n"
     with open_document(_write(tmp_path, text, "a.md")) as document:

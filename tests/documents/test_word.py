@@ -87,6 +87,21 @@ def test_what_is_hidden_deleted_or_moved_away_is_not_read(tmp_path: Path) -> Non
     assert _text(word(tmp_path / "a.docx", body, styles=hidden)) == "Seen.\n\nShown.\n\nThe rent is 1,100\n\nMoved."
 
 
+def test_paragraphs_whose_end_was_deleted_are_one(tmp_path: Path) -> None:
+    gone = '<w:rPr><w:del w:id="1"/></w:rPr>'
+    body = (
+        paragraph("The lamp", properties=gone) + paragraph(properties=gone) + paragraph(" is lit.") + paragraph("Then")
+    )
+    assert _text(word(tmp_path / "a.docx", body)) == "The lamp is lit.\n\nThen"
+    body = paragraph("A", properties=gone) + table(("b", "c")) + paragraph("d", properties=gone)
+    assert _text(word(tmp_path / "a.docx", body)) == "A\n\nb | c\n\nd"
+
+
+def test_a_file_that_only_embeds_another_says_so(tmp_path: Path) -> None:
+    path = word(tmp_path / "a.docx", "<w:altChunk/>")
+    assert "holds no text (has an embedded document, which is not read)" in _refusal(path)
+
+
 def _numbered(number: int, level: int, words: str) -> str:
     return paragraph(words, properties=f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{number}"/></w:numPr>')
 

@@ -41,7 +41,10 @@ def tiny_engine(context: int = 512, **settings: Any) -> Engine:
     """Its beacon condenses intervals of 16 tokens at 2, 4 or 8, or not at all; `settings` are the model's."""
     model = tiny_model(**settings)
     anything: Any = Letters()
-    source = ModelSource("tiny", Path(), Path(), cast(Any, Info()), anything, context, "base", "beacon")
+    source = ModelSource(
+        name="tiny", folder=Path(), beacon_folder=Path(), info=cast(Any, Info()), tokenizer=anything, context=context,
+        base_fingerprint="base", beacon_fingerprint="beacon",
+    )  # fmt: skip
     vars(source)["frame"] = FRAME  # it has no chat template
     device = next(model.parameters()).device
     dtype = next(model.parameters()).dtype

@@ -1,22 +1,38 @@
-"""The recipe of the default model's reader, on a tiny random model and passages that are made up."""
+"""The recipe of the default model's adapters: it reads as the library does, and all of it runs, small."""
 
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+import beacon_smollm2
+from activation_beacon import Beacon, BeaconConfig, Planner, attach
+from activation_beacon.checkpoint import load_beacon, read_info
 from beacon_cli.answering.prompts import REFUSAL
-from recipes.smollm2 import attention, base, sources
+from beacon_cli.checkpoints.default_model import base_file
+from recipes.smollm2 import base, learning, sources
 from recipes.smollm2.__main__ import main
-from recipes.smollm2.adapter import adapted, add_adapter, merge_adapter
-from recipes.smollm2.conversations import Ask, Composer, Conversation, Mix, read_again
-from recipes.smollm2.evaluation import Case, answers, scores, sets
-from recipes.smollm2.rows import Layout, assemble, make_row, mask, piece
+from recipes.smollm2.batches import Plan, ReaderBatches
+from recipes.smollm2.conversations import Ask, Composer, Conversation, Mix, read_again, without_sentence
+from recipes.smollm2.decoder import PARAM, Beacons, Decoder
+from recipes.smollm2.evaluation import answers, sets
+from recipes.smollm2.learning import refusals, right_answers
+from recipes.smollm2.rows import Layout, Piece, piece
+from recipes.smollm2.sheets import Lesson, batch, of_pieces
 from recipes.smollm2.sources import HELD_OUT, Passage, Question
+
+WINDOW = 8
+PETS = {"Adam": "dog", "Flora": "goat", "Gustav": "cat"}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return base.tiny_base()[0]
 
 
 @pytest.fixture
@@ -24,58 +40,158 @@ def layout() -> Layout:
     return Layout(base.tiny_base()[1])
 
 
+@pytest.fixture
+def lesson() -> Lesson:
+    chance = random.Random(0)
+
+    def ids(count: int) -> list[int]:
+        return [chance.randrange(2, 250) for _ in range(count)]
+
+    return Lesson(ids(3 * WINDOW + 3), [(ids(5), ids(3)) for _ in range(3)], [3, 9, 20])
+
+
+class _Ratios:
+    """The given ratios, then raw."""
+
+    def __init__(self, ratios: list[int]) -> None:
+        self.left = list(ratios)
+
+    def choose(self, received: int, passes: int) -> int:
+        return self.left.pop(0) if self.left else 0
+
+
 def composer(**mix: float) -> Composer:
     return Composer(sources.made_up(0), Mix({"squad": 1.0}, **mix))  # type: ignore[arg-type]  # by name
 
 
-def hidden(model: torch.nn.Module, ids: list[int]) -> Tensor:
-    """The last hidden states of a text by itself, (tokens, hidden)."""
-    return model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]  # type: ignore[operator, union-attr, no-any-return]
+def run(folder: Path) -> dict[str, Tensor]:
+    """What the smallest run leaves as the beacon's checkpoint."""
+    main(["--size", "smoke", "--out", str(folder)])
+    return load_file(folder / "beacon.checkpoint.safetensors")
 
 
-def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
-    command = ["reader", "--size", "smoke", "--threads", "1", "--out"]
-    main([*command, str(tmp_path / "whole")])
-    main([*command, str(tmp_path / "parts"), "--until", "2"])
-    main([*command, str(tmp_path / "parts"), "--until", "5"])
-    main([*command, str(tmp_path / "parts")])
-    whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
-    losses = [
-        [
-            line["loss"]
-            for line in map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
-            if "loss" in line
-        ]
-        for name in ("whole", "parts")
-    ]
-    assert losses[0] == losses[1]
-    assert losses[0][-1] < losses[0][0]
+def test_all_of_it_runs_and_leaves_what_the_tool_loads(
+    tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert {line["what"] for line in lines} == {"reader", "beacon"}
+    assert set(lines[-1]["held"]) == {"2", "4", "8", "16", "32"}
     config = json.loads((tmp_path / "whole" / "reader.json").read_text("utf-8"))
     assert (config["steps"], config["refusal"]) == (6, REFUSAL)
-    shipped = load_file(tmp_path / "whole" / "reader.safetensors")
-    assert shipped["model.layers.0.self_attn.q_proj.lora_A"].shape == (config["rank"], 32)
-    assert json.loads((tmp_path / "whole" / "results.json").read_text("utf-8"))["single"]["questions"] == 2
+    reader = load_file(tmp_path / "whole" / "reader.safetensors")
+    assert reader["model.layers.0.mlp.down_proj.lora_B"].shape == (32, config["rank"])
+    assert load_beacon(tmp_path / "whole" / "beacon", model).config.window == 32
+    parts = interrupted(tmp_path / "parts", monkeypatch)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
-def test_evaluating_names_every_set(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["evaluate", "--size", "smoke", "--questions", "1", "--most", "2"])
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["set"] for line in lines] == ["single", "among_2", "among_5", "unanswerable"]
+def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """The same, of a run that is killed in its fourth step of both, and has to begin the one before again."""
+    clip, steps = nn.utils.clip_grad_norm_, 0
+
+    def killed(*arguments: Any) -> Tensor:
+        nonlocal steps
+        steps += 1
+        if steps in (4, 11):
+            raise KeyboardInterrupt
+        return clip(*arguments)
+
+    monkeypatch.setattr(learning, "KEEP_EVERY", 2)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
+    return run(folder)
 
 
-def test_every_row_is_the_same_whenever_it_is_made_and_has_targets(layout: Layout) -> None:
-    made = composer()
+@pytest.mark.skipif(base_file() is None, reason="the base of the default model is not here")
+def test_the_beacon_is_bound_to_the_model_that_the_tool_makes() -> None:
+    folder = beacon_smollm2.FOLDER
+    assert base.merged_fingerprint(folder) == read_info(folder / "beacon").base_fingerprint
+
+
+def test_uncondensed_reading_is_that_of_transformers(model: Any, lesson: Lesson) -> None:
+    decoder = Decoder(model, torch.float32, "cpu", compiled=False)
+    sheets = batch([lesson.sheet()], 64, 0, 1)
+    logits = decoder.logits(decoder(sheets))
+    for number, (before, answer) in enumerate(lesson.asks):
+        expected = model(torch.tensor([[*lesson.ids, *before, *answer]])).logits[0, len(lesson.ids) :]
+        torch.testing.assert_close(logits[0, sheets.owner[0] == number], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ratios", [[2, 2, 2], [8, 8, 8], [2, 8, 4]])
+def test_condensed_reading_is_that_of_the_library(model: Any, lesson: Lesson, ratios: list[int]) -> None:
+    config = BeaconConfig(window=WINDOW, stride=WINDOW, ratios=(2, 4, 8))
+    beacon = Beacon.like(config, model)
+    beacon.copy_base(model, token=1)
+    with torch.no_grad():
+        for parameter in beacon.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    weights = {p: torch.stack([layer[p].weight for layer in beacon.layers]) for p in PARAM}
+    decoder = Decoder(model, torch.float32, "cpu", compiled=False)
+    # Beside a shorter document, whose rows must not be seen.
+    sheets = batch([lesson.sheet(WINDOW, ratios), lesson.sheet(WINDOW, ratios[:2])], 96, 24, 1)
+    logits = decoder.logits(decoder(sheets, None, Beacons(weights, beacon.embedding)))
+    with attach(model, beacon) as attached:
+        for number, (before, answer) in enumerate(lesson.asks):
+            reader = attached.reader(Planner(config, _Ratios(ratios)))
+            reader.read(lesson.ids)
+            last = reader.read([*before, *answer])
+            got = logits[0, sheets.owner[0] == number][-1]
+            torch.testing.assert_close(got, last, atol=1e-6, rtol=1e-5)
+
+
+def test_the_same_is_learned_whatever_the_ratios(lesson: Lesson) -> None:
+    plain, condensed = lesson.sheet(), lesson.sheet(WINDOW, [2, 4, 8])
+    assert plain.targets == condensed.targets
+    assert plain.answer == condensed.answer
+    for sheet in (plain, condensed):
+        told = [(sheet.ids[place], target) for place, target in zip(sheet.places, sheet.targets, strict=True)]
+        asked = [pair for before, answer in lesson.asks for pair in zip([before[-1], *answer], answer, strict=False)]
+        assert told == [(lesson.ids[token - 1], lesson.ids[token]) for token in lesson.read] + asked
+
+
+def test_answers_count_as_right_only_whole() -> None:
+    first, second = Piece(), Piece()
+    for made in (first, second):
+        at = made.add([5, 6], 0)
+        at = made.add([7, 8], at, 0, learned=True)
+        made.add([9, 8], at, 1, learned=False)
+    first.add([7, 8], 4, 2, learned=True)
+    sheets = batch([of_pieces([first, second])], 16, 0, 0)
+    assert sheets.answer.tolist() == [0, 0, 1, 1, 2, 2]
+    predicted = sheets.targets.clone()
+    predicted[3] += 1
+    assert right_answers(predicted, sheets).tolist() == [1, 0, 1]
+    assert refusals(sheets, 7).tolist() == [True, True, True]
+
+
+def test_without_its_sentence_a_question_has_no_answer() -> None:
+    questions = (Question("Where?", ("Rome",)), Question("When?", ("1900",)), Question("Who?", ("Bo",)))
+    passage = Passage("squad", "a", "Bo lives in Rome. He was born in 1900. Bo has a cat.", questions)
+    seen = set()
+    for number in range(20):
+        cut = without_sentence(passage, random.Random(number))
+        seen.add(cut.text)
+        for question in cut.questions:
+            assert all(answer in cut.text for answer in question.answers)
+            if not question.answers:
+                assert not any(answer in cut.text for q in questions if q.text == question.text for answer in q.answers)
+    assert seen == {passage.text, "He was born in 1900. Bo has a cat.", "Bo lives in Rome. Bo has a cat."}
+
+
+def test_every_batch_is_the_same_whenever_it_is_made_and_has_targets(layout: Layout) -> None:
+    plan = Plan(1, 2, 512, 1e-3)
+    made = ReaderBatches(composer(), layout, plan, seed=1)
     for index in (7, 3, 7, 0):
-        row = make_row(made, layout, 512, seed=1, index=index, dtype=torch.float32)
-        again = make_row(composer(), layout, 512, seed=1, index=index, dtype=torch.float32)
-        assert row.ids.shape == row.positions.shape == (1, 512)
-        assert sum(len(part) for part in row.masks) == 512
-        assert torch.equal(row.ids, again.ids)
-        assert torch.equal(row.places, again.places)
-        assert len(row.targets) > 0
-        assert torch.equal(row.targets, row.ids[0, row.places + 1])
+        sheets, again = made[index], ReaderBatches(composer(), layout, plan, seed=1)[index]
+        assert sheets.ids.shape == sheets.positions.shape == (2, 512)
+        assert torch.equal(sheets.ids, again.ids)
+        assert torch.equal(sheets.places, again.places)
+        assert len(sheets.targets) > 0
+        assert torch.equal(sheets.targets, sheets.ids.flatten()[sheets.places + 1])
 
 
 def test_an_answer_is_learned_whole_or_not_at_all(layout: Layout) -> None:
@@ -100,20 +216,16 @@ def _choices(answers: list[str]) -> list[list[str]]:
     return [[a for bit, a in enumerate(answers) if number >> bit & 1] for number in range(2 ** len(answers))]
 
 
-def test_each_question_is_computed_as_if_it_were_the_only_one(layout: Layout) -> None:
-    model, _ = base.tiny_base()
-    model.set_attn_implementation(attention.NAME)
-    plain, _ = base.tiny_base()
+def test_each_question_is_computed_as_if_it_were_the_only_one(model: Any, layout: Layout) -> None:
     passages = sources.made_up(0)["squad"]
     conversations = [
         Conversation(passage.text, tuple(Ask(q) for q in passage.questions), turns)
         for passage, turns in zip(passages, (False, True, False), strict=False)
     ]
     pieces = [made for conversation in conversations if (made := piece(conversation, layout, 10_000))]
-    row = assemble(pieces, layout, sum(len(made.ids) for made in pieces) + 5, torch.float32)
-    with attention.within(row.masks):
-        seen = model.model(input_ids=row.ids, position_ids=row.positions, use_cache=False)
-    predicted = seen.last_hidden_state[0][row.places]
+    sheets = batch([of_pieces(pieces)], sum(len(made.ids) for made in pieces) + 5, 0, layout.end)
+    decoder = Decoder(model, torch.float32, "cpu", compiled=False)
+    predicted = decoder(sheets)[0][sheets.places]
     start = 0
     for conversation in conversations:
         history = layout.prompt(conversation.document, conversation.asks[0].text())
@@ -123,53 +235,11 @@ def test_each_question_is_computed_as_if_it_were_the_only_one(layout: Layout) ->
                 history += [*layout.between[1:], *layout.ids(f"Question: {ask.question.text}"), *layout.closing]
             elif number:
                 history = layout.prompt(conversation.document, ask.text())
-            alone = hidden(plain, [*history, *target])[len(history) - 1 : -1]
+            seen = model.model(input_ids=torch.tensor([[*history, *target]])).last_hidden_state[0]
+            alone = seen[len(history) - 1 : -1]
             torch.testing.assert_close(predicted[start : start + len(target)], alone, atol=1e-4, rtol=1e-4)
             history += target
             start += len(target)
-
-
-def test_the_attention_that_is_written_out_is_torch_s_and_so_are_its_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "BLOCK", 7)
-    torch.manual_seed(0)
-    owners = [[-1] * 20, [-1] * 9 + [0] * 4 + [1] * 8, [-1] * 3]
-    masks = [mask(owner, torch.float32) for owner in owners]
-    q, k, v = (torch.randn(1, heads, 44, 8, requires_grad=True) for heads in (4, 2, 2))
-    upstream = torch.randn(1, 44, 4, 8)
-    with attention.within(masks):
-        out, _ = attention.attend(torch.nn.Module(), q, k, v, None, scaling=0.5)
-    whole = torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, torch.block_diag(*(m.exp() for m in masks)).log(), scale=0.5, enable_gqa=True
-    ).transpose(1, 2)
-    torch.testing.assert_close(out, whole)
-    ours, theirs = (torch.autograd.grad(result, (q, k, v), upstream) for result in (out, whole))
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_an_adapter_starts_as_nothing_and_merged_computes_the_same() -> None:
-    model, _ = base.tiny_base()
-    ids = list(range(20))
-    before = hidden(model, ids)
-    add_adapter(model, 4, 8.0)
-    assert torch.allclose(hidden(model, ids), before, atol=1e-5)
-    for _, module in adapted(model):
-        torch.nn.init.normal_(module.lora_B, std=0.1)
-    changed = hidden(model, ids)
-    assert not torch.allclose(changed, before, atol=1e-2)
-    merge_adapter(model)
-    assert not list(adapted(model))
-    torch.testing.assert_close(hidden(model, ids), changed, atol=1e-4, rtol=1e-4)
-
-
-def test_a_mask_shows_the_document_and_the_own_question() -> None:
-    shown = mask([-1, -1, 0, 0, 1], torch.float32) == 0
-    assert shown.int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
-        [1, 1, 0, 0, 1],
-    ]
 
 
 def test_questions_about_something_else_are_refused_and_no_answer_stands_in_the_text() -> None:
@@ -192,18 +262,7 @@ def test_what_is_read_again_shares_most_with_the_question_last() -> None:
     assert all(len(text.split()) <= 100 for text in again)
 
 
-PETS = {"Adam": "dog", "Flora": "goat", "Gustav": "cat"}
-
-
-def test_answers_are_scored_as_squad_does() -> None:
-    cases = [Case("", Question("?", ("the red House", "a barn"))), Case("", Question("?", ()))]
-    given = ["Red house!", "The text does not say"]
-    assert scores(cases, given) == {"exact": 100.0, "f1": 100.0, "contained": 100.0, "refused": 50.0}
-    assert scores(cases, ["It is the red house.", "no"])["contained"] == 50.0
-
-
-def test_answering_in_batches_is_answering_one_by_one(layout: Layout) -> None:
-    model, _ = base.tiny_base()
+def test_answering_in_batches_is_answering_one_by_one(model: Any, layout: Layout) -> None:
     cases = sets(sources.made_up(2), 3)["single"]
     together = answers(model, layout, cases, 5)
     assert together == [answers(model, layout, [case], 5)[0] for case in cases]

@@ -5,9 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
+from tests.activation_beacon.tiny import tiny_model
 from tests.scripted import END, make_tokenizer
 
 WORDS = ["keeper", "road", "mill", "cart", "rain", "ditch", "lamp", "sea", "harbour", "captain", "letter", "stone"]
@@ -18,20 +16,10 @@ def make_base(folder: Path) -> Path:
     """2 layers, 64 wide, random."""
     folder.mkdir(exist_ok=True)
     tokenizer = make_tokenizer(folder, prose(3000))
-    torch.manual_seed(5)
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.token_to_id(END),
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    size, end = tokenizer.get_vocab_size(), tokenizer.token_to_id(END)
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "head_dim": 32}
+    shape |= {"max_position_embeddings": 1024, "initializer_range": 0.02, "tie_word_embeddings": True}
+    tiny_model(vocab_size=size, bos_token_id=None, eos_token_id=end, **shape).save_pretrained(folder)
     return folder
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize
@@ -25,7 +24,7 @@ from beacon_cli.checkpoints.convert.merged import Merged
 from beacon_cli.checkpoints.convert.skeleton import Stored
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
-from beacon_cli.checkpoints.local.fingerprint import model_fingerprint, remember_hashes
+from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, SINGLE, companions
 from beacon_cli.checkpoints.local.record import Record, write_record
 from beacon_cli.durable.files import sync_path
@@ -40,7 +39,7 @@ SHARD_BYTES = 10**9
 _FOUR_BITS = 0.52
 
 
-def convert(source: Merged, target: Path, record: Record, cache: Path, progress: Progress = silent) -> None:
+def convert(source: Merged, cache: Path, target: Path, record: Record, progress: Progress = silent) -> None:
     """Write the model to `target`, replacing what is there; `record` says where it is from and how to make it.
 
     The caller sees to it that nobody else writes to `target`.
@@ -112,8 +111,7 @@ def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: 
     fingerprint = model_fingerprint(folder, cache)
     beacon = folder / "beacon"
     beacon.mkdir()
-    sha256 = _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
-    remember_hashes(beacon, {WEIGHTS_FILE: sha256})
+    _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
     save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
     write_record(folder, record)
 
@@ -128,10 +126,9 @@ def _check_duplicate(source: Merged, duplicate: StoredTensor) -> None:
 
 
 def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
-    """The base model's configuration and shards, with their hashes."""
+    """The base model's configuration and shards."""
     quantized = quantized_weights(source.model)
     shards = list(_shards(source, quantized))
-    hashes: dict[str, str] = {}
     places: dict[str, str] = {}
     total = 0
     for number, names in enumerate(shards, 1):
@@ -143,21 +140,22 @@ def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
                 tensors += _four_bit(name, reader.read(stored))
             else:
                 tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
-        hashes[file] = write_tensors(folder / file, tensors)
+        write_tensors(folder / file, tensors)
         places |= {tensor.name: file for tensor in tensors}
         total += sum(tensor.size for tensor in tensors)
     if len(shards) > 1:
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  takes seconds, which most commands can do without
+
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
     )
     stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
     write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
-    remember_hashes(folder, hashes)
 
 
-def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int) -> str:
-    """The adapter's weights; returns their hash."""
+def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int) -> None:
+    """The adapter's weights."""
     tensors: list[NewTensor] = []
     for name, stored in source.beacon.items():
         if bits == 4 and name.endswith(".weight"):
@@ -166,7 +164,7 @@ def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int)
             tensors.append(NewTensor(name, DTYPE, stored.shape[1:], partial(_first_row, reader, stored)))
         else:
             tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
-    return write_tensors(path, tensors)
+    write_tensors(path, tensors)
 
 
 def _first_row(reader: CountingReader, stored: StoredTensor) -> Tensor:

@@ -4,7 +4,6 @@ Mapping a file would do to read it, but mapped pages count as memory of this pro
 all tensors of a file at once.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -159,8 +158,8 @@ class NewTensor:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> str:
-    """Write a safetensors file, one tensor after another; returns the file's SHA-256.
+def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> None:
+    """Write a safetensors file, one tensor after another.
 
     Raises:
         OSError: if it cannot be written.
@@ -174,20 +173,17 @@ def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> str:
         header[tensor.name] = {"dtype": _NAMES[tensor.dtype], "shape": tensor.shape, "data_offsets": offsets}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    digest = hashlib.sha256()
     with path.open("wb", buffering=0) as file:
-        _write(file, digest, len(text).to_bytes(8, "little") + text)
+        _write(file, len(text).to_bytes(8, "little") + text)
         for tensor in ordered:
             value = tensor.make()
             if (value.dtype, tuple(value.shape)) != (tensor.dtype, tensor.shape):
                 raise ValueError(f"{tensor.name} was announced as {tensor.shape}, {tensor.dtype}")
-            _write(file, digest, value.contiguous().flatten().view(torch.uint8).numpy().data)
+            _write(file, value.contiguous().flatten().view(torch.uint8).numpy().data)
             del value
-    return digest.hexdigest()
 
 
-def _write(file: Any, digest: Any, content: Any) -> None:
+def _write(file: Any, content: Any) -> None:
     view = memoryview(content)
-    digest.update(view)
     while view:
         view = view[file.write(view) :]

@@ -6,23 +6,21 @@ perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantize
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from activation_beacon.rotary import scaled_rotary
 from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
+from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
+from beacon_cli.checkpoints.convert.lora import Lora
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
 from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, open_gguf
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
-from beacon_cli.checkpoints.local.fingerprint import remember_hashes
 from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
 from beacon_cli.checkpoints.local.record import Record, write_record
 from beacon_cli.errors import ConfigError, ModelError
@@ -143,27 +141,38 @@ def open_model(path: Path) -> GgufModel:
     return GgufModel(file, config, weights)
 
 
-def convert_gguf(source: GgufModel, target: Path, record: Record, progress: Progress = silent) -> None:
+def convert_gguf(
+    source: GgufModel, target: Path, record: Record, progress: Progress = silent, lora: Lora | None = None
+) -> None:
     """Write the model to `target` as a folder with 16-bit weights, replacing what is there.
 
     The caller sees to it that nobody else writes to `target`.
+
+    Args:
+        lora: a change of this model, see `Lora.check`, that is put into its weights.
 
     Raises:
         ModelError: if the weights hold values that are not finite, the tokenizer cannot be used, or the model cannot be
             written. `target` is then as it was, and nothing else is left.
     """
     reader = CountingReader(source.size, progress)
-    with replacing(target, sum(tensor.size for tensor in _new_tensors(source, reader.read))) as folder:
+    tensors = [_new_tensor(weight, reader, lora) for weight in source.weights.values()]
+    dtype = source.config["dtype"] if lora is None else str(LORA_DTYPE).removeprefix("torch.")
+    with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
         write_tokenizer(source.file, folder)
-        sha256 = write_tensors(folder / SINGLE, _new_tensors(source, reader.read))
-        write_json(folder / CONFIG, source.config)
-        remember_hashes(folder, {SINGLE: sha256})
+        write_tensors(folder / SINGLE, tensors)
+        write_json(folder / CONFIG, {**source.config, "dtype": dtype})
         write_record(folder, record)
 
 
-def _new_tensors(source: GgufModel, read: Callable[[_Weight, torch.dtype], Tensor]) -> list[NewTensor]:
-    kinds = [(weight, _dtype(weight)) for weight in source.weights.values()]
-    return [NewTensor(weight.name, dtype, weight.shape, partial(read, weight, dtype)) for weight, dtype in kinds]
+def _new_tensor(weight: _Weight, reader: CountingReader, lora: Lora | None) -> NewTensor:
+    dtype = _dtype(weight) if lora is None else LORA_DTYPE
+
+    def make() -> Tensor:
+        tensor = reader.read(weight, dtype)
+        return lora.merged(weight.name, tensor) if lora is not None and weight.name in lora.parts else tensor
+
+    return NewTensor(weight.name, dtype, weight.shape, make)
 
 
 def _dtype(weight: _Weight) -> torch.dtype:
@@ -236,8 +245,7 @@ def _llama3_scaling(file: GgufFile, architecture: str, head_dim: int) -> dict[st
             "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192,
         }
-        config = LlamaConfig(head_dim=head_dim, rope_parameters={**scaling, "rope_theta": theta})
-        scaled = LlamaRotaryEmbedding(config).inv_freq
+        scaled = scaled_rotary(scaling, base=theta, dim=head_dim, positions=8192).inv_freq
         if stated.shape == plain.shape and torch.allclose(plain / scaled, stated, rtol=1e-2):
             return scaling
     raise ModelError(f"{file.path} scales its positions in a way that is not known here: use another file")

@@ -17,8 +17,6 @@ from beacon_cli.errors import CacheError, ModelError
 
 # Settings that say where a model is from and which tool wrote it, not what it computes.
 _IRRELEVANT = {"_name_or_path", "auto_map", "base_name", "dtype", "torch_dtype", "transformers_version"}
-# In a model's own folder: the hashes that its files had when they were written.
-BESIDE = "hashes.json"
 # Two changes of a file within one tick of the file system's clock leave the same time of change.
 _TICK_NS = 20_000_000
 
@@ -64,15 +62,6 @@ def beacon_fingerprint(folder: Path, cache: Path) -> str:
     return _fingerprint(read_settings(folder, "beacon_config.json"), [folder / "beacon.safetensors"], cache)
 
 
-def remember_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Keep the SHA-256 of files in `folder`, by name, beside them: whoever wrote them need not read them again.
-
-    Files that are changed or copied are hashed anew.
-    """
-    files = {name: _File.of((folder / name).stat(), sha256) for name, sha256 in hashes.items()}
-    (folder / BESIDE).write_text(_memo_text(files), encoding="utf-8")
-
-
 def check_hub_files(paths: Sequence[Path], cache: Path) -> None:
     """Check files in one folder of the hub's cache against the hub's checksums; a bad file is deleted.
 
@@ -98,28 +87,25 @@ def _hash_files(paths: Sequence[Path], cache: Path) -> dict[str, _File]:
         return {}
     folder = os.path.realpath(paths[0].parent)
     memo = cache / "fingerprints" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()}.json"
-    known, beside = _read_memo(memo), _read_memo(paths[0].parent / BESIDE)
-    files, fresh = {}, {}
+    known, files, fresh = _read_memo(memo), {}, {}
     for path in paths:
-        remembered = [memory[path.name] for memory in (known, beside) if path.name in memory]
-        file, settled = _hash_file(path, remembered)
-        files[path.name] = file
-        if settled and file not in remembered:
-            fresh[path.name] = file
+        before = known.get(path.name)
+        files[path.name], settled = _hash_file(path, before)
+        if settled and files[path.name] != before:
+            fresh[path.name] = files[path.name]
     if fresh:
         _write_memo(memo, {**known, **fresh})
     return files
 
 
-def _hash_file(path: Path, remembered: Sequence[_File]) -> tuple[_File, bool]:
+def _hash_file(path: Path, before: _File | None) -> tuple[_File, bool]:
     """The file's hash, and whether it may be remembered."""
     try:
         with path.open("rb") as content:
             now = time.time_ns()
             stat = os.fstat(content.fileno())
-            for known in remembered:
-                if known == _File.of(stat, known.sha256):
-                    return known, True
+            if before is not None and before == _File.of(stat, before.sha256):
+                return before, True
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}): restore or download it again") from error
@@ -143,8 +129,4 @@ def _write_memo(path: Path, files: dict[str, _File]) -> None:
         path.parent.parent.parent.mkdir(parents=True, exist_ok=True)
         for folder in (path.parent.parent, path.parent):
             make_private_folder(folder)
-        write_durably(path, _memo_text(files).encode())
-
-
-def _memo_text(files: Mapping[str, _File]) -> str:
-    return json.dumps({name: asdict(file) for name, file in files.items()})
+        write_durably(path, json.dumps({name: asdict(file) for name, file in files.items()}).encode())

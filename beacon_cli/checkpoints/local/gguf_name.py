@@ -51,7 +51,7 @@ class HubFile:
 def hub_file(name: str) -> HubFile | None:
     """The GGUF file on the hub that `name` is, be it a short name of the catalogue; None if it is something else."""
     known = llms().get(name)
-    found = _ON_HUB.fullmatch(known.file if known else name)
+    found = _ON_HUB.fullmatch(known.source if known else name)
     return HubFile(*(group or "" for group in found.groups())) if found else None
 
 

@@ -38,13 +38,13 @@ class Record:
     stamp: str | None
     generation: str
     base: str
-    window: int | None
-    ratios: tuple[int, ...]
     licence: str
     beacon_bits: int
     source_bytes: int
     created: str
     tool_version: str
+    window: int | None = None
+    ratios: tuple[int, ...] = ()
     weight_bits: int = 4
     prompts: str = ""
 

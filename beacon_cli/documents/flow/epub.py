@@ -137,11 +137,15 @@ class _Package:
         except (_LostError, ValueError):
             data, root = b"", etree.Element("package")
         self.title = next((element.text for element in named(root, "title") if element.text), None)
-        self.items = {item.get("id", ""): item for item in named(root, "item") if item.get("href")}
+        listed = [item for item in named(root, "item") if item.get("href")]
+        self.items = dict[str, etree._Element]()
+        for item in listed:
+            self.items.setdefault(item.get("id", ""), item)
         self._order = [reference.get("idref", "") for reference in named(root, "itemref")]
         # Of XML that had to be repaired, something may be gone.
         self.is_damaged = (
             not self._order
+            or len(self.items) < len(listed)
             or len(_REFERENCE.findall(data)) > len(self._order)
             or any(key not in self.items for key in self._order)
         )

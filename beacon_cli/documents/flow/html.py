@@ -21,7 +21,7 @@ from beacon_cli.documents.text.text import decoded
 
 _UNSEEN = {
     *("script", "style", "template", "head", "noscript", "svg", "iframe", "object", "embed", "audio", "video"),
-    *("canvas", "select", "datalist", "rp"),
+    *("canvas", "select", "datalist", "rp", "noframes", "noembed"),
 }
 _BLOCKS = {
     *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div"),
@@ -32,7 +32,7 @@ _BLOCKS = {
 # A cell with one of these is laid out as a page is; in any other, paragraphs are parts of one row.
 _LAID_OUT = "table, ul, ol, h1, h2, h3, h4, h5, h6"
 _HEADING = re.compile(r"h([1-6])")
-_HIDDEN_STYLE = re.compile(r"(?i)\b(?:display|visibility)\s{0,9}:\s{0,9}(?:none|hidden)")
+_HIDDEN_STYLE = re.compile(r"(?i)\b(?:display|visibility)\s{0,9}:\s{0,9}(?:none|hidden|collapse)")
 _LIST_TYPES = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _NEXT_CELL = " | "
 _CLOSED = re.compile(r"<([A-Za-z][\w:]*)(?=[\s/])([^<>]*)/>")
@@ -211,6 +211,8 @@ def _is_hidden(node: LexborNode) -> bool:
     if node.tag in _UNSEEN:
         return True
     attributes = node.attributes
+    if node.tag == "dialog" and "open" not in attributes:
+        return True
     if not attributes:
         return False
     if attributes.get("aria-hidden") == "true" or ("hidden" in attributes and attributes["hidden"] != "until-found"):

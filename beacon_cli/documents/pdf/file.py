@@ -24,7 +24,7 @@ from beacon_cli.documents.pdf.layout import LineCollector
 from beacon_cli.documents.pdf.ocr import recognized
 from beacon_cli.documents.pdf.pdfium import PdfiumReader
 from beacon_cli.documents.pdf.rebuilding import rebuilt
-from beacon_cli.documents.pdf.strokes import separate_strokes
+from beacon_cli.documents.pdf.strokes import separated
 from beacon_cli.documents.text.prose import clean, tidy_page
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted
@@ -158,9 +158,7 @@ class PdfFile:
             self._reader.resolved_objects.clear()
         collector = LineCollector()
         try:
-            page = self._reader.pages[number - 1]
-            separate_strokes(page)
-            extracted = page.extract_text(visitor_text=collector)
+            extracted = separated(self._reader.pages[number - 1]).extract_text(visitor_text=collector)
         except MemoryError:
             raise
         except Exception:  # as above; one bad page does not spoil the rest

@@ -21,7 +21,8 @@ _MARKS = (
 )
 # Windows-1252 as western Europe writes it: accents here and there, and the punctuation that Word sets.
 _WESTERN = re.compile(
-    "[\t\n\f\r -~\xa0àáâãäåæçèéêëìíîïñòóôõöøùúûüÿßœÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ€‚„…‹›‘’“”•–—™¡¿§©«»®°ª£´·½¼¾×]*"
+    "[\b\t\n\v\f\r\x1a\x1b -~"
+    "\xa0àáâãäåæçèéêëìíîïñòóôõöøùúûüÿßœÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ€‚„…‹›‘’“”•–—™¡¿§©«»®°ª£´·½¼¾×]*"
 )
 # What nobody saved text in.
 _UNUSUAL = (
@@ -36,7 +37,7 @@ _HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 _HEAD = 4096
 _SPACES = re.compile("[ \n\u3000\u3001\u3002]")
 # What no text has in any encoding of single or several bytes.
-_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x01-\x07\x0e-\x19\x1c-\x1f\x7f]")
 _ACCENTS_PER_CHARACTER = 0.25
 # More of these, and a file is not damaged text but something else: characters that mean nothing, zeros, and in what is
 # no valid UTF-8 the fewest characters beyond ASCII for each byte that is none.

@@ -27,8 +27,9 @@ _REPLACED: dict[int, str | None] = {
     **{ord(kept): kept for kept in "\t\n\f"},
 }
 
-# Control characters that no text has, and what stands for bytes that mean nothing.
-BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]")
+# Control characters that no text has (typewriters, terminals, Word and DOS leave some), and what stands for bytes that
+# mean nothing.
+BINARY = re.compile("[\x00-\x07\x0e-\x19\x1c-\x1f\x7f\ufffd]")
 
 # Roughly how wide characters are in proportional type, the average being 1.
 _CHAR_WIDTHS = {

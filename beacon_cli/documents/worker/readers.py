@@ -45,7 +45,8 @@ def _open(kind: Kind, file: BinaryIO, password: str | None, ocr: bool) -> Docume
         return PdfFile(file, password, ocr=ocr)
     document = _reader(kind)(file)
     if not document.has_text([(1, document.page_count)]):
-        raise DocumentError("holds no text: there is nothing to read")
+        why = "; ".join(document.extras().notes)
+        raise DocumentError(f"holds no text{f' ({why})' if why else ''}: there is nothing to read")
     return document
 
 

@@ -7,12 +7,10 @@ from typing import Any
 import gguf
 import numpy as np
 import tokenizers
-import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
+from tests.activation_beacon import tiny
 from tests.checkpoints.tokenizer.toy_tokenizers import CONTROL, ORDINARY, STYLES, TEMPLATE
 
-CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 INNER = {
     "input_layernorm": "attn_norm",
@@ -30,21 +28,10 @@ INNER = {
 
 
 def tiny_model(architecture: str, vocabulary: int, **settings: Any) -> Any:
-    """Two layers of random weights."""
-    torch.manual_seed(0)
-    config = CONFIGS[architecture](
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=512,
-        vocab_size=vocabulary,
-        tie_word_embeddings=False,
-        **settings,
-    )
-    return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    """Two layers of random weights, whose rows are whole blocks of 32."""
+    shape = {"vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 96, "head_dim": 16}
+    shape |= {"initializer_range": 0.02, "tie_word_embeddings": False}
+    return tiny.tiny_model(architecture, **(shape | settings)).requires_grad_(False)
 
 
 def write(

@@ -72,7 +72,7 @@ class _Reader:
 
     def paragraphs(self, parent: etree._Element) -> Iterator[Paragraph]:
         """The paragraphs and rows of a body, cell, note or text box."""
-        for name, element in contents(parent):
+        for name, element in _merged(contents(parent)):
             if name == "w:p":
                 yield self._paragraph(element)
             elif name == "w:tbl":
@@ -197,6 +197,23 @@ def _text_boxes(drawing: etree._Element) -> Iterator[etree._Element]:
             yield element
         else:
             yield from _text_boxes(element)
+
+
+def _merged(elements: Iterator[tuple[str, etree._Element]]) -> Iterator[tuple[str, etree._Element]]:
+    """The same, with what follows a paragraph whose end was deleted in the one paragraph that this makes."""
+    kept: etree._Element | None = None  # a paragraph that the next one is to take in
+    for name, element in elements:
+        if kept is not None and name == "w:p":
+            taken = [child for child in kept if tag(child) != "w:pPr"]
+            at = 1 if first(element, "w:pPr") is not None else 0
+            element[at:at] = taken
+        elif kept is not None:
+            yield "w:p", kept
+        kept = element if name == "w:p" and first(element, "w:pPr", "w:rPr", "w:del") is not None else None
+        if kept is None:
+            yield name, element
+    if kept is not None:
+        yield "w:p", kept
 
 
 def _once_broken(paragraphs: list[Paragraph]) -> list[Paragraph]:
