@@ -47,7 +47,7 @@ def perplexity(engine: Engine, bits: int) -> float:
     """Of the novel's text from its second interval on."""
     reader, ids = new_reader(engine, RATIO, bits), engine.source.tokenizer.encode(embedded_text())
     losses = torch.cat(list(running_losses(engine, lambda ids: (step.hidden for step in reader.feed(ids)), ids)))
-    return float(losses[reader.planner.config.window :].mean().exp())
+    return float(losses[reader.window :].mean().exp())
 
 
 def main() -> None:
