@@ -266,7 +266,7 @@ class Settings(Checked):
     cache_bits: int = setting(
         16,
         "16|8|4",
-        "Bits of a stored activation; 16 keeps them as they were computed, 8 and 4 take less disk and blur them.",
+        "Bits of a stored activation; 8 and 4 take less disk than 16, and blur them.",
         choices=CACHE_BITS,
     )
     cache_limit: int | None = setting(

@@ -15,6 +15,7 @@ LAYERS = [
     "beacon_cli.events",
     "beacon_cli.errors",
     "beacon_cli.quantities",
+    "beacon_cli.pace",
     "beacon_cli.settings",
     "beacon_cli.durable",
     "beacon_cli.documents",
@@ -37,7 +38,7 @@ LAYERS = [
 # A library, and the only module that may import it. Within activation_beacon, torch and transformers are at home.
 SOLE_USERS = {
     "rich": {f"beacon_cli.console.{name}" for name in ("console", "places", "progress", "tables", "text")},
-    "starlette": {"beacon_cli.serving.server"},
+    "starlette": {f"beacon_cli.serving.{name}" for name in ("http", "page", "server")},
     "prompt_toolkit": {"beacon_cli.console.prompting"},
     "gguf": {"beacon_cli.checkpoints.gguf.file"},
     "bitsandbytes": {"beacon_cli.checkpoints.convert.four_bit"},

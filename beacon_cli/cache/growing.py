@@ -20,13 +20,13 @@ from beacon_cli.cache.quantization import rounded
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.errors import CacheError
+from beacon_cli.settings import DEFAULTS
 
 
 def new_reader(engine: Engine, ratio: int, bits: int) -> SequenceReader:
     """An empty reader whose memory is what it will be when it has been on disk in so many bits a number."""
     reader = engine.reader(ratio)
-    if bits < 16:
-        reader.memory.rounding = partial(rounded, bits=bits)
+    reader.memory.rounding = partial(rounded, bits=bits)
     return reader
 
 
@@ -128,7 +128,7 @@ class Beginning:
         """
         builder = self._builder
         if builder is None:
-            return engine.reader(ratio)
+            return new_reader(engine, ratio, DEFAULTS.cache_bits)
         if builder.manifest.intervals:
             if builder.check_token_prefix(ids):
                 return restored(engine, builder.memory(engine.device))
@@ -137,7 +137,7 @@ class Beginning:
             with each.entry.in_use():
                 try:
                     stored = each.entry.open(engine.device)
-                    intervals = stored.manifest.shared_intervals(ids)
+                    intervals = stored.manifest.shared_intervals(ids) if stored.is_current else 0
                     reader = restored(engine, stored, intervals)
                 except CacheError:
                     continue  # damaged, or removed meanwhile: the next one will do

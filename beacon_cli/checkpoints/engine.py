@@ -7,17 +7,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
-from transformers.utils import logging as transformers_logging
 
 from activation_beacon import Attached, SequenceReader, attach
+from activation_beacon.products import eight_bit_weights
 from beacon_cli.checkpoints.adapter import load_adapter
-from beacon_cli.checkpoints.local.model_folder import weight_files
+from beacon_cli.checkpoints.arithmetic import fast_arithmetic
+from beacon_cli.checkpoints.lean import fill, outline
+from beacon_cli.checkpoints.local.model_folder import read_settings, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.memory import WEIGHTS_SHARE, free_memory
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.settings import Device as Device
+
+# So many rows at most have their products with packed weights: a token, and the beacons after it.
+FEW_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,13 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
         ModelError: if the weights are missing, damaged or of an architecture that cannot carry a beacon.
         SettingsError: if CUDA is asked for and not there.
     """
-    base = load_base(source, device)
+    base = _load_lean(source, device) or load_base(source, device)
     if source.beacon_folder is None or source.info is None:
         attached = attach(base.model, None)
     else:
         beacon = load_adapter(
-            source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed, dtype=base.dtype,
-            device=base.device,
+            source.beacon_folder, base.model, bits=source.beacon_bits, packed=base.packed,
+            dtype=base.model.get_input_embeddings().weight.dtype, device=base.device,
         )  # fmt: skip
         attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
     return Engine(source, attached, base.device, base.dtype, base.note)
@@ -88,6 +92,21 @@ class Base:
     note: str = ""
 
 
+def _load_lean(source: ModelSource, device: Device) -> Base | None:
+    """The base model for the CPU, in the arithmetic that is fast there; None if that is left to transformers."""
+    if pick_device(device).type != "cpu" or (model := outline(read_settings(source.folder))) is None:
+        return None
+    arithmetic = fast_arithmetic()
+    bytes_each = arithmetic.dtype.itemsize + (arithmetic.decoding != "float32")
+    if bytes_each * sum(each.numel() for each in model.parameters()) > WEIGHTS_SHARE * free_memory():
+        return None
+    if not fill(model, source.folder, bits=_weight_bits(source.folder), dtype=arithmetic.dtype):
+        return None
+    if arithmetic.decoding != "float32":
+        model.pack(eight_bit_weights, FEW_ROWS)
+    return Base(model, torch.device("cpu"), torch.float32, packed=False)
+
+
 def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits: int = 4) -> Base:
     """Load a base model as `load_engine` does; with 16 `bits` nothing is quantized, and what is stored so dequantized.
 
@@ -96,6 +115,8 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
         SettingsError: if CUDA is asked for and not there.
     """
     place = pick_device(device)
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415  takes seconds, which most commands can do without
+
     # What transformers and bitsandbytes say while loading is about them, not about the user's document.
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -155,6 +176,8 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     Raises:
         ModelError: if its weights are missing, damaged or unsuitable.
     """
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  as above
+
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -164,7 +187,9 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     return _load(source.folder, device, dtype, quantization)
 
 
-def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: BitsAndBytesConfig | None) -> Any:
+def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415  as above
+
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         stored = getattr(config, "quantization_config", None)

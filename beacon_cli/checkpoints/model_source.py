@@ -36,7 +36,7 @@ class BaseSource:
     Attributes:
         name: what the user calls it.
         folder: the base model's checkpoint folder.
-        beacon_folder: of the beacon or the scorer, or of both; None without one, or where selection needs neither.
+        beacon_folder: the beacon's checkpoint folder; None without one, or where selection condenses.
         tokenizer: the base model's.
         context: positions that the base model was made for.
         base_fingerprint: hash of what the weights are.
@@ -57,8 +57,9 @@ class ModelSource(BaseSource):
     """A base model on this disk, and what condenses for it.
 
     Attributes:
+        beacon_folder: the folder of the beacon or the scorer that condenses; None where selection needs neither.
         info: the beacon's settings; None where selection condenses.
-        beacon_fingerprint: hash of what the weights of the beacon or the scorer are; "select" for neither's.
+        beacon_fingerprint: hash of what the beacon's or the scorer's weights are; "select" for neither's.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
@@ -191,24 +192,17 @@ def locate_model(
     if beacon and condense == "select":
         raise SettingsError(f"--condense select uses no beacon: leave that or --beacon {beacon} out")
     base = locate_base(model, cache, beacon_bits, progress=progress, offline=offline)
-    folder = base.beacon_folder
+    adapter = None if condense == "select" else _own_adapters(model, base.folder)
     if beacon:
-        folder = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    own = model == DEFAULT_MODEL
-    there = condensers(folder)
-    if condense is None:
-        condense = default.best_condenser(there) if own and not beacon else (*there, SELECT)[0]
-    elif condense not in (*there, SELECT):
-        raise ModelError(
-            f"{beacon or model} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
+        adapter = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
+    condense, found = _chosen(model, adapter, beacon, condense)
+    info = _checked_info(base, found, beacon or str(found)) if condense == "beacon" and found else None
+    fingerprint, bits = str(SELECT), 16
+    if found is not None:
+        fingerprint, bits = (
+            (scorer_fingerprint(found, cache), 16) if info is None else _beacon_identity(found, beacon_bits, cache)
         )
-    found = None if condense == SELECT else folder
-    info, fingerprint, bits = None, str(SELECT), 16
-    if found is not None and condense == "beacon":
-        info = _checked_info(base, found, beacon or str(found))
-        fingerprint, bits = _beacon_identity(found, beacon_bits, cache)
-    elif found is not None:
-        fingerprint = scorer_fingerprint(found, cache)
+    own = model == DEFAULT_MODEL
     return ModelSource(
         **vars(base) | {"beacon_folder": found},
         info=info,
@@ -219,6 +213,35 @@ def locate_model(
         passages_first=own and beacon_smollm2.PASSAGES_FIRST,
         note=beacon_smollm2.SUMMARY_NOTE if own else "",
     )
+
+
+def _own_adapters(model: str, folder: Path) -> Path | None:
+    """Where the beacon or the scorer is that a model brings; None if it has none."""
+    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
+    return own if own.is_dir() else None
+
+
+def _chosen(
+    model: str, folder: Path | None, beacon: str | None, condense: Condense | None
+) -> tuple[Condense, Path | None]:
+    """What condenses, and the folder of what that needs.
+
+    Args:
+        folder: where a beacon or a scorer is; None if the model has neither.
+        beacon: what the user calls it.
+
+    Raises:
+        ModelError: if what is to condense is not there.
+    """
+    there = condensers(folder)
+    if condense is None:
+        own = model == DEFAULT_MODEL and not beacon
+        condense = default.best_condenser(there) if own else (*there, SELECT)[0]
+    elif condense not in (*there, SELECT):
+        raise ModelError(
+            f"{beacon or model} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
+        )
+    return condense, None if condense == SELECT else folder
 
 
 def _checked_info(base: BaseSource, folder: Path, name: str) -> BeaconInfo:
@@ -249,11 +272,11 @@ def locate_base(
     folder = _model_folder(model, beacon_bits, cache, progress, offline)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
+    own = _own_adapters(model, folder)
     return BaseSource(
         name=model,
         folder=folder,
-        beacon_folder=own if own.is_dir() else None,
+        beacon_folder=own if "beacon" in condensers(own) else None,
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
         base_fingerprint=model_fingerprint(folder, cache),

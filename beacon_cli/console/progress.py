@@ -1,8 +1,6 @@
 """How far long work is: on a terminal a line that changes, elsewhere a line now and then."""
 
 import time
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -13,13 +11,12 @@ from rich.text import Text
 
 from beacon_cli.console.text import one_line, shortened
 from beacon_cli.events import Counting, IntervalDone, PageRead, Reading, Transfer
+from beacon_cli.pace import ReadingPace, Speed
 from beacon_cli.quantities import format_size
 from beacon_cli.training.events import Saved, TrainingBegun, TrainStep, Validated
 
 # Seconds between two lines off a terminal.
 EVERY = 10.0
-# Seconds whose speed tells how long the rest takes.
-LATELY = 20.0
 _LONGEST_BAR, _SHORTEST_BAR, _SHORTEST_NAME = 30, 8, 12
 _GAP = "  "
 # Columns that stay free at the end: a terminal writes ^C there, and what is wrapped for it cannot be taken away.
@@ -96,67 +93,26 @@ def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: 
     return line
 
 
-class Speed:
-    """How much is done in a second, lately: what is to come goes on like that."""
-
-    def __init__(self, done: float) -> None:
-        self._marks = deque([(time.monotonic(), done)])
-
-    def at(self, done: float) -> float:
-        """The speed, now that so much is done; 0 if nothing was since the beginning."""
-        now = time.monotonic()
-        self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > LATELY:
-            self._marks.popleft()
-        then, before = self._marks[0]
-        return max(done - before, 0.0) / max(now - then, 1e-3)
-
-
 class ReadingBar:
     """Tokens condensed of all, the page that they are on, tokens/s, time left. `Reading` begins it."""
 
     def __init__(self, console: RichConsole, event: Reading) -> None:
-        self._bar = Bar(console, event.name)
-        self._pages, self._condensed = event.pages, event.condensed
-        # Pages that were read, and the tokens up to the end of each.
-        self._read, self._ends = [0], [0]
-        if event.pages_read:
-            self._page_read(event.pages_read, event.tokens_read)
-        self._speed = Speed(event.condensed)
+        self._bar, self._pace = Bar(console, event.name), ReadingPace(event)
         self._show()
 
     def update(self, event: PageRead | IntervalDone) -> None:
-        if isinstance(event, PageRead):
-            self._page_read(event.pages, event.tokens)
-        else:
-            self._condensed = event.tokens
+        self._pace.update(event)
         self._show()
 
     def stop(self) -> None:
         self._bar.stop()
 
-    def _page_read(self, pages: int, tokens: int) -> None:
-        self._read.append(pages)
-        self._ends.append(tokens)
-
     def _show(self) -> None:
-        read, tokens = self._read[-1], self._ends[-1]
-        # How long the whole document is can only be guessed from the pages that are there.
-        total = max(tokens * self._pages / read if read else 0.0, self._condensed, 1.0)
-        speed = self._speed.at(self._condensed)
-        figures = [f"{self._condensed:,}/{'' if read >= self._pages else '~'}{total:,.0f}"]
-        figures += [f"{speed:,.0f} tokens/s"] if speed else ["tokens"]
-        figures.append(f"page {self._page():,}/{self._pages:,}")
-        self._bar.show(self._condensed, total, figures, (total - self._condensed) / speed if speed else None)
-
-    def _page(self) -> int:
-        """The page that condensing is at."""
-        after = min(bisect_left(self._ends, self._condensed), len(self._ends) - 1)
-        if not after:
-            return min(1, self._pages)
-        pages, tokens = (self._read[after] - self._read[after - 1], self._ends[after] - self._ends[after - 1])
-        part = pages * (self._condensed - self._ends[after - 1]) / max(tokens, 1)
-        return min(self._read[after - 1] + max(-int(-part // 1), 1), self._pages)
+        pace = self._pace
+        figures = [f"{pace.done:,}/{'' if pace.exact else '~'}{pace.total:,.0f}"]
+        figures += [f"{pace.speed:,.0f} tokens/s"] if pace.speed else ["tokens"]
+        figures.append(f"page {pace.page:,}/{pace.pages:,}")
+        self._bar.show(pace.done, pace.total, figures, pace.seconds_left)
 
 
 class AmountBar:

@@ -19,7 +19,6 @@ from beacon_cli.checkpoints.convert.four_bit import matrix
 from beacon_cli.checkpoints.engine import load_base
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base
-from beacon_cli.checkpoints.selecting import condensers
 from beacon_cli.errors import TrainingError
 from beacon_cli.events import Note, Progress, Stage, silent
 from beacon_cli.training.data import Lengths, TrainingData, read_data
@@ -136,8 +135,7 @@ def _starting_point(
 ) -> tuple[Path | None, BeaconInfo | None]:
     """The beacon to start from, and the one that gives the settings that the user leaves open."""
     if settings.init == COPY:
-        own = base.beacon_folder
-        return None, read_info(own) if own is not None and "beacon" in condensers(own) else None
+        return None, None if base.beacon_folder is None else read_info(base.beacon_folder)
     folder = resolve_model(settings.init, kind="beacon", progress=progress)
     info = read_info(folder)
     if info.base_fingerprint != base.base_fingerprint:

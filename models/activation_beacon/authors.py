@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import CheckpointError, ConfigError
 
@@ -108,6 +106,8 @@ def base_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: if transformers has no causal language model of that type.
     """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: PLC0415  takes seconds, which most commands can do without
+
     kind = settings.get("model_type")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ConfigError(f"config.json has model_type {kind!r}, of which transformers has no causal language model")

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
 
 from activation_beacon.architecture import attention_modules, decoder_of, embeddings, layers_of
+from activation_beacon.cache import Cache
 from activation_beacon.errors import ConfigError
 from activation_beacon.linear import BeaconLinear, BeaconRows
 from activation_beacon.plugin import Beacon, shape_of

@@ -26,10 +26,15 @@ class BeaconLinear(nn.Module):
         self.beacon_layer = beacon_layer
         self._rows = rows
 
+    @property
+    def rows(self) -> Tensor | None:
+        """Which rows of the running pass are beacons; None if none is."""
+        return self._rows.rows
+
     def forward(self, x: Tensor) -> Tensor:
         """(batch, length, in) -> (batch, length, out)."""
         out: Tensor = self.base_layer(x)
-        rows = self._rows.rows
+        rows = self.rows
         if rows is None:
             return out
         x = x[:, rows]

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
+from activation_beacon.cache import Cache, CacheLayer
 from activation_beacon.rotary import Rotary, position_tensor
 
 FIRST_CAPACITY = 256
@@ -59,15 +59,13 @@ def joined(parts: Sequence[Activations]) -> Activations:
     return Activations(torch.cat([part.keys for part in parts], 2), torch.cat([part.values for part in parts], 2))
 
 
-class _Layer(CacheLayerMixin):
+class _Layer(CacheLayer):
     """One layer's buffers; rows at and beyond the memory's `size` are free.
 
     Args:
         positions: the memory's own list, one for each row. (Not the memory itself: gigabytes in a cycle of references
             would wait for the garbage collector.)
     """
-
-    is_sliding = False
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__()
@@ -99,21 +97,13 @@ class _Layer(CacheLayerMixin):
         size = len(self._positions)
         end = size + key_states.shape[2]
         self.reserve(end)
-        self.keys[:, :, size:end] = key_states
-        self.values[:, :, size:end] = value_states
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        # Slicing by brackets takes three times as long, in decoding a tenth of all.
+        self.keys.narrow(2, size, end - size).copy_(key_states)
+        self.values.narrow(2, size, end - size).copy_(value_states)
+        return self.keys.narrow(2, 0, end), self.values.narrow(2, 0, end)
 
     def get_seq_length(self) -> int:
         return len(self._positions)
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return len(self._positions) + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    # transformers before 5.20 asks by this name.
-    get_max_cache_shape = get_max_length
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
+from activation_beacon.cache import Cache, CacheLayer
 from activation_beacon.installed import Installed
 from activation_beacon.interval_mask import IntervalMask, IntervalRows
 from activation_beacon.masks import whole_mask
@@ -96,9 +96,7 @@ def lay_out(plans: Sequence[Pass], device: torch.device) -> Layout:
     )
 
 
-class _OnePassLayer(CacheLayerMixin):
-    is_sliding = False
-
+class _OnePassLayer(CacheLayer):
     def __init__(
         self,
         layout: Layout,
@@ -134,14 +132,6 @@ class _OnePassLayer(CacheLayerMixin):
 
     def get_seq_length(self) -> int:
         return 0
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    get_max_cache_shape = get_max_length
 
 
 def _after(first: Tensor, rows: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
+from activation_beacon.cache import Cache
 from activation_beacon.memory import Activations
 from activation_beacon.ragged_layer import Head, RaggedLayer, RaggedMask, Running
 from activation_beacon.rotary import Rotary, position_tensor
@@ -172,7 +172,7 @@ class RaggedMemory(Cache):
 
     @property
     def _layers(self) -> Sequence[RaggedLayer]:
-        return self.layers  # type: ignore[no-any-return]  # transformers' own
+        return self.layers
 
     def _heads(self) -> Iterator[Head]:
         """All of them, layer by layer."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.cache_utils import CacheLayerMixin
 
+from activation_beacon.cache import CacheLayer
 from activation_beacon.memory import FIRST_CAPACITY
 from activation_beacon.rotary import Rotary
 from activation_beacon.stand_in import MaskStandIn
@@ -98,11 +98,8 @@ class Head:
         self.placed = self.count
 
 
-class RaggedLayer(CacheLayerMixin):
+class RaggedLayer(CacheLayer):
     """One layer's heads. What it hands to the attention goes unused: the mask attends, by `attend`."""
-
-    is_initialized: bool
-    is_sliding = False
 
     def __init__(self, running: Running) -> None:
         super().__init__()
@@ -149,14 +146,6 @@ class RaggedLayer(CacheLayerMixin):
 
     def get_seq_length(self) -> int:
         return self._running.rows
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._running.rows + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    get_max_cache_shape = get_max_length
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:

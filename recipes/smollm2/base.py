@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from beacon_cli.checkpoints.catalogue import REQUIREMENT
 from beacon_cli.checkpoints.convert.lora import read_lora
@@ -82,7 +82,9 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     if path.is_dir():
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
         return model.eval(), PreTrainedTokenizerFast.from_pretrained(path)
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
     with TemporaryDirectory() as folder:
         write_tokenizer(open_gguf(path), Path(folder))
         return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder)

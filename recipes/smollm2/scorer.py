@@ -1,13 +1,12 @@
-"""Fit the default model's scorer, as `beacon train --scorer` does, to pieces of what the reader was trained on.
+"""Fits the default model's scorer, as `beacon train --scorer` does, to pieces of what the reader was trained on.
 
-    python -m recipes.smollm2.scorer --data DATA --out DIR
-
-leaves `scorer.safetensors` in `--out`; on a CPU, in bfloat16, that is a matter of minutes.
+python -m recipes.smollm2.scorer --data DATA --out runs/scorer
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,10 +45,11 @@ def pieces(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fit the default model's scorer.")
-    parser.add_argument("--data", type=Path, required=True)
+    """Run a command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("BEACON_DATA"), help="else $BEACON_DATA")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     engine = beacon.load(condense="select").engine
     torch.set_num_threads(options.threads)

@@ -1,7 +1,6 @@
 """A real server on the scripted model, asked as a client of OpenAI's API asks."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,73 +10,16 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-import uvicorn
 
 from beacon_cli.documents.finding import find_documents
 from beacon_cli.library import Memory, load
+from beacon_cli.serving.http import Limits
 from beacon_cli.serving.requests import RequestError, parse
-from beacon_cli.serving.server import Limits, make_app
 from beacon_cli.serving.shelf import Shelf
 from beacon_cli.settings import Settings
 from tests.scripted import Script
-from tests.stories import FACT, WHO_KEEPS, story
-
-HOSTS = ("127.0.0.1", "localhost")
-
-
-class Running:
-    """A server in this process, so that the script speaks for its model."""
-
-    def __init__(self, folder: Path, model: Path, limits: Limits, keep: int = 2) -> None:
-        settings = Settings(model=str(model), max_new_tokens=64)
-        self.shelf = Shelf(load(str(model)), find_documents([str(folder)]), settings, keep)
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        config = uvicorn.Config(make_app(self.shelf, settings, limits), log_level="error", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]})
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=30)
-
-    def post(self, body: Any = None, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
-        body = asked(**fields) if body is None else body
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
-
-    def events(self, **fields: Any) -> list[Any]:
-        """The chunks of a streamed answer, and `[DONE]`."""
-        said = self.post(stream=True, **fields).text.split("\n\n")
-        assert said.pop() == ""
-        assert all(event.startswith("data: ") for event in said)
-        texts = [event.removeprefix("data: ") for event in said]
-        return [text if text == "[DONE]" else json.loads(text) for text in texts]
-
-
-def asked(question: str = WHO_KEEPS, model: str = "beacon:a.txt", **fields: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": question}], **fields}
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Path:
-    folder = tmp_path / "shelf"
-    folder.mkdir()
-    (folder / "a.txt").write_text(story(5, fact_at=2))
-    (folder / "b.txt").write_text(story(4))
-    (folder / "c.txt").write_text("The ferry leaves at nine.\n")
-    return folder
-
-
-@pytest.fixture
-def server(shelf: Path, scripted_model: Path, says: Script) -> Iterator[Running]:
-    with Running(shelf, scripted_model, Limits(16, 60, None, HOSTS)) as running:
-        yield running
+from tests.serving.running import HOSTS, Running, asked
+from tests.stories import FACT, WHO_KEEPS
 
 
 def test_a_question_is_answered_with_its_places(server: Running, says: Script) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize
@@ -146,6 +145,8 @@ def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
         total += sum(tensor.size for tensor in tensors)
     if len(shards) > 1:
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  takes seconds, which most commands can do without
+
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
     )

@@ -1,6 +1,8 @@
 """4-bit weights as bitsandbytes has them: NF4 in blocks of 64, their scales quantized once more."""
 
+import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from activation_beacon.errors import CheckpointError
+from beacon_cli.checkpoints.local.model_folder import MARK
 
 
 def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
@@ -24,13 +27,25 @@ def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
 
 
 def dequantize(name: str, entries: Mapping[str, Tensor]) -> Tensor:
-    """The weight that `quantize` was given, as it came out of it.
+    """The weight that `quantize` was given, as it came out of it: to the bit what bitsandbytes makes of the entries.
+
+    That library takes longer to import than a small model to load.
 
     Raises:
         CheckpointError: if entries are missing or malformed.
     """
-    weight: Tensor = _library().functional.dequantize_4bit(entries[name], _state(name, entries))
-    return weight
+    try:
+        state = json.loads(bytes(entries[f"{name}{MARK}"].tolist()))
+        scales, levels = (entries[f"{name}.{part}"] for part in ("absmax", "quant_map"))
+        if f"{name}.nested_absmax" in entries:  # they are quantized too
+            coarse = entries[f"{name}.nested_absmax"].repeat_interleave(state["nested_blocksize"])[: scales.numel()]
+            scales = entries[f"{name}.nested_quant_map"][scales.int()] * coarse + state["nested_offset"]
+        size, packed = math.prod(state["shape"]), entries[name].flatten()
+        codes = torch.stack((packed >> 4, packed & 15), -1).flatten()[:size].int()
+        weight = levels[codes] * scales.repeat_interleave(state["blocksize"])[:size]
+        return weight.view(state["shape"]).to(getattr(torch, state["dtype"]))
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"the 4-bit weight {name} is damaged ({error!r}): convert the model again") from error
 
 
 def stored_shape(name: str, entries: Mapping[str, Tensor]) -> tuple[int, ...]:

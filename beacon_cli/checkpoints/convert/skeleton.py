@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from beacon_cli.errors import ConfigError, ModelError
 from beacon_cli.quantities import counted
@@ -32,10 +30,13 @@ def meta_model(stock: dict[str, Any]) -> nn.Module:
     Raises:
         ConfigError: if transformers makes none of it.
     """
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM  # noqa: PLC0415  takes seconds, which most commands can do without
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415  as above
+
     # What transformers remarks on a configuration is nothing that a user could act on.
     transformers_logging.set_verbosity_error()
     try:
-        config: PreTrainedConfig = CONFIG_MAPPING[stock["model_type"]].from_dict(copy.deepcopy(stock))
+        config: Any = CONFIG_MAPPING[stock["model_type"]].from_dict(copy.deepcopy(stock))
         with torch.device("meta"):
             model: nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # configuration classes and model code raise anything for values that cannot be used

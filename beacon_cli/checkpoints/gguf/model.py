@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from activation_beacon.rotary import scaled_rotary
 from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
 from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
 from beacon_cli.checkpoints.convert.lora import Lora
@@ -246,8 +245,7 @@ def _llama3_scaling(file: GgufFile, architecture: str, head_dim: int) -> dict[st
             "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192,
         }
-        config = LlamaConfig(head_dim=head_dim, rope_parameters={**scaling, "rope_theta": theta})
-        scaled = LlamaRotaryEmbedding(config).inv_freq
+        scaled = scaled_rotary(scaling, base=theta, dim=head_dim, positions=8192).inv_freq
         if stated.shape == plain.shape and torch.allclose(plain / scaled, stated, rtol=1e-2):
             return scaling
     raise ModelError(f"{file.path} scales its positions in a way that is not known here: use another file")

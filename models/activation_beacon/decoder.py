@@ -1,0 +1,242 @@
+"""Llama, Mistral, Qwen2 and Qwen3 on one page: what transformers computes for them, for reading and answering only.
+
+Modules have the names that they have there, so that checkpoints and beacons fit. Transformers itself takes seconds to
+import and half of the time of a pass over a single row. Hidden states are float32, whatever type the weights have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+
+from activation_beacon.cache import Cache
+from activation_beacon.products import Pack, Packed, Product
+
+QKV, OUT = ("q_proj", "k_proj", "v_proj"), ("o_proj",)
+GATE_UP, DOWN = ("gate_proj", "up_proj"), ("down_proj",)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """What makes one decoder another; names and units are those of `config.json`."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_parameters: Mapping[str, Any]
+    tie_word_embeddings: bool
+
+
+class Linear(nn.Linear):
+    """A projection whose products, and their result, are in the type of its weights: 32 or 16 bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class Embedding(nn.Embedding):
+    """(…) ids -> (…, hidden) in float32."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return embedding(ids, self.weight).float()
+
+
+class RMSNorm(nn.Module):
+    """Root mean square normalization of the last dimension."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        normed: Tensor = x * size.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_() * self.weight
+        return normed
+
+
+class RotaryFrequencies(nn.Module):
+    """The model's own rotary frequencies; `attach` puts a `Rotary` that turns by them in its place."""
+
+    def __init__(self, config: DecoderConfig, inv_freq: Tensor) -> None:
+        super().__init__()
+        self.rope_type, self.attention_scaling = config.rope_parameters.get("rope_type", "default"), 1.0
+        self.inv_freq: Tensor
+        self.register_buffer("inv_freq", inv_freq, persistent=False)
+
+
+class Turn:
+    """A rotation of (batch, heads, rows, head_dim), given (batch, rows, head_dim) cosine and sine of its angles."""
+
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        self.half = cos.shape[-1] // 2
+        self.cos, self.sin = (
+            cos.unsqueeze(1),
+            torch.cat((-sin[..., : self.half], sin[..., self.half :]), -1).unsqueeze(1),
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * self.cos + x.roll(self.half, -1) * self.sin
+
+
+class Attention(nn.Module):
+    def __init__(self, config: DecoderConfig, biases: Mapping[str, bool], norms: bool) -> None:
+        super().__init__()
+        hidden, self.head_dim, self.scale = config.hidden_size, config.head_dim, config.head_dim**-0.5
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        widths = {"q_proj": self.heads, "k_proj": self.kv_heads, "v_proj": self.kv_heads}
+        for name, heads in widths.items():
+            self.add_module(name, Linear(hidden, heads * self.head_dim, bias=biases[name]))
+        self.o_proj = Linear(self.heads * self.head_dim, hidden, bias=biases["o_proj"])
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norms else None
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norms else None
+
+    def forward(self, projected: Tensor, turn: Turn, mask: Tensor | None, memory: Cache | None, index: int) -> Tensor:
+        """(batch, rows, all heads * head_dim) -> what they see, (batch, rows, heads * head_dim)."""
+        heads = projected.float().view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
+        turning, value = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], 1)
+        if self.q_norm is not None and self.k_norm is not None:
+            query, key = torch.split(turning, [self.heads, self.kv_heads], 1)
+            turning = torch.cat((self.q_norm(query), self.k_norm(key)), 1)
+        query, key = torch.split(turn(turning), [self.heads, self.kv_heads], 1)
+        if memory is not None:
+            key, value = memory.update(key, value, index)
+        return self._attend(query, key, value, mask)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """(batch, heads, rows, head_dim) over (batch, kv_heads, keys, head_dim) -> (batch, rows, heads * head_dim)."""
+        batch, _, rows, _ = query.shape
+        if rows == 1 and mask is None:
+            # One row sees all keys: the heads that share these are as good as rows.
+            query = query.reshape(batch, self.kv_heads, -1, self.head_dim)
+            return scaled_dot_product_attention(query, key, value, scale=self.scale).reshape(batch, 1, -1)
+        shared = self.heads != self.kv_heads
+        seen = scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=shared
+        )
+        return seen.transpose(1, 2).reshape(batch, rows, -1)
+
+
+class MLP(nn.Module):
+    def __init__(self, config: DecoderConfig, biases: Mapping[str, bool]) -> None:
+        super().__init__()
+        hidden, inner = config.hidden_size, config.intermediate_size
+        self.gate_proj = Linear(hidden, inner, bias=biases["gate_proj"])
+        self.up_proj = Linear(hidden, inner, bias=biases["up_proj"])
+        self.down_proj = Linear(inner, hidden, bias=biases["down_proj"])
+
+
+class Layer(nn.Module):
+    """One layer. `pack` makes of projections one product for passes of at most `few` rows; None packs nothing."""
+
+    def __init__(self, config: DecoderConfig, biases: Mapping[str, bool], norms: bool) -> None:
+        super().__init__()
+        self.self_attn, self.mlp = Attention(config, biases, norms), MLP(config, biases)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.pack: Pack | None = None
+        self.few = 0
+        self._packed: dict[tuple[str, ...], Packed] = {}
+
+    def forward(self, hidden: Tensor, turn: Turn, mask: Tensor | None, memory: Cache | None, index: int) -> Tensor:
+        """(batch, rows, hidden) -> the same."""
+        attention, mlp = self.self_attn, self.mlp
+        seen = attention(self._product(attention, QKV, self.input_layernorm(hidden)), turn, mask, memory, index)
+        hidden = hidden + self._product(attention, OUT, seen)
+        gate, up = self._product(mlp, GATE_UP, self.post_attention_layernorm(hidden)).chunk(2, -1)
+        return hidden + self._product(mlp, DOWN, silu(gate) * up)
+
+    def _product(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> Tensor:
+        """(batch, rows, in) -> (batch, rows, the outputs of all these projections of `owner`)."""
+        projections = tuple(getattr(owner, name) for name in names)
+        if self.pack is None or x.shape[0] * x.shape[1] > self.few:
+            return torch.cat([projection(x) for projection in projections], -1) if names[1:] else projections[0](x)
+        packed = self._packed.get(names)
+        if packed is None or packed.projections != projections:  # a beacon has come or gone
+            packed = self._packed[names] = Packed(projections, self.pack)
+        return packed(x)
+
+
+def apply_rotary_pos_emb(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Both turned; it is by this that `architecture` tells how a model rotates."""
+    turn = Turn(cos, sin)
+    return turn(query), turn(key)
+
+
+class Decoder(nn.Module):
+    """Embeddings, layers and the last norm."""
+
+    def __init__(self, config: DecoderConfig, inv_freq: Tensor, biases: Mapping[str, bool], norms: bool) -> None:
+        super().__init__()
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, biases, norms) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary_emb: nn.Module = RotaryFrequencies(config, inv_freq)
+
+    def forward(
+        self,
+        *,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool = False,
+    ) -> SimpleNamespace:
+        """As transformers' decoders are called; `Installed.run` says what with."""
+        turn, hidden = Turn(*self.rotary_emb(inputs_embeds, position_ids)), inputs_embeds
+        for index, layer in enumerate(self.layers):
+            hidden = layer(hidden, turn, attention_mask, past_key_values, index)
+        return SimpleNamespace(last_hidden_state=self.norm(hidden))
+
+
+class Head(Linear):
+    """What makes logits (…, vocabulary) of last hidden states (…, hidden); packed as a layer's projections are."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__(config.hidden_size, config.vocab_size, bias=False)
+        self.pack: Pack | None = None
+        self.few = 0
+        self._packed: Product | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pack is None or x.numel() > self.few * x.shape[-1]:
+            return super().forward(x)
+        if self._packed is None:
+            self._packed = self.pack(self.weight.float(), None)
+        return self._packed(x)
+
+
+class LanguageModel(nn.Module):
+    """A decoder with the head that makes logits.
+
+    Args:
+        inv_freq: (head_dim / 2) the model's rotary frequencies.
+        biases: which projections have one.
+        norms: whether queries and keys are normalized.
+    """
+
+    def __init__(self, config: DecoderConfig, inv_freq: Tensor, biases: Mapping[str, bool], norms: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config, inv_freq, biases, norms)
+        self.lm_head = Head(config)
+
+    def pack(self, pack: Pack, few: int) -> None:
+        """Multiply passes of at most `few` rows with weights that `pack` packs, each when it is first needed."""
+        for each in (*self.model.layers, self.lm_head):
+            each.pack, each.few = pack, few
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.embed_tokens
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
