@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from activation_beacon.memory import SequenceMemory
@@ -124,7 +125,8 @@ def _run(model: Any, memory: Padded, ids: Tensor, positions: Tensor, own: Own, s
     for number, layer in enumerate(model.model.layers):
         own[number], shown = _attended(layer, hidden, rotary, memory, number, own[number], seen)
         hidden = hidden + layer.self_attn.o_proj(shown.transpose(1, 2).reshape(batch, new, -1))
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        normed = layer.post_attention_layernorm(hidden)
+        hidden = hidden + layer.mlp.down_proj(silu(layer.mlp.gate_proj(normed)) * layer.mlp.up_proj(normed))
     last: Tensor = model.model.norm(hidden)
     return last
 
@@ -139,10 +141,12 @@ def _attended(
     seen: Tensor,
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """The layer's own keys and values, the new ones included, and (batch, heads, new, head_dim) what is seen."""
-    attention, normed = layer.self_attn, layer.input_layernorm(hidden)
+    attention, normed, dtype = layer.self_attn, layer.input_layernorm(hidden), memory.keys[number].dtype
     (batch, new), size = hidden.shape[:2], attention.head_dim
+    scale = size**-0.5
     query, keys, values = (
-        getattr(attention, f"{name}_proj")(normed).view(batch, new, -1, size).transpose(1, 2) for name in "qkv"
+        getattr(attention, f"{name}_proj")(normed).to(dtype).view(batch, new, -1, size).transpose(1, 2)
+        for name in "qkv"
     )
     query, keys = apply_rotary_pos_emb(query, keys, *rotary)
     if own is not None:
@@ -150,11 +154,11 @@ def _attended(
     heads, rows = memory.hidden[number].shape
     asking = query.reshape(batch, heads, -1, size)
     before = asking.transpose(0, 1).reshape(heads, -1, size) @ memory.keys[number].transpose(1, 2)
-    before = before.float() * attention.scaling + memory.hidden[number][:, None]
-    mine = ((asking @ keys.transpose(2, 3)).float() * attention.scaling).view(batch, heads, -1, new, keys.shape[2])
+    before = before.float() * scale + memory.hidden[number][:, None]
+    mine = ((asking @ keys.transpose(2, 3)).float() * scale).view(batch, heads, -1, new, keys.shape[2])
     mine = mine.masked_fill(~seen[:, None, None], HIDDEN)
     scores = torch.cat((before.view(heads, batch, -1, new, rows).transpose(0, 1), mine), -1)
-    given = scores.softmax(-1).to(hidden.dtype)
+    given = scores.softmax(-1).to(dtype)
     shown = given[..., rows:].reshape(batch, heads, -1, keys.shape[2]) @ values
     of_memory = given[..., :rows].transpose(0, 1).reshape(heads, -1, rows) @ memory.values[number]
     shown = shown + of_memory.view(heads, batch, -1, size).transpose(0, 1)
