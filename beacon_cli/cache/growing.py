@@ -44,7 +44,7 @@ def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None)
         missing = sink + beacons - reader.memory.size
         if not missing:
             break
-        reader.load(rows.part(0, missing).to(engine.device, engine.dtype))
+        reader.load(rows.part(0, missing), engine.dtype, sink + beacons)
     tokens = placed[-1].end if placed else 0
     reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=identity.ratio)
     return reader

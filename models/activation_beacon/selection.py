@@ -151,8 +151,8 @@ class SelectingReader(SequenceReader):
             setattr(self, name, value)
 
     @torch.inference_mode()
-    def load(self, activations: Activations) -> None:
-        self.memory.append(activations)
+    def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
+        self.memory.append(activations.to(activations.keys.device, dtype))
 
     @torch.inference_mode()
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
