@@ -2,6 +2,7 @@
 
 import os
 import socket
+from importlib.util import find_spec
 from ipaddress import ip_address
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,29 +55,18 @@ def serve(
     """
     settings, most = load_settings(flags), parse_size(upload_limit)
     local = host in _LOCAL or _is_loopback(host)
-    if not local and not token:
-        raise SettingsError(
-            f"--host {host} lets others ask; name a token they must bring, with --token or BEACON_TOKEN"
-        )
-    if "-" in (documents or ()):
-        raise SettingsError("serve cannot read a document from standard input; name files or folders")
-    if not documents and not most:
-        raise SettingsError("name a document, or let some be dropped on the page (--upload-limit)")
+    _refuse(documents or [], host, local or bool(token), most)
     # Imported here because it takes time that `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
     places = find_documents(documents or ())
     answering(settings)
-    try:
-        from beacon_cli.serving.http import Limits  # noqa: PLC0415  as above
-        from beacon_cli.serving.server import make_app  # noqa: PLC0415  as above
-        from beacon_cli.serving.shelf import HowToRead, Shelf  # noqa: PLC0415  as above
-        from beacon_cli.serving.uploads import Uploads  # noqa: PLC0415  as above
-        from beacon_cli.serving.worker import Worker  # noqa: PLC0415  as above
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
-            raise
-        raise ModelError("the server needs two packages more: pip install 'beacon-cli[serve]'") from None
+    _need_packages()
+    from beacon_cli.serving.http import Limits  # noqa: PLC0415  as above
+    from beacon_cli.serving.server import make_app  # noqa: PLC0415  as above
+    from beacon_cli.serving.shelf import HowToRead, Shelf  # noqa: PLC0415  as above
+    from beacon_cli.serving.uploads import Uploads  # noqa: PLC0415  as above
+    from beacon_cli.serving.worker import Worker  # noqa: PLC0415  as above
 
     with Console(quiet=quiet) as console:
         listening = _listen(host, port)
@@ -88,8 +78,7 @@ def serve(
         worker = Worker(queue)
         limits = Limits(queue, timeout, token, (*_LOCAL, host) if local else ("*",))
         app = make_app(shelf, settings, limits, uploads, worker)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}"
+        url = _url(host, listening)
         served = counted(len(shelf.names), "document") + (f" ({len(dropped)} dropped before)" if dropped else "")
         console.note(f"serving {served}: {url} in a browser, {url}/v1 for programs (Ctrl-C stops)")
         _run(app, listening, worker)
@@ -112,11 +101,33 @@ def _run(app: Any, listening: socket.socket, worker: "Worker") -> None:
         worker.join()
 
 
+def _refuse(documents: list[str], host: str, guarded: bool, most: int) -> None:
+    """Raises SettingsError for what cannot be served, or must not be without a token."""
+    if not guarded:
+        raise SettingsError(
+            f"--host {host} lets others ask; name a token they must bring, with --token or BEACON_TOKEN"
+        )
+    if "-" in documents:
+        raise SettingsError("serve cannot read a document from standard input; name files or folders")
+    if not documents and not most:
+        raise SettingsError("name a document, or let some be dropped on the page (--upload-limit)")
+
+
+def _need_packages() -> None:
+    """Raises ModelError if what the extra `serve` installs is not there."""
+    if not all(map(find_spec, ("starlette", "uvicorn"))):
+        raise ModelError("the server needs two packages more: pip install 'beacon-cli[serve]'")
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
