@@ -182,22 +182,26 @@ class Model:
         refresh: bool = False,
         ocr: bool = False,
         room: int | None = None,
+        shard: tuple[int, int] = (1, 1),
         progress: Progress = silent,
     ) -> list[Condensed]:
         """Condense documents into the cache, each by itself, so that questions about them are answered at once.
 
         See `read`. What cannot be read of a folder is left out, with a note.
 
+        Args:
+            shard: (i, n) takes the i-th of every n documents, for one of n machines with one cache.
+
         Returns:
             The figures of each document.
         """
-        places = find_documents(paths_of(documents))
+        places = find_documents(paths_of(documents))[shard[0] - 1 :: shard[1]]
         condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
         done: list[Condensed] = []
         for place in places:
             try:
-                placed = condenser.read([replace(place, folder=None)])
-                done.append(placed.documents[0].summary)
+                # The memory itself is let go before the next one is built.
+                done.append(condenser.read([replace(place, folder=None)]).documents[0].summary)
             except DocumentError as error:
                 if place.folder is None:
                     raise

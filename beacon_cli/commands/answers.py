@@ -125,17 +125,13 @@ def load_model(settings: Settings, console: Console) -> "Model":
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.library import load  # noqa: PLC0415  as above
 
-    return load(
-        settings.model,
-        settings.beacon,
-        beacon_bits=settings.beacon_bits,
-        condense=settings.condense,
-        device=settings.device,
-        system=settings.system,
-        cache_bits=settings.cache_bits,
-        cache_limit=settings.cache_limit,
-        progress=console.draw,
-    )
+    return load(**model_arguments(settings), progress=console.draw)
+
+
+def model_arguments(settings: Settings) -> dict[str, Any]:
+    """What the settings say of the model, as `load` takes it."""
+    names = ("model", "beacon", "beacon_bits", "condense", "device", "system", "cache_bits", "cache_limit")
+    return {name: getattr(settings, name) for name in names}
 
 
 def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any]:

@@ -1,8 +1,13 @@
 """`beacon cache …`: build, list, show, remove; where it is. The rest is in `cache_upkeep`."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import datetime
+from io import StringIO
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -10,11 +15,14 @@ import typer
 
 from beacon_cli.cache import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
-from beacon_cli.commands.answers import document_as_json, load_model
+from beacon_cli.commands.answers import document_as_json, load_model, model_arguments
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
-from beacon_cli.events import Condensed
+from beacon_cli.documents.finding import Place, find_documents
+from beacon_cli.documents.remote import is_remote
+from beacon_cli.errors import DocumentError
+from beacon_cli.events import Condensed, Note
 from beacon_cli.quantities import format_size
 from beacon_cli.settings import Settings, load_settings
 
@@ -53,26 +61,41 @@ def build(
     password: options.Password = None,
     refresh: options.Refresh = False,
     ocr: options.Ocr = False,
+    shard: Annotated[
+        str,
+        typer.Option("--shard", metavar="I/N", help="Take the I-th of every N documents; other machines the others."),
+    ] = "1/1",
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="ray", help="Spread the documents over a Ray cluster.")
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Condense documents, so that questions about them are answered at once.
 
-    Interrupted at any moment, the same command goes on where it was.
+    Interrupted at any moment, the same command goes on where it was. Several machines share the work where they share
+    the cache's folder (BEACON_CACHE_DIR).
     """
+    own = _shard(shard)
+    if on not in (None, "ray"):
+        raise typer.BadParameter("--on takes ray")
     settings = load_settings(flags)
     console = Console(quiet=quiet, as_json=as_json, kept="" if refresh else options.KEPT)
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
-
-    find_documents(documents)  # what is missing is said before a model is fetched
+    places = find_documents(documents)  # what is missing is said before a model is fetched
+    how: dict[str, Any] = {
+        "ratio": settings.ratio or "auto",
+        "pages": pages,
+        "password": password,
+        "refresh": refresh,
+        "ocr": ocr,
+    }
+    room: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "passages": settings.passages}
     with console:
-        model = load_model(settings, console)
-        results = model.condense(
-            documents, ratio=settings.ratio or "auto", pages=pages, password=password, refresh=refresh, ocr=ocr,
-            room=model.room_for(max_new_tokens=settings.max_new_tokens, passages=settings.passages),
-            progress=console.draw,
-        )  # fmt: skip
+        if on is None:
+            model = load_model(settings, console)
+            results = model.condense(documents, **how, room=model.room_for(**room), shard=own, progress=console.draw)
+        else:
+            results = _spread(places[own[0] - 1 :: own[1]], model_arguments(settings), how, room, console)
     if as_json:
         console.print_json([_built(result) for result in results])
 
@@ -139,6 +162,41 @@ app.command("verify")(cache_upkeep.verify)
 app.command("prune")(cache_upkeep.prune)
 app.command("export")(cache_upkeep.export)
 app.command("import")(cache_upkeep.import_)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """What `--shard` says: which one, of how many."""
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= total:
+        raise typer.BadParameter(f"--shard takes I/N, like 2/8 for the second of eight shares, not {text}")
+    return number, total
+
+
+def _spread(
+    places: Sequence[Place], model: dict[str, Any], how: dict[str, Any], room: dict[str, Any], console: Console
+) -> list[Condensed]:
+    """Build on a Ray cluster. What cannot be condensed is told of as it turns up, and counted at the end.
+
+    Raises:
+        DocumentError: if that is any that was named, or all.
+    """
+    from beacon_cli.spreading import condense_on_ray  # noqa: PLC0415  imports torch
+
+    places = [each if is_remote(each.path) else replace(each, path=os.path.abspath(each.path)) for each in places]
+    done: list[Condensed] = []
+    failed: list[Place] = []
+    with redirect_stdout(StringIO()):  # Ray writes there that it gives a document to another worker
+        for place, result in condense_on_ray(places, model | {"cache_dir": str(default_root())}, how, room):
+            if isinstance(result, Condensed):
+                done.append(result)
+                console.draw(result)
+            else:
+                failed.append(place)
+                console.draw(Note(f"left out: {result}"))
+    if any(place.folder is None for place in failed) or (failed and not done):
+        raise DocumentError(f"{len(failed)} of {len(places)} documents could not be condensed; they are named above")
+    return done
 
 
 def _built(result: Condensed) -> dict[str, Any]:

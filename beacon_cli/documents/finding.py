@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 from beacon_cli.documents.opening import SUFFIXES, SUPPORTED
 from beacon_cli.documents.raw import open_raw, printable
+from beacon_cli.documents.remote import documents_at, is_remote
 from beacon_cli.errors import DocumentError, SettingsError
 
 STDIN = "-"
@@ -65,6 +66,7 @@ def find_documents(arguments: Sequence[str], cached: Callable[[str], str | None]
             place.folder is None
             and place.key is None
             and place.path != STDIN
+            and not is_remote(place.path)
             and (os.path.isfile(place.path) or not os.path.exists(place.path))
         ):
             open_raw(place.path).file.close()
@@ -76,6 +78,9 @@ def places_of(argument: str, suffixes: Collection[str] = SUFFIXES) -> list[Place
 
     A folder stands for all files in it and in its folders, which may be none, that end in one of `suffixes`.
     """
+    if is_remote(argument):
+        found = documents_at(argument, suffixes)
+        return [Place(path, None if path == argument else argument) for path in found]
     is_pattern = glob.has_magic(argument) and not os.path.lexists(argument)
     places = []
     for path in sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from io import BytesIO
 from typing import BinaryIO
 
+from beacon_cli.documents.remote import fetch, is_remote
 from beacon_cli.errors import DocumentError
 from beacon_cli.settings import nearest
 
@@ -61,10 +62,10 @@ class RawFile:
 def open_raw(path: str) -> RawFile:
     """Open `path`, or standard input for `-`.
 
-    A pipe is read to its end and kept in memory, a regular file is read where it lies. Raises `DocumentError`
-    for what is missing, not permitted, not a file, or empty.
+    A pipe is read to its end and kept in memory, and so is what lies elsewhere (`s3://…`); a regular file is read
+    where it lies. Raises `DocumentError` for what is missing, not permitted, not a file, or empty.
     """
-    raw = _stdin() if path == "-" else _open_path(path)
+    raw = _stdin() if path == "-" else _fetched(path) if is_remote(path) else _open_path(path)
     if raw.size == 0:
         raw.file.close()
         raise raw.error("is empty: there is nothing to read")
@@ -81,6 +82,11 @@ def _stdin() -> RawFile:
     if sys.stdin is None:
         raise DocumentError("stdin: is closed: name a file, or pipe one in")
     return in_memory("stdin", sys.stdin.buffer.read())
+
+
+def _fetched(location: str) -> RawFile:
+    name = printable(location)
+    return RawFile(name, name, BytesIO(fetch(location)))
 
 
 def _open_path(path: str) -> RawFile:
