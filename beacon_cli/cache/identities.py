@@ -60,7 +60,7 @@ def subject_of(engine: Engine, document: Document, ratio: int, bits: int) -> Sub
             page_count=source.page_count,
         ),
         Models(engine.source.name, engine.source.condenser_name),
-        Compute(str(engine.device), str(engine.dtype).removeprefix("torch.")),
+        Compute(str(engine.device), engine.computing),
     )
 
 

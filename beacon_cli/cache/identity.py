@@ -82,7 +82,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and in which number type a build was started; recorded, but not part of the identity."""
+    """Where, and in which types of numbers, a build was started; recorded, but not part of the identity."""
 
     device: str
     dtype: str

@@ -11,7 +11,7 @@ from torch import nn
 from activation_beacon import Attached, SequenceReader, attach
 from activation_beacon.products import eight_bit_weights
 from beacon_cli.checkpoints.adapter import load_adapter
-from beacon_cli.checkpoints.arithmetic import fast_arithmetic
+from beacon_cli.checkpoints.arithmetic import Arithmetic, fast_arithmetic
 from beacon_cli.checkpoints.lean import fill, outline
 from beacon_cli.checkpoints.local.model_folder import read_settings, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
@@ -32,8 +32,9 @@ class Engine:
         source: which model this is.
         attached: the model, with its beacon if it has one.
         device: where it runs.
-        dtype: its compute type.
+        dtype: of hidden states and memories.
         note: what its user should know about how it runs; empty if nothing.
+        arithmetic: the types of its products, where they are not all `dtype`.
     """
 
     source: ModelSource
@@ -41,6 +42,7 @@ class Engine:
     device: torch.device
     dtype: torch.dtype
     note: str = ""
+    arithmetic: Arithmetic | None = None
 
     def reader(self, ratio: int) -> SequenceReader:
         """A reader with an empty memory that condenses every interval at `ratio`."""
@@ -51,6 +53,13 @@ class Engine:
     @property
     def model(self) -> nn.Module:
         return self.attached.model
+
+    @property
+    def computing(self) -> str:
+        """What is computed in, for people to read, like "bfloat16+int8": products of many rows, and of few."""
+        if self.arithmetic is None:
+            return str(self.dtype).removeprefix("torch.")
+        return "+".join(dict.fromkeys((self.arithmetic.reading, self.arithmetic.decoding)))
 
 
 def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
@@ -72,7 +81,7 @@ def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
             dtype=base.model.get_input_embeddings().weight.dtype, device=base.device,
         )  # fmt: skip
         attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
-    return Engine(source, attached, base.device, base.dtype, base.note)
+    return Engine(source, attached, base.device, base.dtype, base.note, base.arithmetic)
 
 
 @dataclass(frozen=True)
@@ -80,9 +89,8 @@ class Base:
     """A base model alone, frozen.
 
     Attributes:
-        dtype: its compute type.
+        dtype, note, arithmetic: see `Engine`.
         packed: whether its projections are in 4 bits still, or again matrices.
-        note: see `Engine`.
     """
 
     model: Any
@@ -90,6 +98,7 @@ class Base:
     dtype: torch.dtype
     packed: bool
     note: str = ""
+    arithmetic: Arithmetic | None = None
 
 
 def _load_lean(source: ModelSource, device: Device) -> Base | None:
@@ -104,7 +113,7 @@ def _load_lean(source: ModelSource, device: Device) -> Base | None:
         return None
     if arithmetic.decoding != "float32":
         model.pack(eight_bit_weights, FEW_ROWS)
-    return Base(model, torch.device("cpu"), torch.float32, packed=False)
+    return Base(model, torch.device("cpu"), torch.float32, packed=False, arithmetic=arithmetic)
 
 
 def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits: int = 4) -> Base:

@@ -168,7 +168,7 @@ def _circumstances(engine: Engine) -> dict[str, Any]:
         "context": source.context,
         "window": source.window,
         "device": str(engine.device),
-        "dtype": str(engine.dtype).removeprefix("torch."),
+        "dtype": engine.computing,
         "threads": torch.get_num_threads(),
         "versions": {
             "beacon": __version__,

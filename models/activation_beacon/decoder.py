@@ -40,12 +40,18 @@ class DecoderConfig:
 class Linear(nn.Linear):
     """A projection whose products, and their result, are in the type of its weights: 32 or 16 bits."""
 
+    def reset_parameters(self) -> None:
+        """Weights come from files: to draw some first, on the device "meta", would import torch's compiler (2 s)."""
+
     def forward(self, x: Tensor) -> Tensor:
         return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):
     """(…) ids -> (…, hidden) in float32."""
+
+    def reset_parameters(self) -> None:
+        """See `Linear`."""
 
     def forward(self, ids: Tensor) -> Tensor:
         return embedding(ids, self.weight).float()

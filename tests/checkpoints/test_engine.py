@@ -34,6 +34,13 @@ def test_on_the_cpu_weights_are_dequantized_once(source: ModelSource, monkeypatc
     loaded = engine.load_engine(source, "cpu")
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert loaded.note == ""
+    assert loaded.computing == "float32"
+
+
+def test_it_says_what_it_computes_in(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "fast_arithmetic", lambda: Arithmetic("bfloat16", "int8"))
+    loaded = engine.load_engine(source, "cpu")
+    assert (loaded.computing, loaded.dtype) == ("bfloat16+int8", torch.float32)
 
 
 def test_where_they_do_not_fit_it_computes_in_4_bit_and_says_so(
@@ -109,6 +116,7 @@ def test_damaged_weights(scripted_model: Path, tmp_path: Path) -> None:
     [
         ("config.json", {"mlp_bias": None}),
         ("config.json", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": 1.5}}),
+        ("generation_config.json", {"pad_token_id": ""}),
         ("beacon/beacon_config.json", {"settings": {"ratio_mix": -1}}),
         ("tokenizer_config.json", {"chat_template": "{{ messages[0].content + 1 }}"}),
         ("tokenizer_config.json", {"chat_template": "{{ 1 / 0 }}"}),

@@ -16,6 +16,7 @@ import tokenizers
 from beacon_cli.checkpoints.tokenizer.bounds import bounded
 from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens, spelling
 from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
+from beacon_cli.checkpoints.tokenizer.template import render
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from beacon_cli.errors import ModelError
 
@@ -34,8 +35,6 @@ _PROBED_TOKENS = 4096
 
 # A template is a program, which may go on for ever and make texts of any size.
 _TEMPLATE_SECONDS, _TEMPLATE_BYTES = 5.0, 1 << 28
-# A macro hides the function of that name which transformers offers to templates.
-_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
 
 
 class Tokenizer:
@@ -115,14 +114,11 @@ class Tokenizer:
             first = self._reference.encode("").tokens[:1]
             begin = [token for token in first if token == self._files.special.get("bos_token")]
             return "".join(begin) + "\n\n".join(message["content"] for message in messages)
-        # Deferred: transformers takes seconds to import, and the command line must answer before that.
-        from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415  takes time that only chat templates need
-
         try:
             with bounded(_TEMPLATE_SECONDS, _TEMPLATE_BYTES):
-                (prompt,), _ = render_jinja_template(
-                    [messages],
-                    chat_template=_FIXED_DATE + self._files.chat_template,
+                return render(
+                    self._files.chat_template,
+                    messages,
                     add_generation_prompt=add_generation_prompt,
                     enable_thinking=False,
                     **self._files.special,
@@ -130,7 +126,6 @@ class Tokenizer:
         except Exception as error:  # a template is a program: it may divide by zero, or add a text to a number
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ModelError(f"the model's chat template fails ({reason}): use another model") from error
-        return str(prompt)
 
     @property
     def asks_not_to_think(self) -> str:

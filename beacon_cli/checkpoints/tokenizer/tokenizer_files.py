@@ -41,14 +41,29 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     if not path.is_file():
         raise ModelError(f"{folder} has no tokenizer.json: give the folder of a model in Hugging Face format")
     tokenizer = _read_json(folder / "tokenizer_config.json")
-    endings = [_read_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
-    ids = chain.from_iterable(ending if isinstance(ending, list) else [ending] for ending in endings)
     return TokenizerFiles(
         json_text=_read(path),
         chat_template=_chat_template(folder / "chat_template.jinja", tokenizer.get("chat_template")),
         special=_special({**_read_json(folder / "special_tokens_map.json"), **tokenizer}),
-        eos_ids=frozenset(i for i in ids if isinstance(i, int)),
+        eos_ids=frozenset(
+            chain.from_iterable(_endings(folder / name) for name in ("generation_config.json", "config.json"))
+        ),
     )
+
+
+def _endings(path: Path) -> list[int]:
+    """The ids that a configuration gives for the end of an answer: one, several or none.
+
+    Raises:
+        ModelError: if what it calls a token's id is none; transformers would not take that either.
+    """
+    config = _read_json(path)
+    for name, given in config.items():
+        ids = given if isinstance(given, list) else [] if given is None else [given]
+        if name.endswith("_token_id") and not all(type(each) is int for each in ids):
+            raise _damaged(path, f"{name} is {given!r}, which is no id of a token")
+    given = config.get("eos_token_id")
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 def _chat_template(path: Path, configured: object) -> str | None:

@@ -153,6 +153,9 @@ def test_the_fingerprint_is_that_of_the_ids(tmp_path: Path) -> None:
         ("tokenizer_config.json", b"{"),
         ("tokenizer_config.json", b"[]"),
         ("generation_config.json", b"\xff"),
+        ("generation_config.json", b'{"eos_token_id": "</s>"}'),
+        ("generation_config.json", b'{"eos_token_id": [2, true]}'),
+        ("config.json", b'{"eos_token_id": 2.5}'),
         ("chat_template.jinja", b"\xff"),
     ],
 )

@@ -1,0 +1,54 @@
+"""From a cold process to the first token of a second question, against importing torch and reading the weights.
+
+    python -m benchmarks.start [DOC]
+
+The document is condensed first. Then processes alternate: one that imports torch and reads the model's weights from
+disk, one that asks. Prints wall and processor seconds of both (medians), and the median ratio of each.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+from beacon_cli.checkpoints.default_model import find_default
+from benchmarks.processor import alternately, processor, ratio
+
+TIMES = 5
+LEAST = "import sys, torch; open(sys.argv[1], 'rb').read()"
+ASK = """
+import os, sys
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import beacon_cli as beacon
+next(iter(beacon.load().read(sys.argv[1]).ask(sys.argv[2])))
+"""
+QUESTION = "What is the capital of Iceland?"
+
+
+def run(code: str, *arguments: str) -> tuple[float, float]:
+    """Wall and processor seconds of a Python process."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    document = sys.argv[1] if len(sys.argv) > 1 else "examples/world-factbook.pdf"
+    run(ASK, document, QUESTION)
+    folder = find_default()
+    assert folder is not None, "asking has converted it"
+    weights = str(folder / "model.safetensors")
+    least, asking = alternately([lambda: run(LEAST, weights), lambda: run(ASK, document, QUESTION)], TIMES)
+    print(processor())
+    print("| | torch and weights | first token | ratio |\n|---|---|---|---|")
+    for index, name in enumerate(("wall", "processor")):
+        one, other = ([pair[index] for pair in pairs] for pairs in (least, asking))
+        print(
+            f"| {name} | {statistics.median(one):.2f} s | {statistics.median(other):.2f} s | {ratio(other, one):.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
