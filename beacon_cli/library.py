@@ -113,6 +113,10 @@ class Model:
             self._progress(Note(engine.note))
         return engine
 
+    def share_weights(self, other: "Model") -> None:
+        """Use the weights of a model that differs in nothing but what condenses, and has a beacon if either has."""
+        self.engine = replace(other.engine, source=self.source)
+
     def read(
         self,
         documents: Documents,

@@ -19,7 +19,7 @@ from beacon_cli.errors import SettingsError
 from beacon_cli.quantities import parse_size
 
 Device = Literal["auto", "cpu", "cuda"]
-Condense = Literal["beacon", "select"]
+Condense = Literal["beacon", "scorer", "select"]
 SummaryBy = Literal["auto", "model", "sentences"]
 # 16 is the type that activations were computed in, unchanged (float32 on the CPU); 8 and 4 are rounded by group.
 CACHE_BITS = (16, 8, 4)
@@ -216,9 +216,10 @@ class Settings(Checked):
     )
     condense: Condense | None = setting(
         None,
-        "beacon|select",
-        "What condenses: a beacon trained for the model, or selection of what it read, which any model can do.",
-        shown="beacon where the model has one, else select",
+        "beacon|scorer|select",
+        "What condenses: a beacon trained for the model, selection of what it read by a scorer fitted to it, or by "
+        "asking it to say that again, which any model can do.",
+        shown="what was measured to keep most, else a beacon, a scorer or select, as there is",
         none="auto",
     )
     device: Device = setting("auto", "auto|cpu|cuda", "Where to compute.")
@@ -265,7 +266,7 @@ class Settings(Checked):
     cache_bits: int = setting(
         16,
         "16|8|4",
-        "Bits of a stored activation; 16 keeps them as they were computed, 8 and 4 take less disk and blur them.",
+        "Bits of a stored activation; 8 and 4 take less disk than 16, and blur them.",
         choices=CACHE_BITS,
     )
     cache_limit: int | None = setting(

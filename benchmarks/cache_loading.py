@@ -2,9 +2,9 @@
 
     python benchmarks/cache_loading.py [ROWS]
 
-A made-up memory of the shapes of an 8-billion-parameter model (32 layers, 8 key/value heads of 128 channels, bfloat16;
-8,192 rows by default, 1.1 GB). "checked" hashes it on the way into buffers of its own; "placed" also rotates the keys
-to their positions in the model's memory. Warm files are in the operating system's cache, cold ones are not.
+A made-up memory of the shapes of the default model (30 layers, 3 key/value heads of 64 channels; 8,192 rows by default,
+189 MB). "checked" hashes it on the way into buffers of its own; "placed" also converts it to float32, and rotates the
+keys to their positions in the model's memory. Warm files are in the operating system's cache, cold ones are not.
 """
 
 import os
@@ -20,19 +20,19 @@ from activation_beacon.memory import Activations, SequenceMemory
 from activation_beacon.rotary import Rotary
 from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
 
-LAYERS, HEADS, CHANNELS, INTERVAL = 32, 8, 128, 128
+LAYERS, HEADS, CHANNELS, INTERVAL = 30, 3, 64, 64
 
 
 def build(folder: Path, rows: int) -> Entry:
     """A cache of so many rows."""
-    identity = Identity("base", "beacon", "tokenizer", 1024, 1024, {}, 8, (), 1, 16)
+    identity = Identity("base", "beacon", "tokenizer", 512, 512, {}, 8, (), 1, 16)
     document = DocumentInfo("book.txt", "-", 1, "0" * 64, None, "text", "1", 1)
-    subject = Subject(identity, document, Models("base", "beacon"), Compute("cpu", "bfloat16"))
+    subject = Subject(identity, document, Models("base", "beacon"), Compute("cpu", "float32"))
     entry = Store(folder).entry(identity, document.sha256, document.selection)
     with entry.builder(subject) as builder:
         for index in range(rows // INTERVAL):
-            keys, values = torch.randn(2, LAYERS, HEADS, INTERVAL, CHANNELS).bfloat16()
-            builder.add([index] * 1024, 8, Activations(keys, values))
+            keys, values = torch.randn(2, LAYERS, HEADS, INTERVAL, CHANNELS)
+            builder.add([index] * 512, 8, Activations(keys, values))
         builder.finish((), ())
     return entry
 
@@ -53,8 +53,9 @@ def check(entry: Entry) -> None:
 def place(entry: Entry) -> None:
     frequencies = 1.0 / 500_000 ** (torch.arange(0, CHANNELS, 2) / CHANNELS)
     memory = SequenceMemory(LAYERS, Rotary(frequencies, 1.0))
-    for rows in entry.open():
-        memory.append(rows)
+    stored = entry.open()
+    for rows in stored:
+        memory.append(rows, torch.float32, stored.manifest.rows)
 
 
 def seconds(work: Callable[[Entry], None], entry: Entry, cold: bool) -> float:

@@ -1,13 +1,13 @@
-"""The same LLM and questions, condensed by its beacon and pruned by kvpress to the same size, in one run.
+"""The same LLM and questions, condensed by this tool and pruned by kvpress to the same size, in one run.
 
     python -m venv /tmp/kvpress && /tmp/kvpress/bin/pip install -r benchmarks/kvpress-requirements.txt
     python benchmarks/kvpress_comparison.py --kvpress /tmp/kvpress/bin/python QUESTIONS.jsonl… [--ratios 4,8,16]
 
-QUESTIONS are those of `beacon eval qa`; only those whose document the model can read with full attention are asked, as
-kvpress prunes a cache that has been filled so. Both sides read the same token ids, and both decode greedily. kvpress
-runs in an environment of its own (it pins another transformers), on the same weights, dequantized to float32; its row
-`kvpress, nothing pruned` has to agree with ours for full attention. `ask` reads passages again, which the others do
-not: it is no condensing method, but what the tool's user gets.
+QUESTIONS are those of `beacon eval qa`. Documents should have a whole number of intervals, and a few tokens more: what
+is left is not condensed here, and pruned there. Only those whose document the model can read with full attention are
+asked, as kvpress prunes a cache that has been filled so. Both sides read the same token ids, and both decode greedily.
+kvpress runs in an environment of its own (it pins another transformers), on the same weights, dequantized to float32;
+its row `kvpress, nothing pruned` has to agree with ours for full attention.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from safetensors.torch import save_model
 import beacon_cli as beacon
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.evaluation.baselines import Full
-from beacon_cli.evaluation.metrics import exact_match, f1
+from beacon_cli.evaluation.plan import CONDENSERS
 from beacon_cli.evaluation.qa import qa
 from beacon_cli.evaluation.records import Journal, Measurement
 from beacon_cli.evaluation.report import aggregate, markdown, table
@@ -39,7 +39,14 @@ WORKER = Path(__file__).with_name("kvpress_worker.py")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
-def prune(engine: Engine, python: Path, jobs: list[dict[str, Any]], ratios: Sequence[int], folder: Path) -> Any:
+def prune(
+    engine: Engine,
+    python: Path,
+    jobs: list[dict[str, Any]],
+    presses: Sequence[str],
+    ratios: Sequence[int],
+    folder: Path,
+) -> Any:
     """What kvpress answers: (press, ratio, sample, answer) for each; uses the model up."""
     engine.attached.detach()
     model = folder / "model"
@@ -53,7 +60,8 @@ def prune(engine: Engine, python: Path, jobs: list[dict[str, Any]], ratios: Sequ
         if (engine.source.folder / name).exists():
             (model / name).write_bytes((engine.source.folder / name).read_bytes())
     asked, answered = folder / "jobs.json", folder / "answers.json"
-    asked.write_text(json.dumps({"jobs": jobs, "ratios": list(ratios), "threads": torch.get_num_threads()}))
+    order = {"jobs": jobs, "presses": presses, "ratios": list(ratios), "threads": torch.get_num_threads()}
+    asked.write_text(json.dumps(order))
     # An environment of its own: none of this one's packages.
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([python, WORKER, model, asked, answered], check=True, env=clean)
@@ -66,6 +74,8 @@ def main() -> None:
     parser.add_argument("--kvpress", type=Path, required=True, help="a Python that has kvpress")
     parser.add_argument("--model", default=DEFAULTS.model)
     parser.add_argument("--beacon")
+    parser.add_argument("--condense", choices=CONDENSERS)
+    parser.add_argument("--presses", default="SnapKV,ExpectedAttention,KVzip,StreamingLLM")
     parser.add_argument("--ratios", default="4,8,16")
     parser.add_argument("--samples", type=int, help="questions of each file")
     parser.add_argument("--out", type=Path, help="JSON of every answer")
@@ -73,10 +83,10 @@ def main() -> None:
     ratios = [int(ratio) for ratio in options.ratios.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder, began = Path(name), time.perf_counter()
-        model = beacon.load(options.model, options.beacon, cache_dir=folder)
+        model = beacon.load(options.model, options.beacon, condense=options.condense, cache_dir=folder)
         task = qa(model.source.tokenizer, options.questions, options.samples, seed=0)
         journal = Journal(None, {})
-        answer_questions(make_methods(["full", "beacon", "ask"], model, ratios, passages=2), task, journal)
+        answer_questions(make_methods(["full", "condensed"], model, ratios, passages=0), task, journal)
         read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
         records = [record for record in journal.records if record.key in read]
         samples = {sample.key: sample for sample in task.samples() if sample.key in read}
@@ -84,9 +94,11 @@ def main() -> None:
         for key, sample in samples.items():
             document, question = full.prompt(sample, task.max_new_tokens)
             jobs.append({"key": key, "document": document, "question": question})
-        for press, ratio, key, answer in prune(model.engine, options.kvpress, jobs, ratios, folder):
+        for press, ratio, key, answer in prune(
+            model.engine, options.kvpress, jobs, options.presses.split(","), ratios, folder
+        ):
             sample = samples[key]
-            scores = {"exact": exact_match(answer, sample.answers), "f1": f1(answer, sample.answers)}
+            scores = {name: metric(answer, sample.answers) for name, metric in task.metrics.items()}
             named = f"kvpress, {press} {ratio}x" if ratio > 1 else "kvpress, nothing pruned"
             records.append(Measurement(named, key, sample.group, scores, None, 1.0, {"answer": answer}))
     print(markdown(*table(aggregate(records, ["set"]), "set")))

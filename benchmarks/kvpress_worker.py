@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from kvpress import ExpectedAttentionPress, KVzipPress, SnapKVPress, StreamingLLMPress
 from kvpress.pipeline import KVPressTextGenerationPipeline
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 PRESSES = {
@@ -28,9 +28,11 @@ def main() -> None:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
-    pipeline = KVPressTextGenerationPipeline(model=model, tokenizer=AutoTokenizer.from_pretrained(model_path))
+    # Not by what the configuration says it is, which would be another: by the file that we read, too.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_path)
+    pipeline = KVPressTextGenerationPipeline(model=model, tokenizer=tokenizer)
     answers: list[tuple[str, int, str, str]] = []
-    for name, ratio in [("none", 1), *((name, ratio) for name in PRESSES for ratio in order["ratios"])]:
+    for name, ratio in [("none", 1), *((name, ratio) for name in order["presses"] for ratio in order["ratios"])]:
         # Questions about one document share its pruned cache.
         for document, jobs in groupby(order["jobs"], key=lambda job: job["document"]):
             asked: list[dict[str, Any]] = list(jobs)

@@ -65,7 +65,7 @@ def _beacon(folder: Path) -> str:
     if not (path := folder / "beacon_config.json").exists():
         return ""
     settings = json.loads(path.read_text("utf-8"))["settings"]
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
+    size = (folder / "beacon.safetensors").stat().st_size / 1e6
     ratios = ", ".join(map(str, settings["ratios"]))
     return (
         f"- `beacon/`: an Activation Beacon ({size:.1f} MB): window {settings['window']}, ratios {ratios}, projections "

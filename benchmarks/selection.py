@@ -1,133 +1,204 @@
-"""What selection keeps of full attention's answers: SQuAD's questions on their paragraph among five others.
+"""What a condensed memory keeps of full attention's answers: questions of SQuAD about many paragraphs at once.
 
-    BEACON_DATA=DATA python -m benchmarks.selection [--questions 100] [--windows 256 512] [--ratios 2 4 8] [--plain]
+    BEACON_DATA=DATA python -m benchmarks.selection OUT.json [--length 1000] [--documents 8] [--windows 0 256] …
 
-Documents have 850 to 1,050 tokens, of five articles that nothing was trained on; the model is SmolLM2-135M-Instruct
-with the reader of models/beacon_smollm2 in its weights (`--plain`: as it comes), in bfloat16 (`--float32`: not), set up
-as recipes/smollm2 says. Every question is asked of the condensed memory alone: the document's last interval is ended,
-and condensed, too; nothing is read again. Printed, for every window and ratio:
+A document is so many tokens of paragraphs, in any order, of the five articles that the default model was not trained
+on; every paragraph stands in one document, and two questions about each are asked, or so many. All of the document is
+condensed, its last interval too, and nothing is read again. The model is the default one, in bfloat16 (unless
+`--float32` is given). An interrupted run goes on; OUT.json has every question's outcome. Printed, for each way of
+condensing, are
 
-- right: of the questions that full attention answers rightly (a right answer stands in what is said), how many are
-  still answered rightly, decoded greedily;
-- likelihood: of these questions, the share that is kept of what the document adds to the log-likelihood of the
-  shortest right answer: (condensed - no document) / (full - no document);
-- rows: of memory, a head on average, as a share of the document's tokens;
-- reading: seconds a document.
+- right: answers in which a right one stands, as a share of those of full attention, to the same questions;
+- kept: of the questions that full attention answers rightly, the share that still is;
+- likelihood: of these, the share kept of what the document adds to the log-likelihood of the shortest right answer.
+
+Windows: 0 is the whole document in one interval. There, it is read and said again once for all ratios.
 """
 
 import argparse
 import itertools
+import json
 import os
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from activation_beacon import Attached, SelectingReader, Selection, attach
-from beacon_cli.checkpoints.selecting import INSTRUCTION
+import beacon_cli as beacon
+from activation_beacon import Activations, Selection
+from activation_beacon.memory import SequenceMemory
+from activation_beacon.ragged import RaggedMemory
+from activation_beacon.scorer import Scorer, load_scorer
+from activation_beacon.selected import select_rows
+from activation_beacon.selection import best
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.checkpoints.default_model import beacon_folder
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.selecting import selection_of
 from beacon_cli.evaluation.metrics import found
-from recipes.smollm2 import evaluation
-from recipes.smollm2.base import gguf_file, keep_memory, load_base
-from recipes.smollm2.conversations import Ask
-from recipes.smollm2.evaluation import Case
-from recipes.smollm2.rows import Layout
-from recipes.smollm2.sources import load
+from benchmarks.batched import answers, padded
+from recipes.smollm2.base import keep_memory
+from recipes.smollm2.sources import Question, load
 
-SHORTEST, LONGEST = 850, 1050
-ADAPTER = Path(__file__).parents[1] / "models" / "beacon_smollm2"
+MOST = 16
+FULL, NOTHING = "full attention", "no document"
+# A way of condensing, and of each question whether it is answered rightly and the likelihood of the right answer.
+Outcome = tuple[str, list[tuple[bool, float]]]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One question, asked of one memory: its answer, the log-likelihood of the right one, rows, seconds of reading."""
+    """A document, and what is asked about it."""
 
-    right: bool
-    likelihood: float
-    rows: float
-    seconds: float
+    text: str
+    questions: tuple[Question, ...]
 
 
-def is_right(given: str, case: Case) -> bool:
-    return bool(found(given, case.question.answers))
+def documents(engine: Engine, data: Path, length: int, questions: int) -> list[Asked]:
+    """Of up to `length` tokens each, always the same ones."""
+    chance, made = random.Random(7), list[Asked]()
+    passages = load(data, "test")["squad"]
+    chance.shuffle(passages)
+    texts, asked, tokens = list[str](), list[Question](), 0
+    for passage in passages:
+        answered = [question for question in passage.questions if question.answers]
+        size = len(engine.source.tokenizer.encode(f"{passage.text}\n\n"))
+        if texts and tokens + size > length:
+            made.append(Asked("\n\n".join(texts), tuple(asked)))
+            texts, asked, tokens = [], [], 0
+        if answered:
+            texts, tokens = [*texts, passage.text], tokens + size
+            asked += chance.sample(answered, min(questions, len(answered)))
+    return made
 
 
-@torch.inference_mode()
-def ask(read: SelectingReader, layout: Layout, case: Case, document: Sequence[int], most: int = 24) -> Asked:
-    """Read a document (none, if it is empty), end it, and ask."""
-    began = time.perf_counter()
-    for _ in read.feed([*layout.opening, *document]):
-        pass
-    read.end_interval()
-    seconds = time.perf_counter() - began
-    rows = (read.memory.size - len(layout.opening)) / max(1, len(document))
-    read.condense_at(0)
-    logits = read.read([*layout.ids(Ask(case.question).text()), *layout.closing])
-    mark = read.mark()
-    target = layout.ids(case.question.target)
-    likelihood = float(logits.log_softmax(-1)[target[0]])
-    for token, following in itertools.pairwise(target):
-        likelihood += float(read.read([token]).log_softmax(-1)[following])
-    read.rewind(mark)
-    given: list[int] = []
-    while len(given) < most and (token := int(logits.argmax())) != layout.end:
-        given.append(token)
-        logits = read.read([token])
-    return Asked(is_right(layout.decode(given), case), likelihood, rows, seconds)
+class Measuring:
+    """Condenses a document in every way that is asked for, and asks its questions."""
 
+    def __init__(
+        self, engine: Engine, ways: Sequence[str], windows: Sequence[int], ratios: Sequence[int], scorer: Scorer | None
+    ) -> None:
+        self.engine, self.ways, self.windows, self.ratios, self.scorer = engine, ways, windows, ratios, scorer
+        source = engine.source
+        self.plain = selection_of(source.tokenizer, source.frame, source.context)
 
-def compare(attached: Attached, layout: Layout, cases: Sequence[Case], windows: list[int], ratios: list[int]) -> None:
-    """Ask everything of everything, and print the table."""
-    instruction = (*layout.ids(INSTRUCTION), *layout.closing)
+    @torch.inference_mode()
+    def outcomes(self, document: Asked) -> Iterator[Outcome]:
+        """Of every way; full attention first."""
+        source = self.engine.source
+        ids = [*source.frame.opening, *source.tokenizer.encode(document.text)]
+        whole = replace(self.plain, window=len(ids))
+        yield NOTHING, self._ask(self._read(whole, 1, list(source.frame.opening)), document)
+        yield FULL, self._ask(self._read(whole, 1, ids), document)
+        if "beacon" in self.ways:
+            yield from self._by_beacon(ids, document)
+        for window in self.windows:
+            yield from self._in_one(whole, ids, document) if not window else self._in_many(window, ids, document)
 
-    def run(window: int, ratio: int, chosen: Sequence[Case], read: bool = True) -> list[Asked]:
-        selection = Selection(window, len(layout.opening), instruction)
+    def _by_beacon(self, ids: list[int], document: Asked) -> Iterator[Outcome]:
+        for ratio in self.ratios:
+            reader = self.engine.attached.reader(ratio)
+            reader.read(ids)
+            reader.end_interval()
+            yield f"beacon, {ratio}x", self._ask(reader.memory, document)
+
+    def _in_one(self, whole: Selection, ids: list[int], document: Asked) -> Iterator[Outcome]:
+        """As one interval, whose rows and scores are had once."""
+        seen: list[tuple[Activations, Tensor]] = []
+        self._read(whole, 2, ids, seen)
+        ((rows, scores),) = seen
+        front = self._read(whole, 1, ids[: whole.sink])
+        for name in self.ways:
+            if name == "beacon":
+                continue
+            score = self.scorer.scores(rows) if name == "scorer" and self.scorer else scores
+            for ratio in self.ratios:
+                reader = self.engine.attached.selecting_reader(ratio, whole)
+                reader.memory.extend(front, 0)
+                reader.load(select_rows(rows, best(score, max(1, rows.size // ratio))))
+                yield f"{name}, whole, {ratio}x", self._ask(reader.memory, document)
+
+    def _in_many(self, window: int, ids: list[int], document: Asked) -> Iterator[Outcome]:
+        for name, ratio in itertools.product(self.ways, self.ratios):
+            if name != "beacon":
+                scorer = self.scorer if name == "scorer" else None
+                memory = self._read(replace(self.plain, window=window, scorer=scorer), ratio, ids)
+                yield f"{name}, intervals of {window}, {ratio}x", self._ask(memory, document)
+
+    def _read(
+        self, selection: Selection, ratio: int, ids: list[int], seen: list[tuple[Activations, Tensor]] | None = None
+    ) -> RaggedMemory:
+        reader = self.engine.attached.selecting_reader(ratio, selection)
+        if seen is not None:
+            reader.observe = lambda rows, scores: seen.append((rows, scores))
+        for _ in reader.feed(ids):
+            pass
+        reader.end_interval()
+        return reader.memory
+
+    def _ask(self, memory: RaggedMemory | SequenceMemory, document: Asked) -> list[tuple[bool, float]]:
+        source = self.engine.source
+        encode = source.tokenizer.encode
+        requests = [[*encode(question_text(each.text)), *source.frame.closing] for each in document.questions]
+        targets = [encode(each.target) for each in document.questions]
+        held = padded(memory, source.context - self.plain.window)
+        given = answers(self.engine.model, held, requests, targets, source.tokenizer.eos_ids, MOST)
         return [
-            ask(attached.selecting_reader(ratio, selection), layout, case, layout.ids(case.document) if read else ())
-            for case in chosen
+            (bool(found(source.tokenizer.decode(ids), each.answers)), likelihood)
+            for each, (ids, likelihood) in zip(document.questions, given, strict=True)
         ]
 
-    full = run(512, 1, cases)
-    known = [case for case, each in zip(cases, full, strict=True) if each.right]
-    full = [each for each in full if each.right]
-    base = sum(each.likelihood for each in run(512, 1, known, read=False))
-    added = sum(each.likelihood for each in full) - base
-    print(f"{len(cases)} questions; full attention answers {len(known)} rightly, and reads a document in "
-          f"{sum(each.seconds for each in full) / len(full):.2f} s\n")  # fmt: skip
-    print("| window | ratio | right | likelihood | rows | reading |\n|---|---|---|---|---|---|", flush=True)
-    for window, ratio in itertools.product(windows, ratios):
-        asked = run(window, ratio, known)
-        right = sum(each.right for each in asked)
-        share = (sum(each.likelihood for each in asked) - base) / added
-        rows, seconds = (sum(getattr(each, name) for each in asked) / len(asked) for name in ("rows", "seconds"))
-        print(
-            f"| {window} | {ratio} | {right} of {len(known)} ({100 * right / len(known):.0f} %) | {share:.2f} "
-            f"| 1/{1 / rows:.1f} | {seconds:.2f} s |",
-            flush=True,
-        )
+
+def table(found: dict[str, list[list[tuple[bool, float]]]]) -> str:
+    """In Markdown; of every way, the documents that all ways were asked about."""
+    done = min(map(len, found.values()))
+    flat = {way: [each for document in asked[:done] for each in document] for way, asked in found.items()}
+    full, nothing = flat[FULL], flat[NOTHING]
+    known = [number for number, (right, _) in enumerate(full) if right]
+    lines = [
+        f"{len(full)} questions about {done} documents; full attention answers {len(known)} rightly\n",
+        "| what condenses | right | kept | likelihood |\n|---|---|---|---|",
+    ]
+    added = sum(full[number][1] - nothing[number][1] for number in known)
+    for way, asked in flat.items():
+        right, kept = sum(each[0] for each in asked), sum(asked[number][0] for number in known)
+        share = sum(asked[number][1] - nothing[number][1] for number in known) / added
+        lines.append(f"| {way} | {100 * right / len(known):.0f} % | {100 * kept / len(known):.0f} % | {share:.2f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What selection keeps of full attention's answers.")
-    parser.add_argument("--questions", type=int, default=100)
-    parser.add_argument("--windows", type=int, nargs="+", default=[256, 512])
+    parser = argparse.ArgumentParser(description="What a condensed memory keeps of full attention's answers.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--length", type=int, default=1000)
+    parser.add_argument("--documents", type=int, default=8)
+    parser.add_argument("--first", type=int, default=0, help="so many documents are passed over")
+    parser.add_argument("--questions", type=int, default=2, help="about a paragraph")
+    parser.add_argument("--windows", type=int, nargs="+", default=[0])
     parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4, 8])
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--condense", nargs="+", default=["beacon", "scorer", "select"])
+    parser.add_argument("--scorer", type=Path, help="the folder of another one than the default model's")
     parser.add_argument("--float32", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     keep_memory()
-    model, tokenizer = load_base(gguf_file(), None if options.plain else ADAPTER)
-    layout = Layout(tokenizer)
-    if options.float32:
-        model = model.float()
-    passages = load(Path(os.environ["BEACON_DATA"]), "test")
-    drawn = evaluation.sets(passages, 10 * options.questions)["among_5"]
-    fitting = [case for case in drawn if SHORTEST <= len(layout.ids(case.document)) <= LONGEST]
-    with attach(model.requires_grad_(False).eval(), None) as attached:
-        compare(attached, layout, fitting[: options.questions], options.windows, options.ratios)
+    engine = beacon.load(condense="beacon").engine
+    torch.set_num_threads(options.threads)
+    if not options.float32:
+        engine.model.to(torch.bfloat16)
+    data = Path(os.environ["BEACON_DATA"])
+    asked = documents(engine, data, options.length, options.questions)[options.first :][: options.documents]
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    scorer = load_scorer(options.scorer or beacon_folder()) if "scorer" in options.condense else None
+    measuring = Measuring(engine, options.condense, options.windows, options.ratios, scorer)
+    for document in asked[min(map(len, found.values()), default=0) :]:
+        for way, outcomes in measuring.outcomes(document):
+            found.setdefault(way, []).append(outcomes)
+        options.out.write_text(json.dumps(found))
+    print(table(found))
 
 
 if __name__ == "__main__":

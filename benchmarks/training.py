@@ -74,7 +74,7 @@ def main() -> None:
     one = engine.attached
     beacon = one.beacon.float().requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(100, engine.source.tokenizer.vocab_size, (options.tokens,), generator=generator)
+    ids = torch.randint(100, 30_000, (options.tokens,), generator=generator)
     ids = ids.to(engine.device)
     labels = training_labels(ids, beacon.config)
     plans = training_passes(options.tokens, beacon.config, Fixed(options.ratio))

@@ -34,8 +34,8 @@ from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 UNPROMPTED = "Nobody knows."
 WINDOW, RATIOS, CONTEXT = 128, (2, 4, 8, 16, 32), 8192
 LAYERS, WIDTH, HEADS = 2, 64, 2
-# Of one row of memory: float32 keys and values in every layer.
-ROW_BYTES = LAYERS * WIDTH * 2 * 4
+# Of one row of memory on disk: float16 keys and values in every layer.
+ROW_BYTES = LAYERS * WIDTH * 2 * 2
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
 TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"

@@ -129,8 +129,7 @@ class Builder:
         """
         if self.manifest.shared_intervals(tokens) == len(self.manifest.intervals):
             return True
-        discard(self.folder)
-        self.manifest = Manifest.begin(self.manifest.subject)
+        self._start_over()
         return False
 
     def take_over(self, folder: Path, earlier: Manifest, intervals: int) -> None:
@@ -255,7 +254,13 @@ class Builder:
         elif found is not None:
             trusted = trustworthy(self.folder, found)
             self._advance(trusted, publish=trusted is not found)
+            if not trusted.complete and not self.memory().is_current:
+                self._start_over()
         tidy(self.folder, self._use)
+
+    def _start_over(self) -> None:
+        discard(self.folder)
+        self.manifest = Manifest.begin(self.manifest.subject)
 
     def _last_interval(self) -> Interval | None:
         if self._pending:

@@ -20,13 +20,13 @@ from beacon_cli.cache.quantization import rounded
 from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.errors import CacheError
+from beacon_cli.settings import DEFAULTS
 
 
 def new_reader(engine: Engine, ratio: int, bits: int) -> SequenceReader:
     """An empty reader whose memory is what it will be when it has been on disk in so many bits a number."""
     reader = engine.reader(ratio)
-    if bits < 16:
-        reader.memory.rounding = partial(rounded, bits=bits)
+    reader.memory.rounding = partial(rounded, bits=bits)
     return reader
 
 
@@ -44,7 +44,7 @@ def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None)
         missing = sink + beacons - reader.memory.size
         if not missing:
             break
-        reader.load(rows.part(0, missing).to(engine.device, engine.dtype))
+        reader.load(rows.part(0, missing), engine.dtype, sink + beacons)
     tokens = placed[-1].end if placed else 0
     reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=identity.ratio)
     return reader
@@ -128,7 +128,7 @@ class Beginning:
         """
         builder = self._builder
         if builder is None:
-            return engine.reader(ratio)
+            return new_reader(engine, ratio, DEFAULTS.cache_bits)
         if builder.manifest.intervals:
             if builder.check_token_prefix(ids):
                 return restored(engine, builder.memory(engine.device))
@@ -137,7 +137,7 @@ class Beginning:
             with each.entry.in_use():
                 try:
                     stored = each.entry.open(engine.device)
-                    intervals = stored.manifest.shared_intervals(ids)
+                    intervals = stored.manifest.shared_intervals(ids) if stored.is_current else 0
                     reader = restored(engine, stored, intervals)
                 except CacheError:
                     continue  # damaged, or removed meanwhile: the next one will do

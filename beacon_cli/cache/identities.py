@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from activation_beacon.selection import VERSION
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject
 from beacon_cli.cache.store import Store
@@ -30,7 +31,8 @@ def identity(source: ModelSource, ratio: int, bits: int) -> Identity:
 def _scheme(source: ModelSource) -> dict[str, Any]:
     if source.info is None:
         selection = source.selection
-        return {"method": SELECT, "sink_size": selection.sink, "instruction": list(selection.instruction)}
+        said = list(selection.instruction) if selection.scorer is None else None
+        return {"method": SELECT, "version": VERSION, "sink_size": selection.sink, "instruction": said}
     config = source.info.config
     return {
         "pos": config.pos,

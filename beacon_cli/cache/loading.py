@@ -12,7 +12,7 @@ import torch
 from activation_beacon.memory import Activations
 from beacon_cli.cache.damage import DamageError, check_size, unreadable
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.cache.shards import Tensors, decode_intervals, decode_sink, unpack
+from beacon_cli.cache.shards import Tensors, decode_intervals, decode_sink, is_current, unpack
 
 # One thread hashes 1.5 GB/s, a quarter of what memory delivers; shards in flight take up to 16 MiB each.
 THREADS = 4
@@ -45,6 +45,16 @@ class StoredMemory:
                 check_size(path, path.stat(), shard.size)
             except OSError as error:
                 raise unreadable(path, error) from error
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a build can go on from it: its rows are what they would be if they were condensed today.
+
+        Raises:
+            CacheError: if its first shard is damaged.
+        """
+        manifest = self.manifest
+        return not manifest.shards or is_current(read_shard(self._folder, manifest, 0), manifest.subject.identity.bits)
 
     def __iter__(self) -> Iterator[Activations]:
         """All rows, on the device, in their order: the sink, then those of each shard, or of each interval.

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from beacon_cli.cache.identities import identity
 from beacon_cli.cache.identity import Subject
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import BeaconError, ModelError
+from beacon_cli.settings import Condense
 
 
 class Matcher:
@@ -42,7 +44,7 @@ class Matcher:
             if names not in self._tried:
                 self._tried[names] = list(self._sources(*names))
             for source in self._tried[names]:
-                with suppress(ModelError):  # its chat template cannot be used
+                with suppress(BeaconError):  # its chat template or its scorer cannot be used
                     # A system message of the user's own stands in front of the document, in whatever words.
                     source = replace(source, opening=wanted.prompt_prefix)
                     if identity(source, wanted.ratio, wanted.bits) == wanted:
@@ -77,12 +79,7 @@ class Matcher:
         yield DEFAULT_MODEL, None
 
     def _sources(self, model: str, beacon: str | None) -> Iterator[ModelSource]:
-        for bits in (None, 4):
-            try:
-                yield locate_model(model, beacon, self._cache, bits, offline=True)
-            except BeaconError:
-                # Not here, or not usable: no match.
-                break
-        if beacon is None:
-            with suppress(BeaconError):
-                yield locate_model(model, None, self._cache, condense="select", offline=True)
+        for condense in get_args(Condense):
+            for bits in (None, 4) if condense == "beacon" else (None,):
+                with suppress(BeaconError):  # not here, or not usable: no match
+                    yield locate_model(model, beacon, self._cache, bits, condense=condense, offline=True)

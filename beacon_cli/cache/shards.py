@@ -13,7 +13,7 @@ from torch import Tensor
 from activation_beacon.memory import Activations
 from activation_beacon.selected import Selected
 from beacon_cli.cache.manifest import Interval, Manifest
-from beacon_cli.cache.quantization import Quantized, dequantize, quantize
+from beacon_cli.cache.quantization import Quantized, dequantize, half, quantize
 from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.durable.records import from_json, parse
 
@@ -26,6 +26,8 @@ _TYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
+# What rows may be of in each width, the first being what they are of today: 16 bits were once what was computed in.
+_WIDTHS = {16: (torch.float16, torch.bfloat16, torch.float32), 8: (torch.int8,), 4: (torch.uint8,)}
 Tensors = dict[str, Tensor]
 
 
@@ -52,13 +54,13 @@ def copied(rows: Activations) -> Activations:
 
 
 def encode(rows: Activations, bits: int) -> Tensors:
-    """Rows as they are stored: as they are in 16 bits, else codes and scales; rows are dimension 2 of every tensor.
+    """Rows as they are stored: in float16, or codes and scales; rows are dimension 2 of every tensor.
 
     Of selected ones also their places, and how many each head has (then dimension 2 is the intervals).
     """
     own = {"counts": rows.kept[..., None], "places": rows.places} if isinstance(rows, Selected) else {}
     if bits == 16:
-        return own | {"keys": rows.keys, "values": rows.values}
+        return own | {"keys": half(rows.keys), "values": half(rows.values)}
     keys, values = quantize(rows.keys, bits), quantize(rows.values, bits)
     return own | {
         "keys": keys.codes,
@@ -68,8 +70,13 @@ def encode(rows: Activations, bits: int) -> Tensors:
     }
 
 
+def is_current(tensors: Tensors, bits: int) -> bool:
+    """Whether rows are stored in the type in which `encode` would store them."""
+    return tensors["keys"].dtype == _WIDTHS[bits][0]
+
+
 def decode(tensors: Tensors, bits: int) -> Activations:
-    """The rows that `encode` stored; in float32 if they were rounded."""
+    """The rows that `encode` stored: of 16 bits as they are, of fewer in float32."""
     if bits == 16:
         return Activations(tensors["keys"], tensors["values"])
     keys = Quantized(tensors["keys"], tensors["key_scales"])
@@ -153,8 +160,8 @@ def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
         raise ValueError("bytes follow after its tensors")
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
         raise ValueError("it does not hold what the manifest says")
-    codes = {8: torch.int8, 4: torch.uint8}.get(manifest.subject.identity.bits)
-    if codes is not None and (tensors["keys"].dtype, tensors["values"].dtype) != (codes, codes):
+    keys, values = tensors["keys"].dtype, tensors["values"].dtype
+    if keys != values or keys not in _WIDTHS[manifest.subject.identity.bits]:
         raise ValueError("its rows are not as many bits wide as the manifest says")
     tokens = tensors["tokens"]
     if tokens.dtype != torch.int32 or bool((tokens < 0).any()):

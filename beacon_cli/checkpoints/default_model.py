@@ -5,9 +5,12 @@ The reader is put into the weights when the model is converted, once; the beacon
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import beacon_smollm2
+from activation_beacon.checkpoint import WEIGHTS_FILE as BEACON_WEIGHTS
+from activation_beacon.scorer import SCORER_FILE
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, llms
 from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
 from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
@@ -16,7 +19,9 @@ from beacon_cli.checkpoints.gguf.model import GgufModel, open_model
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
+from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.errors import ModelError
+from beacon_cli.settings import Condense
 from beacon_cli.version import __version__
 
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
@@ -35,13 +40,22 @@ def base_file() -> Path | None:
 
 def adapters() -> tuple[str, ...]:
     """Which of them this tool brings."""
-    there = {"reader": LORA_WEIGHTS, "beacon": "beacon/beacon.safetensors"}
+    there = {
+        "reader": LORA_WEIGHTS,
+        "beacon": f"beacon/{BEACON_WEIGHTS}",
+        "scorer": f"beacon/{SCORER_FILE}",
+    }
     return tuple(name for name, file in there.items() if (beacon_smollm2.FOLDER / file).is_file())
 
 
 def beacon_folder() -> Path:
-    """Where the default model's own beacon is, if there is one."""
+    """Where the default model's own beacon and scorer are, if there are any."""
     return beacon_smollm2.FOLDER / "beacon"
+
+
+def best_condenser(there: Sequence[Condense]) -> Condense:
+    """Of what is there, and selection by itself, what was measured to keep most of the default model's answers."""
+    return max((*there, SELECT), key=lambda name: sum(beacon_smollm2.KEPT.get(name, {}).values()))
 
 
 def place() -> Path:

@@ -23,6 +23,7 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
+from beacon_cli.checkpoints.selecting import SELECT, condensers
 from beacon_cli.errors import ModelError
 
 
@@ -71,13 +72,15 @@ def known_model(name: str) -> KnownModel:
 def _default() -> KnownModel:
     """The default model, before it is converted: an LLM with a short name, and adapters of its own."""
     file, beacon = default.base_file(), {}
-    if (folder := default.beacon_folder()).is_dir():
+    folder = default.beacon_folder()
+    condense = default.best_condenser(condensers(folder))
+    if condense == "beacon":
         beacon = read_settings(folder, "beacon_config.json")["settings"]
     return replace(
         default.KNOWN,
         window=beacon.get("window"),
         ratios=tuple(sorted(beacon.get("ratios", ()))),
-        condense="beacon" if beacon else "select",
+        condense=condense,
         state="downloaded" if file else "not here",
         size=file.stat().st_size if file else 0,
         adapters=default.adapters(),
@@ -114,7 +117,7 @@ def _converted() -> Iterator[KnownModel]:
             beacon_bits=record.beacon_bits,
             revision=record.revision,
             created=record.created,
-            condense="beacon" if (folder / "beacon").is_dir() else "select",
+            condense=(*condensers(folder / "beacon"), SELECT)[0],
         )
 
 

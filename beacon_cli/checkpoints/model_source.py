@@ -1,4 +1,4 @@
-"""Which model: finding a base LLM, its beacon and its tokenizer that belong together; loads no weights."""
+"""Which model: finding a base LLM, what condenses for it and its tokenizer, which belong together; loads no weights."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import beacon_smollm2
 from activation_beacon.checkpoint import BeaconInfo, read_info
+from activation_beacon.scorer import load_scorer
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.adapter import stored_bits
@@ -14,13 +15,13 @@ from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
-from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint, scorer_fingerprint
 from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.obtain import obtain
-from beacon_cli.checkpoints.selecting import RATIOS, SELECT, selection_of
+from beacon_cli.checkpoints.selecting import RATIOS, SELECT, condensers, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError
@@ -56,8 +57,9 @@ class ModelSource(BaseSource):
     """A base model on this disk, and what condenses for it.
 
     Attributes:
+        beacon_folder: the folder of the beacon or the scorer that condenses; None where selection needs neither.
         info: the beacon's settings; None where selection condenses.
-        beacon_fingerprint: hash of what its weights are; "select" for no beacon's.
+        beacon_fingerprint: hash of what the beacon's or the scorer's weights are; "select" for neither's.
         beacon_bits: 4 if the beacon's projections are to be quantized where they are not stored so.
         system: the message that stands in front of a document; None leaves that to the chat template.
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
@@ -97,11 +99,13 @@ class ModelSource(BaseSource):
     @property
     def condense(self) -> Condense:
         """What condenses."""
-        return "select" if self.info is None else "beacon"
+        if self.info is not None:
+            return "beacon"
+        return "select" if self.beacon_folder is None else "scorer"
 
     @property
     def condenser_name(self) -> str:
-        """The beacon's folder, or "select"."""
+        """The folder of the beacon or the scorer, or "select"."""
         return SELECT if self.beacon_folder is None else str(self.beacon_folder)
 
     @cached_property
@@ -109,10 +113,21 @@ class ModelSource(BaseSource):
         """How it selects, where that is what condenses.
 
         Raises:
+            CheckpointError: if its scorer cannot be read.
             ConfigError: if it cannot.
-            ModelError: if the chat template drops or repeats the message.
+            ModelError: if the chat template drops or repeats the message, or the scorer belongs to another model.
         """
-        return selection_of(self.tokenizer, self.frame, self.context)
+        selection = selection_of(self.tokenizer, self.frame, self.context)
+        if self.condense != "scorer" or self.beacon_folder is None:
+            return selection
+        scorer = load_scorer(self.beacon_folder)
+        if scorer.base_fingerprint != self.base_fingerprint:
+            raise ModelError(
+                f"the scorer in {self.beacon_folder} belongs to another base model: it was fitted to "
+                f"{scorer.base_name} ({scorer.base_fingerprint[:12]}), but {self.name} is "
+                f"{self.base_fingerprint[:12]}; fit one (beacon train --scorer), or use --condense select"
+            )
+        return replace(selection, scorer=scorer)
 
     @property
     def window(self) -> int:
@@ -162,11 +177,12 @@ def locate_model(
     Args:
         model: a checkpoint folder, a GGUF file, a hub id (with a file: `owner/name/FILE.gguf`, `owner/name:Q4_K_M`), or
             a short name of the catalogue, as the default model has.
-        beacon: the same for the beacon; by default a folder `beacon` inside the model's.
+        beacon: the same for the beacon or the scorer; by default a folder `beacon` inside the model's.
         cache: where fingerprints are remembered.
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         system: the message that stands in front of a document; None leaves that to the chat template.
-        condense: what is to; None takes the beacon where there is one, else selection.
+        condense: what is to; None takes what keeps most of the answers by what was measured for the model, else the
+            beacon where there is one, else a scorer, else selection by itself.
         offline: fetch nothing, and ask the hub nothing: take what is on this disk; nor convert the default model.
 
     Raises:
@@ -176,13 +192,16 @@ def locate_model(
     if beacon and condense == "select":
         raise SettingsError(f"--condense select uses no beacon: leave that or --beacon {beacon} out")
     base = locate_base(model, cache, beacon_bits, progress=progress, offline=offline)
-    found = None if condense == "select" else base.beacon_folder
+    adapter = None if condense == "select" else _own_adapters(model, base.folder)
     if beacon:
-        found = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    if found is None and condense == "beacon":
-        raise ModelError(f"{model} brings no beacon: name one with --beacon DIR or a hub id, or use --condense select")
-    info = None if found is None else _checked_info(base, found, beacon or str(found))
-    fingerprint, bits = (SELECT, 16) if found is None else _beacon_identity(found, beacon_bits, cache)
+        adapter = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
+    condense, found = _chosen(model, adapter, beacon, condense)
+    info = _checked_info(base, found, beacon or str(found)) if condense == "beacon" and found else None
+    fingerprint, bits = str(SELECT), 16
+    if found is not None:
+        fingerprint, bits = (
+            (scorer_fingerprint(found, cache), 16) if info is None else _beacon_identity(found, beacon_bits, cache)
+        )
     own = model == DEFAULT_MODEL
     return ModelSource(
         **vars(base) | {"beacon_folder": found},
@@ -194,6 +213,35 @@ def locate_model(
         passages_first=own and beacon_smollm2.PASSAGES_FIRST,
         note=beacon_smollm2.SUMMARY_NOTE if own else "",
     )
+
+
+def _own_adapters(model: str, folder: Path) -> Path | None:
+    """Where the beacon or the scorer is that a model brings; None if it has none."""
+    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
+    return own if own.is_dir() else None
+
+
+def _chosen(
+    model: str, folder: Path | None, beacon: str | None, condense: Condense | None
+) -> tuple[Condense, Path | None]:
+    """What condenses, and the folder of what that needs.
+
+    Args:
+        folder: where a beacon or a scorer is; None if the model has neither.
+        beacon: what the user calls it.
+
+    Raises:
+        ModelError: if what is to condense is not there.
+    """
+    there = condensers(folder)
+    if condense is None:
+        own = model == DEFAULT_MODEL and not beacon
+        condense = default.best_condenser(there) if own else (*there, SELECT)[0]
+    elif condense not in (*there, SELECT):
+        raise ModelError(
+            f"{beacon or model} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
+        )
+    return condense, None if condense == SELECT else folder
 
 
 def _checked_info(base: BaseSource, folder: Path, name: str) -> BeaconInfo:
@@ -224,11 +272,11 @@ def locate_base(
     folder = _model_folder(model, beacon_bits, cache, progress, offline)
     lease = Lease(folder) if (folder / RECORD_FILE).exists() else None
     check_model_folder(folder)
-    own = default.beacon_folder() if model == DEFAULT_MODEL else folder / "beacon"
+    own = _own_adapters(model, folder)
     return BaseSource(
         name=model,
         folder=folder,
-        beacon_folder=own if own.is_dir() else None,
+        beacon_folder=own if "beacon" in condensers(own) else None,
         tokenizer=Tokenizer.from_folder(folder),
         context=_context(folder),
         base_fingerprint=model_fingerprint(folder, cache),

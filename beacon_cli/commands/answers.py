@@ -75,7 +75,7 @@ def read(
     return model.read(
         documents,
         ratio=settings.ratio or "auto",
-        **asdict(how),
+        **how.reading,
         room=model.room_for(question, **asked),
         progress=console.draw,
     )

@@ -21,11 +21,7 @@ def ask(
     *,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
     flags: options.Flags,
-    pages: options.Pages = None,
-    password: options.Password = None,
-    no_cache: options.NoCache = False,
-    refresh: options.Refresh = False,
-    ocr: options.Ocr = False,
+    how: options.HowToRead,
     show_passages: Annotated[
         bool, typer.Option("--show-passages", help="Show the passages that were read again, after the answer.")
     ] = False,
@@ -58,7 +54,6 @@ def ask(
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
-    how = options.HowToRead(pages, password, not no_cache, refresh, ocr)
     console = Console(quiet=quiet, as_json=as_json, kept=how.kept)
     answer_from(documents, question, settings, how, console, show_passages=show_passages, report_to=report)
 

@@ -30,14 +30,11 @@ def chat(
     documents: options.Documents,
     *,
     flags: options.Flags,
-    pages: options.Pages = None,
-    password: options.Password = None,
-    no_cache: options.NoCache = False,
-    refresh: options.Refresh = False,
+    how: options.HowToRead,
     quiet: options.Quiet = False,
 ) -> None:
     """Talk about one or several documents: the model stays loaded, and knows what was said before."""
-    settings, how = load_settings(flags), options.HowToRead(pages, password, not no_cache, refresh)
+    settings = load_settings(flags)
     if "-" in documents:
         raise SettingsError("chat reads its questions from standard input; name the documents as files")
     # Imported here because it takes time that `--help` can do without.

@@ -187,7 +187,7 @@ def _row(model: "KnownModel") -> list[str]:
         model.base or "?",
         model.condense,
         str(model.window or "?"),
-        " ".join(map(str, model.ratios)) or ("any" if model.condense == "select" else "?"),
+        " ".join(map(str, model.ratios)) or ("any" if model.condense != "beacon" else "?"),
         model.licence or "see its model card",
         str(model.context or "?"),
         format_size(size) if (size := model.size or model.download or model.to_fetch) else "-",

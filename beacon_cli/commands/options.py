@@ -23,6 +23,8 @@ KEPT = "what is condensed is kept, and the same command goes on from there"
 def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """In place of a command's parameter `flags`, the command line gets the flags of these settings.
 
+    And in place of a parameter that is a `HowToRead`, a flag for each of its fields.
+
     Args:
         owner: the dataclass that declares them, see `settings.setting`.
         names: which of them.
@@ -32,15 +34,21 @@ def flags(owner: type, *names: str, into: str = "flags") -> Callable[[Callable[.
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
+        grouped: dict[str, Any] = {}
         for parameter in signature.parameters.values():
             if parameter.name == into:
                 parameters.extend(_parameter(declared(owner)[name]) for name in names)
+            elif parameter.annotation is HowToRead:
+                grouped = dict(inspect.signature(HowToRead).parameters)
+                parameters.extend(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in grouped.values())
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in names}
+            if grouped:
+                given["how"] = HowToRead(**{name: given.pop(name) for name in grouped})
             command(**given, **{into: {name: value for name, value in chosen.items() if value not in (None, [])}})
 
         # What typer reads in place of the command's own.
@@ -107,19 +115,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 
 @dataclass(frozen=True)
 class HowToRead:
-    """What `Model.read` is told beside the documents.
+    """Flags that say how documents are read. A command has all of them by a parameter `how`, see `flags`."""
 
-    Attributes:
-        pages, password, cache, refresh, ocr: see there.
-    """
+    pages: Pages = None
+    password: Password = None
+    no_cache: NoCache = False
+    refresh: Refresh = False
+    ocr: Ocr = False
 
-    pages: str | None
-    password: str | None
-    cache: bool = True
-    refresh: bool = False
-    ocr: bool = False
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `Model.read` is told beside the documents."""
+        told = {name: getattr(self, name) for name in ("pages", "password", "refresh", "ocr")}
+        return told | {"cache": not self.no_cache}
 
     @property
     def kept(self) -> str:
         """What Ctrl-C leaves, see `Console`."""
-        return KEPT if self.cache and not self.refresh else ""
+        return "" if self.no_cache or self.refresh else KEPT

@@ -30,16 +30,12 @@ def summarize(
     *,
     sections: Annotated[bool, typer.Option("--sections", help="Summarize each section, by its own sentences.")] = False,
     flags: options.Flags,
-    pages: options.Pages = None,
-    password: options.Password = None,
-    no_cache: options.NoCache = False,
-    refresh: options.Refresh = False,
-    ocr: options.Ocr = False,
+    how: options.HowToRead,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Summarize one or several documents: by the model, or where that is too weak, by the text's own sentences."""
-    settings, how = load_settings(flags), options.HowToRead(pages, password, not no_cache, refresh, ocr)
+    settings = load_settings(flags)
     # Imported here because it takes time that `--help` can do without.
     from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
 
@@ -55,7 +51,7 @@ def _opened(documents: list[str], how: options.HowToRead, console: Console) -> "
     # Imported here because it takes time that `--help` can do without.
     from beacon_cli.answering.texts import open_texts  # noqa: PLC0415  as above
 
-    return open_texts(documents, pages=how.pages, password=how.password, cache=how.cache, progress=console.draw)
+    return open_texts(documents, pages=how.pages, password=how.password, cache=not how.no_cache, progress=console.draw)
 
 
 def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, console: Console) -> None:
@@ -66,7 +62,7 @@ def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, 
         return
     length = max(settings.max_new_tokens, 2 * (settings.summary_length or 0))
     room = model.room_for(max_new_tokens=length, passages=0)
-    memory = model.read(documents, ratio=settings.ratio or "auto", **asdict(how), room=room, progress=console.draw)
+    memory = model.read(documents, ratio=settings.ratio or "auto", **how.reading, room=room, progress=console.draw)
     answer = memory.summarize(length=settings.summary_length, max_new_tokens=length, temperature=settings.temperature)
     # It is not shown as it comes: it may turn out to be none.
     if not answer.answered and settings.summary_by == "auto":

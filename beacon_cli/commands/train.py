@@ -1,5 +1,6 @@
 """`beacon train`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,10 +8,13 @@ import typer
 
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
+from beacon_cli.errors import SettingsError
 from beacon_cli.settings import declared
 from beacon_cli.training.events import Trained
 from beacon_cli.training.settings import TrainSettings, load_train_settings
 
+# What fitting a scorer heeds.
+_FITTING = {"model", "device", "skip_bad"}
 _FLAGS = [name for name, each in declared(TrainSettings).items() if each.option]
 
 
@@ -28,11 +32,15 @@ def train(
         Path | None, typer.Option("--config", metavar="FILE", help="A TOML file of settings; flags count more.")
     ] = None,
     flags: options.Flags,
+    scorer: Annotated[
+        bool,
+        typer.Option("--scorer", help="Fit a scorer instead, for selection in one pass: a matter of minutes."),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier run in DIR.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a beacon; the base model stays as it is.
+    """Train a beacon, or fit a scorer; the base model stays as it is.
 
     Killed at any moment, the same command goes on from the last checkpoint.
 
@@ -41,6 +49,13 @@ def train(
     if out is None:
         raise typer.BadParameter("name the folder that the beacon goes to", param_hint="--out")
     settings = load_train_settings(config, flags, tuple(data or ()))
+    if scorer:
+        unused = [declared(TrainSettings)[name].option for name in sorted(flags.keys() - _FITTING)]
+        unused += ["--fresh"] * fresh + ["--config"] * (config is not None)
+        if unused:
+            raise SettingsError(f"a scorer is fitted in one step, without {', '.join(unused)}: leave that out")
+        _fit(settings, out, as_json=as_json, quiet=quiet)
+        return
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.training.trainer import train  # noqa: PLC0415  imports torch
 
@@ -51,6 +66,20 @@ def train(
         console.print_json(_as_json(result))
     else:
         console.print_line(str(result.folder))
+
+
+def _fit(settings: TrainSettings, out: Path, *, as_json: bool, quiet: bool) -> None:
+    # Imported here because it imports torch, which `--help` can do without.
+    from beacon_cli.training.scorer import fit_scorer  # noqa: PLC0415  imports torch
+
+    with Console(quiet=quiet, as_json=as_json) as console:
+        result = fit_scorer(settings, out, console.draw)
+    if as_json:
+        console.print_json({**asdict(result), "path": str(result.path), "seconds": round(result.seconds, 1)})
+    else:
+        console.print_line(str(result.path))
+        if result.agreement is not None:
+            console.note(f"it keeps {result.agreement:.0%} of the rows that saying a text again does, at ratio 4")
 
 
 def _as_json(result: Trained) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Walk:
         sink = decode_sink(tensors)
         for rows in (sink, *decode_intervals(self._manifest, index, tensors)):
             if rows is not None:
-                self._reader.load(rows.to(self._engine.device, self._engine.dtype))
+                self._reader.load(rows.to(self._engine.device), self._engine.dtype)
         return 0 if sink is None else sink.size
 
 

@@ -1,4 +1,4 @@
-"""The LLM with its beacon, asked through the library: what is measured is what its users get."""
+"""The LLM with what condenses for it, asked through the library: what is measured is what its users get."""
 
 from collections.abc import Iterator, Sequence
 

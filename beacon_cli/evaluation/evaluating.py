@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import transformers
@@ -29,15 +29,15 @@ from beacon_cli.evaluation.running import answer_questions, make_methods, predic
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
 from beacon_cli.events import Note, Progress, silent
-from beacon_cli.library import load
-from beacon_cli.settings import Settings
+from beacon_cli.library import Model, load
+from beacon_cli.settings import Condense, Settings
 from beacon_cli.version import __version__
 
 RATIOS = (4, 8, 16)
 SAMPLES = {"passkey": 10, "topic": 10}
 EMBEDDED = "the-time-machine.txt"
 # Counts up when the same plan would give other figures: results of before are not gone on with.
-MEASURING = 2
+MEASURING = 3
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
     Raises:
         BeaconError: for whatever the user can act on.
     """
-    model = load(
-        chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, condense=chosen.condense, device=chosen.device,
-        progress=progress,
-    )  # fmt: skip
+    model, others = _loaded(plan, chosen, progress)
     source = model.source
-    ratios = tuple(map(source.check_ratio, plan.ratios)) if plan.ratios else _own_ratios(source)
+    for each in (model, *others.values()):
+        for ratio in plan.ratios or ():
+            each.source.check_ratio(ratio)
+    ratios = plan.ratios or _own_ratios(source)
     if plan.stream is not None and plan.stream > source.context:
         raise SettingsError(
             f"--stream {plan.stream:,} is more than the model's {source.context:,} positions: give less"
@@ -91,7 +91,7 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
     journal = Journal(plan.out, identity)
     engine = model.engine
     began = time.perf_counter()
-    methods = make_methods(plan.methods, model, ratios, chosen.passages, plan.stream)
+    methods = make_methods(plan.methods, model, ratios, chosen.passages, plan.stream, others)
     if task is None:
         predict_texts(methods, texts, plan.lengths, journal, progress)
     else:
@@ -100,6 +100,26 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
     measured = [each for method in methods for each in journal.records if each.method == method.name]
     axis, metrics = ("length", ["loss"]) if task is None else (task.axis, list(task.metrics))
     return _kept(plan.out, report.results(header, axis, measured, metrics), progress)
+
+
+def _loaded(plan: Plan, chosen: Settings, progress: Progress) -> tuple[Model, dict[str, Model]]:
+    """The model as it is chosen, and its weights with whatever else the methods name, by what condenses."""
+
+    def found(condense: Condense | None) -> Model:
+        return load(
+            chosen.model, chosen.beacon if condense != "select" else None, beacon_bits=chosen.beacon_bits,
+            condense=condense, device=chosen.device, progress=progress,
+        )  # fmt: skip
+
+    model = found(chosen.condense)
+    wanted = [name for name in get_args(Condense) if name in plan.methods and name != model.source.condense]
+    others = {name: found(name) for name in wanted}
+    # Selection reads with a beacon's model as well, and leaves the beacon alone.
+    first = next((each for each in (model, *others.values()) if each.source.condense == "beacon"), model)
+    for each in (model, *others.values()):
+        if each is not first:
+            each.share_weights(first)
+    return model, others
 
 
 def _own_ratios(source: ModelSource) -> tuple[int, ...]:

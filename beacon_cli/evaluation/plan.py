@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from beacon_cli.errors import SettingsError
-from beacon_cli.settings import Checked, read_flags, setting
+from beacon_cli.settings import Checked, Condense, read_flags, setting
 
 Task = Literal["passkey", "needle", "topic", "perplexity", "qa"]
-METHODS = ("full", "truncated", "streaming", "beacon", "ask")
+# What can condense for a model; "condensed" is what does if nothing else is said.
+CONDENSERS = get_args(Condense)
+METHODS = ("full", "truncated", "streaming", "condensed", "ask")
 LONGEST = 4 << 20
 
 
@@ -54,7 +56,7 @@ class Plan(Checked):
     command: str = ""
     files: tuple[Path, ...] = ()
     out: Path | None = None
-    ratios: tuple[int, ...] | None = setting(None, "N,…", "Condensing ratios of the beacon.", shown="4,8,16", least=1)
+    ratios: tuple[int, ...] | None = setting(None, "N,…", "Condensing ratios.", shown="4,8,16", least=1)
     lengths: tuple[int, ...] = setting(
         (4096, 8192, 16384, 32768),
         "N,…",
@@ -85,9 +87,10 @@ class Plan(Checked):
         METHODS,
         "NAME,…",
         "full: full attention, up to the context; truncated: the middle cut out; streaming: sink and sliding window; "
-        "beacon: from condensed memory alone; ask: as beacon ask does it, with passages read again.",
+        "condensed: from condensed memory alone; beacon, scorer, select: the same, by that, on the same weights; "
+        "ask: as beacon ask does it, with passages read again.",
         shown=",".join(METHODS),
-        choices=METHODS,
+        choices=(*METHODS, *CONDENSERS),
     )
     stream: int | None = setting(
         None,

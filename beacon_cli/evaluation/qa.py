@@ -14,7 +14,7 @@ from beacon_cli.condensing.text import page_texts
 from beacon_cli.documents import TEXT_VERSION, open_document
 from beacon_cli.documents.raw import open_raw
 from beacon_cli.errors import EvaluationError
-from beacon_cli.evaluation.metrics import exact_match, f1
+from beacon_cli.evaluation.metrics import exact_match, f1, found
 from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 
 
@@ -39,10 +39,10 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     """
     rows: list[_Row] = []
     for path in paths:
-        found = list(_rows(path))
-        if samples is not None and samples < len(found):
-            found = random.Random(f"qa {seed} {path.stem}").sample(found, samples)
-        rows += found
+        read = list(_rows(path))
+        if samples is not None and samples < len(read):
+            read = random.Random(f"qa {seed} {path.stem}").sample(read, samples)
+        rows += read
     # Questions about one document stand together, so that it is read once.
     order = {document: number for number, document in enumerate(dict.fromkeys((row.text, row.path) for row in rows))}
     rows.sort(key=lambda row: order[row.text, row.path])
@@ -60,7 +60,9 @@ def qa(tokenizer: Tokenizer, paths: Sequence[Path], samples: int | None, seed: i
     named = " ".join(_sha256(path) for path in dict.fromkeys(row.path for row in rows) if path is not None)
     documents = hashlib.sha256(named.encode()).hexdigest()
     settings = {"questions": digests, "documents_sha256": documents, "text_version": TEXT_VERSION}
-    return QuestionTask("qa", "set", {"exact": exact_match, "f1": f1}, 48, len(rows), generate, settings)
+    return QuestionTask(
+        "qa", "set", {"exact": exact_match, "f1": f1, "found": found}, 48, len(rows), generate, settings
+    )
 
 
 def _sha256(path: str) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
@@ -16,17 +17,31 @@ from beacon_cli.library import Model
 
 
 def make_methods(
-    names: Sequence[str], model: Model, ratios: Sequence[int], passages: int | None, stream: int | None = None
+    names: Sequence[str],
+    model: Model,
+    ratios: Sequence[int],
+    passages: int | None,
+    stream: int | None = None,
+    others: Mapping[str, Model] = MappingProxyType({}),
 ) -> list[Method]:
-    """The methods called `names`; `beacon` is one at each of `ratios`, `streaming` keeps `stream` rows."""
+    """The methods called `names`; what condenses is one at each of `ratios`, `streaming` keeps `stream` rows.
+
+    Args:
+        others: the same weights with what else condenses, by its name.
+    """
+    condensing = {model.source.condense: model, **others}
     made: dict[str, list[Method]] = {
         "full": [Full(model.engine)],
         "truncated": [Truncated(model.engine)],
         "streaming": [Streaming(model.engine, stream)],
-        "beacon": [BeaconMethod(f"beacon {ratio}x", model, ratio, passages=0) for ratio in ratios],
+        **{
+            name: [BeaconMethod(f"{name} {ratio}x", each, ratio, passages=0) for ratio in ratios]
+            for name, each in condensing.items()
+        },
         "ask": [BeaconMethod("ask", model, "auto", passages)],
     }
-    return [method for name in names for method in made[name]]
+    chosen = dict.fromkeys(model.source.condense if name == "condensed" else name for name in names)
+    return [method for name in chosen for method in made[name]]
 
 
 def answer_questions(

@@ -28,8 +28,8 @@ class Activations:
         """Rows `first` to `end`, as views."""
         return Activations(self.keys[:, :, first:end], self.values[:, :, first:end])
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Activations":
-        """The same, there and of that type."""
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Activations":
+        """The same, there and, if one is named, of that type."""
         return Activations(self.keys.to(device, dtype), self.values.to(device, dtype))
 
     @property
@@ -196,15 +196,20 @@ class SequenceMemory(Cache):
         self.positions[memory:] = range(memory, memory + len(rows))
         return Activations(torch.stack(free_keys), torch.stack(values))
 
-    def append(self, activations: Activations) -> None:
-        """Place stored activations after the present rows, at the positions that follow."""
+    def append(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
+        """Place stored activations after the present rows, at the positions that follow.
+
+        Args:
+            dtype: of the memory; None takes theirs. Layer by layer, what is converted stays in the processor's cache.
+            expected: rows there will be in the end, for which room is made at once.
+        """
         rotary, size, end = self.rotary, self.size, self.size + activations.size
         positions = position_tensor(range(size, end), activations.keys.device)
         for index, layer in enumerate(self.layers):
-            keys, values = activations.keys[index, None], activations.values[index, None]
+            keys, values = activations.keys[index, None].to(dtype), activations.values[index, None]
             if not layer.is_initialized:
-                layer.lazy_initialization(keys, values)
-            layer.reserve(end)
+                layer.lazy_initialization(keys, values.to(dtype))
+            layer.reserve(max(end, expected))
             self._keep_free(layer, keys)
             layer.keys[:, :, size:end] = rotary.rotate(keys, positions)
             layer.values[:, :, size:end] = values

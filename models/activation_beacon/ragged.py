@@ -10,7 +10,6 @@ from activation_beacon.cache import Cache
 from activation_beacon.memory import Activations
 from activation_beacon.ragged_layer import Head, RaggedLayer, RaggedMask, Running
 from activation_beacon.rotary import Rotary, position_tensor
-from activation_beacon.selected import select_rows
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,8 @@ class RaggedMemory(Cache):
     def scores(self, first: int, run: Callable[[], object]) -> Tensor:
         """What a pass draws on: (layers, kv_heads, rows) scores of the interval's rows from `first` on.
 
-        A score is the largest probability that any row of the pass gives to the key, times the length of the value.
+        A score is the largest probability that any row of the pass gives to the key, and what all of them give it
+        together (of heads that share it, their mean), times the length of the value.
 
         Args:
             run: runs the pass, whose rows are not kept.
@@ -108,37 +108,22 @@ class RaggedMemory(Cache):
         finally:
             running.scored = running.scores = None
 
-    def finish_interval(
-        self, position: int, sink: int, chosen: Tensor | None
-    ) -> tuple[Activations | None, Activations | None]:
-        """Let go of the interval in progress, but for what becomes memory.
-
-        Args:
-            position: of its first row.
-            sink: so many of its first rows become memory whatever is chosen.
-            chosen: (layers, kv_heads, others) which of the others do; None for all.
-
-        Returns:
-            The sink and the others that became memory, before `rounding`; None if there are none.
-        """
+    def interval(self, position: int) -> Activations:
+        """The rows of the interval in progress, the first of which stands at `position`."""
         rows, rotary = self._running.rows, self.rotary
         positions = position_tensor(range(position, position + rows), self._device)
-        keys, values = [], []
-        for head in self._heads():
-            rotated, value = head.copied(rows)
-            keys.append(rotary.unrotate(rotated, positions))
-            values.append(value)
+        keys, values = zip(*(head.copied(rows) for head in self._heads()), strict=True)
+        free = [rotary.unrotate(rotated, positions) for rotated in keys]
+        shape = len(self._layers), -1, rows, free[0].shape[-1]
+        return Activations(torch.stack(free).view(shape), torch.stack(values).view(shape))
+
+    def finish_interval(self, sink: Activations | None, others: Activations | None) -> None:
+        """Let go of the interval in progress, but for what becomes memory of it, the latter rounded."""
         self.forget_interval()
-        shape = len(self._layers), -1, rows, keys[0].shape[-1]
-        whole = Activations(torch.stack(keys).view(shape), torch.stack(values).view(shape))
-        front = whole.part(0, sink) if sink else None
-        others = whole.part(sink, None) if sink < rows else None
-        if others is not None and chosen is not None:
-            others = select_rows(others, chosen)
-        for made in (front, others):
-            if made is not None:
-                self.append(self._rounded(made) if made is others else made)
-        return front, others
+        if sink is not None:
+            self.append(sink)
+        if others is not None:
+            self.append(self._rounded(others))
 
     def append(self, activations: Activations) -> None:
         """Place what became memory after the memory; there must be no interval in progress."""

@@ -165,20 +165,26 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Ten
 def _attend_and_score(
     query: Tensor, keys: Tensor, values: Tensor, scale: float, scored: slice
 ) -> tuple[Tensor, Tensor]:
-    """The same, and for each of the `scored` rows the largest probability that a query gives it, in float32."""
+    """The same, and for each of the `scored` rows what queries draw from it, in float32.
+
+    That is the largest probability that any query gives it, and the sum over all queries, which of the heads that share
+    the row is their mean: a row that every query needs a little of is lost as badly as one that a single query needs.
+    """
     new, before = query.shape[1], keys.shape[0] - query.shape[1]
     across = keys.float().T * scale
     later = torch.ones(SCORED, SCORED, dtype=torch.bool, device=query.device).triu(1)
     shown, best = [], torch.zeros(scored.stop - scored.start, device=query.device)
+    total = torch.zeros_like(best)
     for first in range(0, new, SCORED):
         block = query[:, first : first + SCORED].float()
         size, own = block.shape[1], before + first
         scores = block @ across[:, : own + size]  # (groups, block, rows)
         scores[..., own:].masked_fill_(later[:size, :size], float("-inf"))
         probabilities = scores.softmax(-1)
-        best = torch.maximum(best, probabilities[..., scored].amax((0, 1)))
+        given = probabilities[..., scored]
+        best, total = torch.maximum(best, given.amax((0, 1))), total + given.sum(1).mean(0)
         shown.append(probabilities.to(values.dtype) @ values[: own + size])
-    return torch.cat(shown, 1), best
+    return torch.cat(shown, 1), best + total
 
 
 class RaggedMask(MaskStandIn):

@@ -101,8 +101,8 @@ class Reader(SequenceReader):
         self._last = mark.last
 
     @torch.inference_mode()
-    def load(self, activations: Activations) -> None:
-        self.memory.append(activations)
+    def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
+        self.memory.append(activations, dtype, expected)
 
     @torch.inference_mode()
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:

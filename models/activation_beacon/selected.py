@@ -36,7 +36,7 @@ class Selected(Activations):
             raise ValueError("a part of an interval of which each head has its own rows")
         return self
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Selected":
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Selected":
         moved = super().to(device, dtype)
         return replace(self, keys=moved.keys, values=moved.values, places=self.places.to(device))
 

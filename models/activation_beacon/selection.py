@@ -2,14 +2,15 @@
 
 An interval is read as it is, after the memory. Then the model is asked to say it again, and of the interval's rows
 those stay that this draws on most: a row's score is the largest attention probability that any query gives it (KVzip,
-arXiv 2505.23416), times the length of its value. There is one budget for all layers and heads of an interval, so each
-keeps its own number of rows. A row stands at its place in the text, however many rows stay before it; where the model's
-positions do not last, places are shrunk by what that takes. Unlike in the published method, nothing of a text but its
-memory and one interval is ever held, and no attention matrix but a few rows of one head's.
+arXiv 2505.23416) plus the sum of what all give it, times the length of its value. There is one budget for all layers
+and heads of an interval, so each keeps its own number of rows. A row stands at its place in the text, however many rows
+stay before it; where the model's positions do not last, places are shrunk by what that takes. Unlike in the published
+method, nothing of a text but its memory and one interval is ever held, and no attention matrix but a few rows of one
+head's. With a scorer, which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,8 +21,12 @@ from activation_beacon.installed import Installed
 from activation_beacon.memory import Activations
 from activation_beacon.ragged import RaggedMark, RaggedMemory
 from activation_beacon.rotary import position_tensor
+from activation_beacon.scorer import Scorer
+from activation_beacon.selected import select_rows
 from activation_beacon.sequence_reader import SequenceReader
 
+# Counts up when the same text would keep other rows.
+VERSION = 2
 # Places in an interval are stored in 16 bits.
 LONGEST = 2**15 - 1
 # What of a reader changes as it reads, its memory apart.
@@ -36,6 +41,7 @@ class Selection:
         window: tokens in an interval.
         sink: tokens at the very beginning that stay in every head, like a prompt's opening.
         instruction: token ids that ask the model to say the interval again; its own tokens follow them.
+        scorer: predicts what that would score, in its place; must fit the model.
 
     Raises:
         ConfigError: for values that cannot be.
@@ -44,6 +50,7 @@ class Selection:
     window: int
     sink: int
     instruction: tuple[int, ...]
+    scorer: Scorer | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.sink < self.window <= LONGEST:
@@ -54,7 +61,8 @@ class Selection:
 
     def room(self, ratio: int) -> int:
         """Positions that reading an interval takes: asked to say it again, the model reads it twice."""
-        return 2 * self.window + len(self.instruction) if ratio > 1 else self.window
+        again = ratio > 1 and self.scorer is None
+        return 2 * self.window + len(self.instruction) if again else self.window
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,9 @@ class SelectingReader(SequenceReader):
         attached: the model; whether it has a beacon does not matter.
         ratio: 0 and 1 keep all rows.
 
+    Attributes:
+        observe: is shown an interval's rows and their scores, (layers, kv_heads, rows), before rows are selected.
+
     Raises:
         ConfigError: if an interval does not fit the model's positions.
     """
@@ -92,6 +103,7 @@ class SelectingReader(SequenceReader):
         self._rows = RaggedMemory(attached.layers, attached.rotary)
         super().__init__(attached, self._rows)
         self.selection = selection
+        self.observe: Callable[[Activations, Tensor], None] | None = None
         self.sink = 0
         self._positions = attached.positions
         if selection.room(2) > self._positions:
@@ -139,8 +151,8 @@ class SelectingReader(SequenceReader):
             setattr(self, name, value)
 
     @torch.inference_mode()
-    def load(self, activations: Activations) -> None:
-        self.memory.append(activations)
+    def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
+        self.memory.append(activations.to(activations.keys.device, dtype))
 
     @torch.inference_mode()
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:
@@ -192,14 +204,25 @@ class SelectingReader(SequenceReader):
             self._run(ids, self._start)
             memory.commit(len(ids))
         sink = 0 if self._finished else min(self.selection.sink, len(ids))
-        chosen = None
-        if ratio > 1 and sink < len(ids):
-            again = [*self.selection.instruction, *ids]
-            scores = memory.scores(sink, lambda: self._run(again, self._start + len(ids)))
-            chosen = best(scores, max(1, (len(ids) - sink) // ratio))
+        rows = memory.interval(self._start)
+        front = rows.part(0, sink) if sink else None
+        others = rows.part(sink, None) if sink < len(ids) else None
+        if others is not None and ratio > 1:
+            scores = self._scores(others, sink)
+            if self.observe is not None:
+                self.observe(others, scores)
+            others = select_rows(others, best(scores, max(1, others.size // ratio)))
         self._ids, self._pieces, self._finished = (), 0, True
         self.sink += sink
-        return memory.finish_interval(self._start, sink, chosen)
+        memory.finish_interval(front, others)
+        return front, others
+
+    def _scores(self, rows: Activations, first: int) -> Tensor:
+        """(layers, kv_heads, rows) scores of the rows of the interval in progress from `first` on."""
+        if self.selection.scorer is not None:
+            return self.selection.scorer.scores(rows)
+        again = [*self.selection.instruction, *self._ids]
+        return self.memory.scores(first, lambda: self._run(again, self._start + len(self._ids)))
 
 
 def best(scores: Tensor, rows: int) -> Tensor:

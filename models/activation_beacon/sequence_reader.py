@@ -101,8 +101,13 @@ class SequenceReader(ABC):
         """Go back to where `mark` was taken of this reader: it is then, to the bit, as if it had not read on."""
 
     @abstractmethod
-    def load(self, activations: Activations) -> None:
-        """Place condensed activations after the memory; then tell what they are with `restore`."""
+    def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
+        """Place condensed activations after the memory; then tell what they are with `restore`.
+
+        Args:
+            dtype: of the memory; None takes theirs.
+            expected: rows there will be in the end, if that is known.
+        """
 
     @abstractmethod
     def restore(self, *, tokens: int, sink: int, beacons: int, intervals: int, ratio: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from activation_beacon import Activations, Beacon, attach
+from activation_beacon import Activations, Beacon, SelectingReader, Selection, attach
 from tests.activation_beacon.tiny import CONFIG, random_beacon, random_ids, tiny_model
 
 
@@ -57,6 +57,24 @@ def test_four_bit_weights_condense_as_their_dequantized_values_do(
     assert relative_error(condense(quantized, beacon.to(dtype)), exact) < bound
     # The comparison can fail: the weights before quantization are others.
     assert relative_error(condense(model, beacon.float()), exact) > 2 * bound
+
+
+def test_four_bit_weights_select_what_their_dequantized_values_do(tmp_path: Path) -> None:
+    model = tiny_model("qwen2", hidden_size=64, intermediate_size=128, head_dim=16, initializer_range=0.05)
+    model.save_pretrained(tmp_path)
+    ids, found = random_ids(99), list[SelectingReader]()
+    plain = four_bit(tmp_path, torch.float32).dequantize(dtype=torch.float32).float()
+    for each in (plain, four_bit(tmp_path, torch.float32), model):
+        with attach(each, None) as attached:
+            found.append(attached.selecting_reader(4, Selection(48, 3, (5, 6, 7))))
+            found[-1].read(ids)
+    exact, quantized, original = (reader.memory for reader in found)
+    for mine, yours in zip(exact._heads(), quantized._heads(), strict=True):
+        assert torch.equal(mine.places, yours.places)
+        torch.testing.assert_close(mine.free, yours.free, atol=1e-4, rtol=1e-4)
+    # The comparison can fail: the weights before quantization keep other rows.
+    pairs = zip(exact._heads(), original._heads(), strict=True)
+    assert not all(torch.equal(mine.places, yours.places) for mine, yours in pairs)
 
 
 def test_a_beacon_in_four_bits_condenses_as_its_dequantized_values_do() -> None:

@@ -85,7 +85,8 @@ def reference_scores(model: Any, before: list[int], interval: list[int]) -> torc
     scores = []
     for layer, attention in enumerate(out.attentions):
         asked = attention[0, :, length:, len(before) : length]  # (heads, queries, rows)
-        most = asked.unflatten(0, (2, 2)).amax((1, 2))
+        asked = asked.unflatten(0, (2, 2))
+        most = asked.amax((1, 2)) + asked.sum(2).mean(1)
         values = out.past_key_values.layers[layer].values[0, :, len(before) : length]
         scores.append(most * values.norm(dim=-1))
     return torch.stack(scores)

@@ -39,7 +39,7 @@ from beacon_cli.errors import CacheError
 
 LAYERS, HEADS, ROWS, DIM, TOKENS = 2, 2, 4, 8, 16
 INTERVALS, INTERVALS_PER_SHARD = 8, 3
-INTERVAL_BYTES = 2 * 4 * LAYERS * HEADS * ROWS * DIM
+INTERVAL_BYTES = 2 * 2 * LAYERS * HEADS * ROWS * DIM
 SHARD_BYTES = INTERVALS_PER_SHARD * INTERVAL_BYTES + 100
 TAIL = (5, 6, 7)
 STREAM = INTERVALS * TOKENS + len(TAIL)
@@ -53,9 +53,9 @@ KEY = cache_key(IDENTITY, DOCUMENT.sha256, DOCUMENT.selection)
 
 
 def rows(seed: int, count: int = ROWS, dtype: torch.dtype = torch.float32) -> Activations:
-    """Keys and values of one interval."""
+    """Keys and values of one interval, of numbers that 16 bits hold."""
     generator = torch.Generator().manual_seed(seed)
-    keys, values = torch.randn(2, LAYERS, HEADS, count, DIM, generator=generator).to(dtype)
+    keys, values = torch.randn(2, LAYERS, HEADS, count, DIM, generator=generator).half().to(dtype)
     return Activations(keys, values)
 
 

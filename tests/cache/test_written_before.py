@@ -1,4 +1,4 @@
-"""A cache that an earlier version wrote is read as it was meant, gone on with, and written to the same bytes today.
+"""A cache that an earlier version wrote is read as it was meant; a rounded one is written the same today.
 
 `written_by_0.1.0` is what that version made of the rows below; it is never written again.
 """
@@ -111,11 +111,12 @@ def test_it_is_read_as_it_was_meant(before: Store, bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [16, 4])
 def test_today_the_same_bytes_are_written_and_cut_ones_gone_on_with(before: Store, store: Store, bits: int) -> None:
+    """But for 16 bits, which were float32 then: no build goes on from those."""
     old = before.entry_of_key(subject(bits).key)
-    written = contents(old)
-    assert contents(build(store, bits)) == written
+    written, today = contents(old), contents(build(store, bits))
+    assert (today == written) == (bits == 4)
     sorted(old.folder.glob("memory-00001*"))[0].unlink()
-    assert contents(build(before, bits)) == written
+    assert contents(build(before, bits)) == today
 
 
 def test_it_is_exported_and_imported(before: Store, store: Store, tmp_path: Path) -> None:

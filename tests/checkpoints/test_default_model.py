@@ -16,6 +16,7 @@ import beacon_smollm2
 from activation_beacon.checkpoint import save_beacon
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
+from activation_beacon.scorer import Scorer, save_scorer
 from beacon_cli.checkpoints import default_model
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.engine import load_base, load_engine
@@ -82,6 +83,28 @@ def make_beacon(cache: Path, fingerprint: str | None = None) -> None:
     save_beacon(folder, beacon, base_name=DEFAULT_MODEL, base_fingerprint=fingerprint or source.base_fingerprint)
 
 
+def test_what_was_measured_to_keep_most_condenses(
+    reader: Weights, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_beacon(cache_dir)
+    kept = {"beacon": {2: 0.9, 4: 0.5}, "scorer": {2: 0.8, 4: 0.8}, "select": {2: 0.8, 4: 0.7}}
+    monkeypatch.setattr(beacon_smollm2, "KEPT", kept)
+
+    def chosen(**how: Any) -> str:
+        found = known_model(DEFAULT_MODEL).condense
+        source = locate_model(DEFAULT_MODEL, None, cache_dir, **how)
+        assert how or source.condense == found
+        return source.condense
+
+    assert chosen() == "select"
+    fingerprint = located(cache_dir).base_fingerprint
+    save_scorer(default_model.beacon_folder(), Scorer(torch.zeros(2, 65, 2), DEFAULT_MODEL, fingerprint))
+    assert chosen() == "scorer"
+    assert chosen(condense="beacon") == "beacon"
+    kept["beacon"][4] = 0.9
+    assert chosen() == "beacon"
+
+
 def test_the_reader_is_in_the_weights(reader: Weights, original: Any, cache_dir: Path) -> None:
     source = located(cache_dir)
     found = load_file(source.folder / "model.safetensors")
@@ -122,8 +145,9 @@ def test_the_same_weights_whatever_order_is_summed_in(reader: Weights, cache_dir
 
 
 @pytest.mark.usefixtures("reader")
-def test_its_beacon_is_the_tools_own(cache_dir: Path) -> None:
+def test_its_beacon_is_the_tools_own(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_beacon(cache_dir)
+    monkeypatch.setattr(beacon_smollm2, "KEPT", {"beacon": {2: 0.9}})
     source = locate_model(DEFAULT_MODEL, None, cache_dir)
     assert (source.ratios, source.beacon_folder) == ((2, 4), beacon_smollm2.FOLDER / "beacon")
     assert load_engine(source, "cpu").reader(2).memory.size == 0
@@ -137,7 +161,7 @@ def test_a_beacon_for_another_reader_is_refused(cache_dir: Path) -> None:
     make_beacon(cache_dir, fingerprint="f" * 64)
     own = located(cache_dir).base_fingerprint
     with pytest.raises(ModelError, match=f"belongs to another base model.*{'f' * 12}.*{own[:12]}"):
-        locate_model(DEFAULT_MODEL, None, cache_dir)
+        locate_model(DEFAULT_MODEL, None, cache_dir, condense="beacon")
 
 
 def test_another_base_is_refused(reader: Weights, base: Path, cache_dir: Path, models_dir: Path) -> None:

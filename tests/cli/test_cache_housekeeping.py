@@ -166,7 +166,7 @@ def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch
     monkeypatch.setattr(SequenceMemory, "finish_interval", elsewhere)
     code, (report,) = verify("--deep")
     assert (code, report["state"]) == (0, "whole")
-    assert 0 < report["deviation"] < 1e-5
+    assert 0 < report["deviation"] < 1e-4  # of what 16 bits round
     (shard,) = built.glob("memory-00001*")
     shard.unlink()
     code, (report,) = verify("--repair")

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 import beacon_cli
-from activation_beacon.reader import Reader
+from activation_beacon import SequenceReader
 from beacon_cli.documents import open_document
 from recipes.smollm2.conversations import Ask
 from recipes.smollm2.rows import Layout
@@ -42,14 +42,14 @@ def test_a_fact_is_found_in_a_text_with_its_page(book: Path) -> None:
 def test_it_is_asked_as_it_was_trained(passages: int) -> None:
     model = beacon_cli.load()
     read: list[int] = []
-    original = Reader.read
+    original = SequenceReader.read
 
-    def reading(reader: Reader, ids: Sequence[int]) -> Tensor:
+    def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
         read.extend(ids)
         return original(reader, ids)
 
     text = story(3, fact_at=1).replace("\n\n", "\n\n12 hours later, 1999.\n\n", 1)
-    with mock.patch.object(Reader, "read", reading):
+    with mock.patch.object(SequenceReader, "read", reading):
         answer = model.read_text(text, cache=False).ask(WHO_KEEPS, passages=passages)
         again = tuple(passage.headed for passage in answer.passages)
     assert len(again) == passages

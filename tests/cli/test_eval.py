@@ -100,7 +100,7 @@ def test_ask_is_measured_as_it_answers(story: Path, tmp_path: Path, says: Script
     assert in_evaluation.passages
     assert in_evaluation.equals(as_command)
     assert sample["details"]["answer"] == asked["answer"] == "Edda Voss"
-    assert sample["scores"] == {"exact": 1, "f1": 1}
+    assert sample["scores"] == {"exact": 1, "f1": 1, "found": 1}
     assert sample["details"]["ratio"] == asked["ratio"]
 
 

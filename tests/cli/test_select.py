@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import beacon_cli
+from activation_beacon.ragged import RaggedMemory
+from activation_beacon.scorer import SCORER_FILE, load_scorer, save_scorer
 from beacon_cli.cache import builder
 from beacon_cli.events import IntervalDone
 from tests.cli.runner import Result, assert_misused, assert_refused, run
@@ -150,10 +153,70 @@ def test_beside_a_beacon_it_has_caches_of_its_own(book: Path, scripted_model: Pa
     assert {each["window"] for each in listed} == {128, 1024}
 
 
+@pytest.fixture
+def fitted(tmp_path: Path, alone: Path) -> Path:
+    """A folder with a scorer for the model."""
+    text, out = tmp_path / "text.txt", tmp_path / "fitted"
+    text.write_text(story(80))
+    made = run_well("train", text, "--model", alone, "--scorer", "--out", out, "--json").json
+    assert (made["path"], made["tokens"] % WINDOW > 0) == (str(out / SCORER_FILE), True)
+    assert made["tokens"] > 2 * WINDOW
+    return out
+
+
+def test_a_scorer_condenses_in_one_pass(
+    book: Path, fitted: Path, alone: Path, says: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says("Edda Voss")
+    said_again = ask(book, WHO_KEEPS, "--ratio", "4")
+    monkeypatch.setattr(RaggedMemory, "scores", None)  # what saying it again would need
+    first, again = (ask(book, WHO_KEEPS, "--ratio", "4", "--beacon", fitted) for _ in range(2))
+    assert (first["condense"], first["answer"], again["tokens_condensed"]) == ("scorer", "Edda Voss", 0)
+    assert first["tokens_condensed_to"] == said_again["tokens_condensed_to"]
+    assert not says.asked[0].equals(says.asked[1])
+    assert says.asked[1].equals(says.asked[2])
+    listed = run_well("cache", "list", "--json").json
+    assert sorted(Path(each["beacon"]).name for each in listed) == ["fitted", "select"]
+    shutil.copytree(fitted, alone / "beacon")
+    assert ask(book, WHO_KEEPS, "--ratio", "4")["tokens_condensed"] == 0
+    assert ask(book, WHO_KEEPS, "--ratio", "4", "--condense", "select")["condense"] == "select"
+
+
+def test_a_scorer_stands_beside_a_beacon(
+    book: Path, tmp_path: Path, scripted_model: Path, alone: Path, cache_dir: Path
+) -> None:
+    both, text = tmp_path / "both", tmp_path / "text.txt"
+    shutil.copytree(scripted_model, both)
+    text.write_text(story(80))
+    run_well("train", text, "--model", both, "--scorer", "--out", both / "beacon")
+    flags = ("--model", both, "--ratio", "4")
+    assert ask(book, WHO_KEEPS, *flags)["condense"] == "beacon"
+    assert ask(book, WHO_KEEPS, *flags, "--condense", "scorer")["condense"] == "scorer"
+    assert len(run_well("cache", "list", "--json").json) == 2
+    shutil.rmtree(alone)  # by what a cache was built with, its model is found
+    for cache in (cache_dir / "documents").iterdir():
+        assert "equal to the bit" in run_well("cache", "verify", cache.name, "--deep").out
+
+
+def test_a_scorer_serves_its_own_model_alone(book: Path, fitted: Path) -> None:
+    save_scorer(fitted, replace(load_scorer(fitted), base_fingerprint="f00d", base_name="another"))
+    assert_refused(run("ask", str(book), "Who?", "--beacon", str(fitted)), "fitted to another", "--condense select")
+    (fitted / SCORER_FILE).write_bytes(b"nothing")
+    assert_refused(run("ask", str(book), "Who?", "--beacon", str(fitted)), SCORER_FILE, "again")
+
+
+def test_fitting_a_scorer_refuses_what_it_does_not_heed(book: Path, tmp_path: Path, alone: Path) -> None:
+    fit = ("train", str(book), "--model", str(alone), "--out", str(tmp_path / "out"), "--scorer")
+    assert_misused(run(*fit, "--steps", "3", "--fresh"), "--steps, --fresh")
+    (tmp_path / "short.txt").write_text("Too short.")
+    assert_refused(run("train", str(tmp_path / "short.txt"), *fit[2:]), "nothing to learn from")
+
+
 def test_what_cannot_be_is_refused(book: Path, scripted_model: Path, alone: Path) -> None:
     assert_refused(run("ask", str(book), "Who?", "--condense", "beacon"), "brings no beacon", "--condense select")
     assert_misused(run("ask", str(book), "Who?", "--condense", "select", "--beacon", "x"), "--beacon x")
-    assert_misused(run("ask", str(book), "Who?", "--condense", "magic"), "--condense", "beacon, select")
+    assert_refused(run("ask", str(book), "Who?", "--condense", "scorer"), "brings no scorer", "--condense select")
+    assert_misused(run("ask", str(book), "Who?", "--condense", "magic"), "--condense", "beacon, scorer, select")
     assert_misused(run("ask", str(book), "Who?", "--ratio", "33"), "from 1 to 32")
 
 

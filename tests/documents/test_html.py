@@ -85,3 +85,9 @@ def test_encodings_by_the_rules_of_the_web(tmp_path: Path, declared: str, encodi
 def test_xhtml_ends_elements_in_themselves(tmp_path: Path) -> None:
     page = '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>text&nbsp;&amp;'
     assert _read(tmp_path, page + "</body></html>") == "text &"
+
+
+def test_what_is_nested_absurdly_deep_is_read(tmp_path: Path) -> None:
+    deep, hidden = "<div>a" * 2000, "<div hidden>no</div>"
+    text = _read(tmp_path, f"<p>first</p>{deep}{hidden}b{'</div>' * 2000}<p>last</p>")
+    assert text.split("\n\n") == ["first", *["a"] * 2000, "b", "last"]

@@ -80,6 +80,9 @@ ADVERSE: dict[str, tuple[Kind, Callable[[int], str]]] = {
     "lists": ("html", lambda n: "<ol>" + "<li>x" * n),
     "empty headings": ("html", lambda n: "<h1>x</h1>" * (n // 8)),
     "hidden formulas": ("html", lambda n: "<p>x</p>" + "<p style='display:none'>x</p>" * (n // 4)),
+    "nested blocks": ("html", lambda n: "<div>" * n + "x" + "</div>" * n),
+    "nested lists": ("html", lambda n: "<ul><li>" * n + "x"),
+    "ends of nothing": ("html", lambda n: "<span></x>" * n + "x"),
     "open tags": ("html", lambda n: "<?xml ?>x" + "<a" * n + "<" + "a" * n),
     "references": ("html", lambda n: "<?xml ?><a>" + "&" * n + "&a" * n),
 }

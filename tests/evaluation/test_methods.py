@@ -1,6 +1,7 @@
 """Laws of the methods: where two of them ought to be the same, they are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from beacon_cli.evaluation.records import FILE, Journal, Measurement
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import EvalSample, QuestionTask
 from beacon_cli.events import Counting, Event
-from beacon_cli.library import Ratio
+from beacon_cli.library import Model, Ratio
 from tests.activation_beacon.tiny import VOCABULARY, random_ids
 from tests.evaluation.tiny_engine import FRAME, Letters, tiny_engine, tiny_model_of
 
@@ -64,6 +65,23 @@ def test_what_is_measured_is_what_the_library_answers(tmp_path: Path, ratio: Rat
         answer = memory.ask(each.question, max_new_tokens=LENGTH, temperature=0.0, passages=passages)
         assert (reply.text, reply.rows, reply.ratio) == (answer.text, memory.rows, memory.ratio)
         assert len(reply.text) > 0
+
+
+def test_what_else_condenses_is_measured_on_the_same_weights(tmp_path: Path) -> None:
+    model = tiny_model_of(tiny_engine(1500), tmp_path)
+    select = replace(model.source, info=None, beacon_folder=None, beacon_fingerprint="select")
+    vars(select)["frame"] = FRAME
+    other = Model(select, "cpu", tmp_path)
+    other.share_weights(model)
+    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, others={"select": other})
+    assert [method.name for method in methods] == ["beacon 2x", "beacon 8x", "select 2x", "select 8x"]
+    assert other.engine.model is model.engine.model
+    told = story(40, "is line 3 odd?")
+    beacon, *_, selected = (method.ask(told, LENGTH) for method in methods)
+    memory = other.read_text(told.text, ratio=8, cache=False)
+    answer = memory.ask(told.question, max_new_tokens=LENGTH, temperature=0.0, passages=0)
+    assert (selected.text, selected.rows) == (answer.text, memory.rows)
+    assert selected.rows < beacon.rows < len(told.ids)
 
 
 def test_a_file_is_read_as_its_text_is(engine: Engine, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from recipes.smollm2.decoder import PARAM, Beacons, Decoder
 from recipes.smollm2.evaluation import answers, sets
 from recipes.smollm2.learning import refusals, right_answers
 from recipes.smollm2.rows import Layout, Piece, piece
+from recipes.smollm2.scorer import pieces
 from recipes.smollm2.sheets import Lesson, batch, of_pieces
 from recipes.smollm2.sources import HELD_OUT, Passage, Question
 
@@ -314,3 +315,12 @@ def test_a_country_s_questions_are_put_to_the_section_that_holds_their_field(mon
         "C3 › Government\n\nCapital. name: City3\n\nHead. Z3",
         (Question("What is the capital of C3?", ("City3",)),),
     )
+
+
+def test_the_scorer_is_fitted_to_the_same_pieces_of_every_kind() -> None:
+    made, prose = sources.made_up(0)["squad"], ["To be read. " * 30_000, "Another book. " * 30_000]
+    encode = Layout(base.tiny_base()[1]).encode
+    found, again = (pieces(encode, 200, {"squad": made, "factbook": made}, prose) for _ in range(2))
+    assert found == again
+    assert [len(piece) for piece in found] == [200] * 4
+    assert len({tuple(piece) for piece in found}) == 4

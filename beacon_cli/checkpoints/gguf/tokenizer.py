@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.checkpoints.gguf.file import GgufFile
+from beacon_cli.checkpoints.tokenizer.byte_bpe import GPT2_PATTERN
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError
 
 # What kinds of token `tokenizer.ggml.token_type` tells apart, of those that matter here.
 _CONTROL, _USER_DEFINED = 3, 4
 _BLANK = "▁"
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _LLAMA3 = _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|")
 # How a byte-level vocabulary's text is split before merging, by what `tokenizer.ggml.pre` calls it.
 _SPLITS = {
-    "gpt-2": _GPT2,
+    "gpt-2": GPT2_PATTERN,
     "smollm": None,  # digits one by one, then as GPT-2
     "llama-bpe": _LLAMA3,
     "llama3": _LLAMA3,

@@ -62,6 +62,15 @@ def beacon_fingerprint(folder: Path, cache: Path) -> str:
     return _fingerprint(read_settings(folder, "beacon_config.json"), [folder / "beacon.safetensors"], cache)
 
 
+def scorer_fingerprint(folder: Path, cache: Path) -> str:
+    """The same over `scorer.safetensors`, which has its settings in it.
+
+    Raises:
+        ModelError: as `model_fingerprint`.
+    """
+    return _fingerprint({}, [folder / "scorer.safetensors"], cache)
+
+
 def check_hub_files(paths: Sequence[Path], cache: Path) -> None:
     """Check files in one folder of the hub's cache against the hub's checksums; a bad file is deleted.
 

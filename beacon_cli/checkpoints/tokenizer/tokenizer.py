@@ -9,16 +9,28 @@ import secrets
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tokenizers
 
 from beacon_cli.checkpoints.tokenizer.bounds import bounded
+from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens, spelling
 from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from beacon_cli.errors import ModelError
 
 Messages = list[dict[str, str]]
+
+# Read once by both backends at every start: scripts, numbers, blanks, emoji, contractions, code, stray marks.
+_PROBE = (
+    "It's what they'll say: I'VE 3 of 1,234,567 (or 50%)... don't you'd we're I'm\n\n"
+    "  two  spaces\tand\t\ttabs \r\n\r\n   trailing   \n \n\u00a0no-break\u3000wide\u2028line\u0085end\n"
+    "Ærøskøbing naïve Žižek Straße İstanbul ﬁne e\u0301 n\u0303 ½ ² Ⅷ ٣٤ १२ _snake_case camelCase HTTPServer\n"
+    "Ο ήλιος λάμπει. Снег идёт! السلام عليكم؟ שָׁלוֹם עולם नमस्ते दुनिया สวัสดีชาวโลก\n"
+    "你好，世界。こんにちは、世界！カタカナ 안녕하세요 🙂👍🏽👩\u200d👩\u200d👧🇬🇷 €£¥ ≤≠∑\n"
+    "“curly” ‘quotes’ — dash -- ... != == => {x[0]: 'y'} #include <a/b>//c\\d\x00\x7f\ufeff\ufffd  "
+)
+_PROBED_TOKENS = 4096
 
 # A template is a program, which may go on for ever and make texts of any size.
 _TEMPLATE_SECONDS, _TEMPLATE_BYTES = 5.0, 1 << 28
@@ -30,6 +42,8 @@ class Tokenizer:
     """Made by `Tokenizer.from_folder`.
 
     Attributes:
+        backend: what encodes documents; the ids are those of the checkpoint's `tokenizer.json` with either.
+        vocab_size: one more than the largest id.
         eos_ids: every id that ends an answer, from generation_config.json, config.json and tokenizer_config.json.
         fingerprint: sha256 (hex) of what determines ids: the vocabulary with its rules, and the chat template.
     """
@@ -39,10 +53,18 @@ class Tokenizer:
         self._files = files
         self._reference = _load(files.json_text)
         parsed = _parse(files.json_text)
-        self._text_only = _out_of_reach(self._reference, parsed)
+        vocabulary = parsed["model"]["vocab"]
+        self._added: dict[int, Any] = self._reference.get_added_tokens_decoder()
+        self._spellings: dict[int, bytes] = {}
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        self.vocab_size = 1 + max([*ids, *self._added], default=-1)
         named = self._reference.token_to_id(files.special.get("eos_token", ""))
         self.eos_ids = files.eos_ids if named is None else files.eos_ids | {named}
         self.fingerprint = _fingerprint(parsed, files.chat_template)
+
+        bpe = None if _blank_tokens(parsed) else ByteBPE.from_json(parsed)
+        self._bpe = bpe if bpe is not None and self._agrees(bpe, list(vocabulary)) else None
+        self.backend: Literal["tiktoken", "tokenizers"] = "tokenizers" if self._bpe is None else "tiktoken"
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
@@ -59,7 +81,9 @@ class Tokenizer:
 
         Lone surrogates, which some PDFs hold, are read as U+FFFD.
         """
-        return list(self._text_only.encode(_well_formed(text), add_special_tokens=False).ids)
+        text = _well_formed(text)
+        ids = None if self._bpe is None else self._bpe.encode(text)
+        return list(self._text_only.encode(text, add_special_tokens=False).ids) if ids is None else ids
 
     def encode_prompt(self, rendered: str) -> list[int]:
         """Ids of a rendered chat template: control tokens are recognised, none is added."""
@@ -75,7 +99,9 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        return str(self._reference.decode(list(ids), skip_special_tokens=True))
+        if self._bpe is None:
+            return str(self._reference.decode(list(ids), skip_special_tokens=True))
+        return b"".join(map(self._spell, ids)).decode("utf-8", "replace")
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
         """The prompt that the checkpoint's chat template makes of `messages` (dicts of role and content).
@@ -129,6 +155,28 @@ class Tokenizer:
         """Decodes one answer as its ids come."""
         return StreamDecoder(self.decode)
 
+    def _spell(self, token: int) -> bytes:
+        """The bytes of an id of a byte-level vocabulary; none for a special token and for what is no token at all."""
+        if token not in self._spellings:
+            added = self._added.get(token)
+            if added is not None:
+                self._spellings[token] = b"" if added.special else added.content.encode()
+            else:
+                self._spellings[token] = spelling(self._reference.id_to_token(token) or "")
+        return self._spellings[token]
+
+    @cached_property
+    def _text_only(self) -> Any:
+        """The checkpoint's tokenizer, with its control tokens out of reach of any text."""
+        return _load(json.dumps(_without_control_tokens(_parse(self._files.json_text))).encode())
+
+    def _agrees(self, bpe: ByteBPE, vocabulary: list[str]) -> bool:
+        """Whether both backends give the probe, and a sample of the vocabulary (all of a small one), the same ids."""
+        added = {token.content for token in self._added.values()}
+        sample = [word for word in vocabulary[:: 1 + len(vocabulary) // _PROBED_TOKENS] if word not in added]
+        probe = _PROBE + "\n".join(spelling(word).decode("utf-8", "replace") for word in sample)
+        return bpe.encode(probe) == self.encode_prompt(probe)
+
 
 def _load(json_text: bytes) -> Any:
     """A `tokenizers.Tokenizer` that neither cuts nor pads. Raises ValueError."""
@@ -163,30 +211,6 @@ def _blank_tokens(parsed: dict[str, Any]) -> set[str]:
     return {token["content"] for token in added if not token.get("special") and token["content"].isspace()}
 
 
-def _out_of_reach(reference: Any, parsed: dict[str, Any]) -> Any:
-    """The same tokenizer, with its control tokens out of reach of any text."""
-    model, special = parsed["model"], _special_tokens(parsed)
-    plain = model.get("type") == "BPE" and not model.get("ignore_merges") and not _blank_tokens(parsed)
-    if not plain or special.intersection(_merged_tokens(model["merges"])):
-        return _load(json.dumps(_without_control_tokens(parsed)).encode())
-    # Only an added token that is known as one, or what merges make, is ever found in a text.
-    made = tokenizers.Tokenizer(reference.model)
-    for stage in ("normalizer", "pre_tokenizer"):
-        if getattr(reference, stage) is not None:
-            setattr(made, stage, getattr(reference, stage))
-    return made
-
-
-def _merged_tokens(merges: Iterable[str | list[str]]) -> list[str]:
-    """The token that each merge makes; older files write a merge as one string with a space in it."""
-    return [merge.replace(" ", "") if isinstance(merge, str) else "".join(merge) for merge in merges]
-
-
-def _special_tokens(parsed: dict[str, Any]) -> set[str]:
-    """The special tokens of a parsed `tokenizer.json`: no text makes them, whatever its merges say."""
-    return {added["content"] for added in parsed["added_tokens"] if added.get("special")}
-
-
 def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
     """The same tokenizer, for text that must not reach its control tokens however it spells them.
 
@@ -196,9 +220,9 @@ def _without_control_tokens(parsed: dict[str, Any]) -> dict[str, Any]:
     name in the vocabulary, and is no added token any more.
     """
     model = parsed["model"]
-    special = _special_tokens(parsed)
+    special = special_tokens(parsed)
     merges = model.get("merges", [])
-    made = _merged_tokens(merges)
+    made = list(merged_tokens(merges))
     fixed = {model.get("unk_token"), *(set(made) - special)}
     control = {token["content"] for token in parsed["added_tokens"]} - _blank_tokens(parsed)
     free = control - fixed

@@ -6,6 +6,7 @@ lexbor (through selectolax) parses by the WHATWG's rules, as browsers do; `weben
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
@@ -37,6 +38,14 @@ _LIST_TYPES = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "
 _NEXT_CELL = " | "
 _CLOSED = re.compile(r"<([A-Za-z][\w:]*)(?=[\s/])([^<>]*)/>")
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_TAG = re.compile(r"<(/?)([A-Za-z][^\s<>/]{0,20})[^<>]*>")
+# Elements that another one ends, or that have no end: they are not counted as nested.
+_ENDED_BY_OTHERS = _VOID | {
+    *("p", "li", "dd", "dt", "tr", "td", "th", "tbody", "thead", "tfoot", "colgroup", "option", "optgroup", "rb", "rt"),
+    *("rtc", "rp", "html", "head", "body"),
+}
+# As in Chrome. lexbor goes through all open elements for each that may end a paragraph.
+_DEEPEST = 512
 # Browsers look for the encoding no further in than this.
 _DECLARED_WITHIN = 1024
 
@@ -71,10 +80,27 @@ def _opened(found: re.Match[str]) -> str:
 
 
 def _tree(text: str) -> LexborNode:
-    root = LexborHTMLParser(text).root
+    root = LexborHTMLParser(_flattened(text)).root
     if root is None:
         raise ValueError("it holds no element")
     return root
+
+
+def _flattened(text: str) -> str:
+    """The source, in which elements of one name that are nested deeper than `_DEEPEST` follow one another there."""
+    depth: Counter[str] = Counter()
+
+    def bounded(tag: re.Match[str]) -> str:
+        name, ends = tag[2].lower(), bool(tag[1])
+        if name in _ENDED_BY_OTHERS or (tag[0].endswith("/>") and name not in _BLOCKS):
+            return tag[0]
+        within = depth[name] - ends
+        depth[name] = max(0, within + (not ends))
+        if within < _DEEPEST:
+            return tag[0]
+        return f"</{name}>" + (f"<{name}>" if ends else tag[0])
+
+    return _TAG.sub(bounded, text)
 
 
 def paragraphs(root: LexborNode) -> Iterator[Paragraph]:

@@ -82,6 +82,7 @@ def test_ids_are_the_originals(style: str, tmp_path: Path, cache_dir: Path) -> N
     assert tokenizer.decode(tokenizer.encode(TEXT)) == original.decode(original.encode(TEXT).ids)
     assert tokenizer.eos_ids == {original.token_to_id(CONTROL[0])}
     assert tokenizer.render([{"role": "user", "content": "Hi"}]) == "<|user|>Hi<|end|><|assistant|>"
+    assert tokenizer.backend == ("tiktoken" if PRE[style] else "tokenizers")
 
 
 def test_ids_are_those_of_sentencepiece(tmp_path: Path, cache_dir: Path) -> None:

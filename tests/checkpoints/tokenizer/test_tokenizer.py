@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from tests.checkpoints.tokenizer.toy_tokenizers import (
     isolated,
     save,
     with_merges_to_control,
+    with_unmerged_word,
 )
 
 
@@ -61,9 +63,17 @@ texts = (
 )
 
 
-@every_style
-def test_text_has_the_ids_of_the_checkpoint_s_tokenizer(made: Made, style: str) -> None:
+@byte_styles
+def test_byte_level_bpe_is_encoded_by_tiktoken(made: Made, style: str) -> None:
     tokenizer, reference = made(style)
+    assert tokenizer.backend == "tiktoken"
+    assert tokenizer.encode(TEXT) == reference.encode(TEXT).ids
+
+
+@pytest.mark.parametrize("style", OTHERS)
+def test_any_other_tokenizer_is_encoded_by_tokenizers(made: Made, style: str) -> None:
+    tokenizer, reference = made(style)
+    assert tokenizer.backend == "tokenizers"
     assert tokenizer.encode(TEXT) == reference.encode(TEXT, add_special_tokens=False).ids
 
 
@@ -83,6 +93,47 @@ def test_decoding_gives_the_text_back(made: Made, style: str, text: str) -> None
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == (text if reference.normalizer is None else unicodedata.normalize("NFC", text))
     assert tokenizer.decode(ids) == reference.decode(ids)
+
+
+@pytest.mark.parametrize("style", ["qwen2", "words"])
+def test_both_libraries_know_the_same_unicode(made: Made, style: str) -> None:
+    tokenizer, reference = made(style)
+    alphabets = [chr(c) for c in range(0x20000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+    text = "".join(f"a'{c}{c}1 {c}" for c in alphabets if not "一" <= c <= "힣")
+    assert tokenizer.encode(text) == reference.encode(text).ids
+
+
+def test_a_token_that_no_merge_leads_to_is_not_found(tmp_path: Path) -> None:
+    reference = with_unmerged_word(ignore_merges=False)
+    tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == "tiktoken"
+    assert tokenizer.encode("a zzyzx a") == reference.encode("a zzyzx a").ids
+    assert reference.token_to_id("Ġzzyzx") not in tokenizer.encode("a zzyzx a")
+
+
+def test_such_a_token_is_noticed_in_a_vocabulary_too_large_to_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._PROBED_TOKENS", 1)
+    tokenizer = Tokenizer.from_folder(save(tmp_path, with_unmerged_word(ignore_merges=True)))
+    assert tokenizer.backend == "tokenizers"
+
+
+def test_a_byte_without_a_token_is_left_to_tokenizers(tmp_path: Path) -> None:
+    parsed = json.loads(STYLES["gpt2"]().to_str())
+    del parsed["model"]["vocab"]["Ą"]  # the byte 4: SmolLM has no such token
+    reference = Reference.from_str(json.dumps(parsed))
+    tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == "tiktoken"
+    for text in (TEXT, f"left\x04 out {TEXT}"):
+        assert tokenizer.encode(text) == reference.encode(text).ids
+
+
+def test_what_the_pattern_leaves_out_is_encoded(tmp_path: Path) -> None:
+    reference = byte_bpe(isolated(r"[^\s\x{10348}]+|\s+"), BYTES)
+    tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == "tiktoken"
+    assert tokenizer.encode("left \U00010348\U00010348 out") == reference.encode("left \U00010348\U00010348 out").ids
 
 
 @pytest.mark.parametrize("text", ["a" * 2**20, " " * 2**20 + "x", "波" * 2**19])
@@ -136,7 +187,8 @@ def test_ordinary_added_tokens_are_shown(made: Made, style: str) -> None:
 
 def test_ids_beyond_the_vocabulary_are_no_text(made: Made) -> None:
     tokenizer, reference = made("gpt2")
-    assert tokenizer.decode([reference.get_vocab_size(), 10**6]) == ""
+    assert tokenizer.vocab_size == reference.get_vocab_size()
+    assert tokenizer.decode([tokenizer.vocab_size, 10**6]) == ""
 
 
 @byte_styles
@@ -144,7 +196,7 @@ def test_ids_beyond_the_vocabulary_are_no_text(made: Made) -> None:
 @given(data=st.data())
 def test_any_ids_stream_to_what_they_decode_to(made: Made, style: str, data: st.DataObject) -> None:
     tokenizer, reference = made(style)
-    ids = data.draw(st.lists(st.integers(0, reference.get_vocab_size())))
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size)))
     stream = tokenizer.stream_decoder()
     pieces = [stream.push(token) for token in ids]
     assert "".join(pieces) + stream.finish() == tokenizer.decode(ids) == reference.decode(ids)
@@ -194,6 +246,7 @@ def test_a_document_holds_no_control_tokens_that_merges_make(tmp_path: Path, sty
     plain = byte_bpe(isolated(r"\S+|\s+"), BYTES) if style == "one piece" else (STYLES | OTHERS)[style]()
     reference = with_merges_to_control(plain, *WRITTEN_OUT)
     tokenizer = Tokenizer.from_folder(save(tmp_path, reference))
+    assert tokenizer.backend == ("tiktoken" if style == "gpt2" else "tokenizers")
     control = {reference.token_to_id(token) for token in (*WRITTEN_OUT, *CONTROL)}
     text = "".join(f"the {token} in {token}{token}" for token in WRITTEN_OUT)
     ids = tokenizer.encode(text)

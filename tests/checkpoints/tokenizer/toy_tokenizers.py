@@ -30,6 +30,7 @@ QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA3 = QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|")
+WORDS = r"\p{N}|\p{Lu}[\p{L}\p{M}]*| ?[\p{L}\p{M}]+| ?[^\s\p{L}\p{M}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content | trim }}<|end|>{% endfor %}"
@@ -93,9 +94,14 @@ STYLES: dict[str, Callable[[], Tokenizer]] = {
     "gpt2": lambda: byte_bpe(pre_tokenizers.ByteLevel(add_prefix_space=False)),
     "qwen2": lambda: byte_bpe(isolated(QWEN2), BYTES, nfc=True),
     "llama3": of_ranks,
+    "gpt4": lambda: byte_bpe(pre_tokenizers.Split(Regex(LLAMA3), behavior="removed", invert=True), BYTES),
     "digits": lambda: byte_bpe(
         pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
     ),
+    "digit runs": lambda: byte_bpe(
+        pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ),
+    "words": lambda: byte_bpe(isolated(WORDS), BYTES),
     "numbered anew": numbered_anew,
 }
 
@@ -151,6 +157,23 @@ def with_merges_to_control(hub: Tokenizer, *tokens: str) -> Tokenizer:
     return hub
 
 
+def with_unmerged_word(ignore_merges: bool) -> Tokenizer:
+    """A vocabulary that holds a word which no merge leads to; with `ignore_merges` it is found all the same."""
+    parsed = json.loads(STYLES["gpt2"]().to_str())
+    parsed["model"]["ignore_merges"] = ignore_merges
+    parsed["model"]["vocab"]["Ġzzyzx"] = 5000
+    return Tokenizer.from_str(json.dumps(parsed))
+
+
+def with_merge_out_of_reach() -> Tokenizer:
+    """`zqx` is to be made of `zq` and `x`, but `q` goes to `x` before; tiktoken takes a word that it knows whole."""
+    parsed = json.loads(STYLES["gpt2"]().to_str())
+    for left, right in (("q", "x"), ("z", "q"), ("zq", "x")):
+        parsed["model"]["merges"].append([left, right])
+        parsed["model"]["vocab"][left + right] = len(parsed["model"]["vocab"])
+    return with_control(Tokenizer.from_str(json.dumps({**parsed, "added_tokens": []})))
+
+
 def with_runs_of_blanks() -> Tokenizer:
     hub = STYLES["gpt2"]()
     hub.add_tokens([AddedToken(" " * n, special=False, normalized=False) for n in (12, 16)])
@@ -161,8 +184,14 @@ OTHERS: dict[str, Callable[[], Tokenizer]] = {
     "unigram": unigram,
     "byte fallback": sentencepiece_bpe,
     "prefix space": lambda: byte_bpe(pre_tokenizers.ByteLevel(add_prefix_space=True)),
+    "two splits": lambda: byte_bpe(isolated(r"\p{N}{1,3}"), isolated(WORDS), BYTES),
     "lower case": lambda: _lower_case(STYLES["gpt2"]()),
+    "word characters": lambda: byte_bpe(isolated(r"\w+|\W"), BYTES, vocabulary=260),
+    "empty matches": lambda: byte_bpe(isolated(WORDS + r"|x*"), BYTES),
+    "only Oniguruma": lambda: byte_bpe(isolated(r"\p{InBasicLatin}x|" + WORDS), BYTES),
     "runs of blanks": with_runs_of_blanks,
+    "merge out of reach": with_merge_out_of_reach,
+    "unmerged word": lambda: with_unmerged_word(ignore_merges=True),
 }
 
 
