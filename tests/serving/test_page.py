@@ -180,7 +180,10 @@ def test_a_long_pdf_is_watched_while_another_tab_asks(
         tab.page.get_by_text(re.compile(r"Condensing long\.pdf: \d+ %, page \d+ of 300.* left")).wait_for()
         assert 0 < tab.page.get_by_role("progressbar").evaluate("bar => bar.value") < 1
         assert "Edda Voss" in other.ask("Who is it that keeps the lighthouse?").text_content()
+        other.choose("b.txt")
+        other.page.get_by_text("Waiting for the model").wait_for()
         halted.set()
+        other.page.locator("#said", has_text="b.txt is ready").wait_for(state="attached")
     turn = tab.ask(WHO_KEEPS)
     assert tab.page.locator("#progress").is_hidden()
     turn.get_by_role("button", name="p. 288").click()

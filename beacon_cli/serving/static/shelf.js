@@ -5,6 +5,8 @@ import { $, element, plain } from "./text.js";
 
 export const shelf = { documents: [], chosen: undefined };
 const ALL = Symbol("all documents");
+// Words of the server, four a second, that waiting is not worth mentioning for.
+const SHORT = 4;
 let most = 0;
 let watching;
 
@@ -61,9 +63,12 @@ async function watch(told) {
   const mine = (watching = new AbortController());
   const names = chosenNames();
   told.error("");
+  let waits = 0;
   try {
     for await (const step of events(await askJson("/documents/reading", { documents: names }, mine.signal))) {
       if (step.stage === "ready") told.said(`${names.length > 1 ? "All documents are" : `${names[0]} is`} ready.`);
+      // What is in memory is ready at once: nothing flashes up for that.
+      if (step.stage === "waiting" && ++waits < SHORT) continue;
       progress(step.stage === "ready" ? undefined : step);
     }
   } catch (error) {
@@ -74,7 +79,7 @@ async function watch(told) {
 }
 
 function progress(step) {
-  $("progress").hidden = !step || (step.stage === "waiting" && $("progress").hidden && !step.late);
+  $("progress").hidden = !step;
   if (!step) return;
   const bar = $("progress").querySelector("progress");
   if (step.stage === "waiting") {
