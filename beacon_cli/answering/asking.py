@@ -152,12 +152,14 @@ class _Asking:
 
     @cached_property
     def _about(self) -> str:
-        """What to look for in the text: a question that says little by itself ("And when?") goes on from the one
-        before.
+        """What to look for in the text: a question that says little by itself and names nothing ("And when?") goes on
+        from the one before.
         """
         question, history = self.question or "", self.history
-        goes_on = question and history and len(set(self.index.terms.of(question))) < FEW_TERMS
-        return f"{history[-1].question} {question}" if goes_on else question
+        terms = set(self.index.terms.of(question))
+        if question and history and len(terms) < FEW_TERMS and terms.isdisjoint(self.index.tables.names):
+            return f"{history[-1].question} {question}"
+        return question
 
     @cached_property
     def _found(self) -> Sequence[Passage]:
