@@ -50,7 +50,7 @@ class Console:
     def __init__(self, *, quiet: bool = False, as_json: bool = False, kept: str = "") -> None:
         self.quiet, self.as_json, self.kept = quiet, as_json, kept
         self._err = _stderr(quiet=quiet)
-        self._out = RichConsole(highlight=False, soft_wrap=True)
+        self._out = _wrapped(RichConsole(highlight=False))
         self._progress: ReadingBar | AmountBar | TrainingBar | None = None
         self._records = 0
 
@@ -195,8 +195,11 @@ class Console:
 
 
 def _stderr(*, quiet: bool = False) -> RichConsole:
-    """Where people read: a terminal's lines are wrapped between words; elsewhere a message is one line."""
-    console = RichConsole(stderr=True, quiet=quiet, highlight=False)
+    return _wrapped(RichConsole(stderr=True, quiet=quiet, highlight=False))
+
+
+def _wrapped(console: RichConsole) -> RichConsole:
+    """Where people read: a terminal's lines are wrapped between words; elsewhere a line is as long as it is."""
     console.soft_wrap = not can_move_cursor(console)
     return console
 
