@@ -160,13 +160,13 @@ def test_what_another_machine_rounds_otherwise_is_whole(built: Path, monkeypatch
 
     def elsewhere(self: SequenceMemory, *arguments: Any) -> Any:
         activations = finish(self, *arguments)
-        activations.values.mul_(1 + 2**-20)
+        activations.values.mul_(1 + 2**-7)
         return activations
 
     monkeypatch.setattr(SequenceMemory, "finish_interval", elsewhere)
     code, (report,) = verify("--deep")
     assert (code, report["state"]) == (0, "whole")
-    assert 0 < report["deviation"] < 1e-4  # of what 16 bits round
+    assert 0 < report["deviation"] < 0.02
     (shard,) = built.glob("memory-00001*")
     shard.unlink()
     code, (report,) = verify("--repair")
