@@ -27,7 +27,6 @@ from beacon_cli import library
 from beacon_cli.answering import decoding
 from beacon_cli.cache import builder, default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
-from beacon_cli.checkpoints.local.fingerprint import BESIDE
 from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.checkpoints.model_source import locate_model
 from tests.cli.runner import run
@@ -183,7 +182,7 @@ def convert(kills: int, source: str) -> None:
 
 def model_files(folder: Path) -> dict[str, bytes]:
     """What is in a model's folder, without the times at which it and its files were made."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != BESIDE]
+    paths = [path for path in folder.rglob("*") if path.is_file()]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
     record = json.loads(files[RECORD_FILE])
     return files | {RECORD_FILE: json.dumps(record | {"created": ""}).encode()}

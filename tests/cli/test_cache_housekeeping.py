@@ -315,7 +315,7 @@ def test_fewer_bits_are_another_smaller_cache(
     assert run("ask", str(book), *QUESTION, "--ratio", "4", "--cache-bits", bits, "--no-cache").code == 0
     assert run("cache", "build", str(book), "--ratio", "4", "--cache-bits", bits).code == 0
     sizes = {entry["bits"]: entry["size"] for entry in run("cache", "list", "--json").json}
-    assert sizes[int(bits)] < 0.5 * sizes[16]
+    assert sizes[int(bits)] < {"8": 0.65, "4": 0.45}[bits] * sizes[16]  # the text takes the same
     answer = run("ask", str(book), *QUESTION, "--ratio", "4", "--cache-bits", bits).json
     assert answer["tokens_condensed"] == 0
     assert not says.asked[1].equals(says.asked[0])  # nothing was rounded without a cache
