@@ -131,6 +131,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
         beacon_bits=settings.beacon_bits,
         condense=settings.condense,
         device=settings.device,
+        threads=settings.threads,
         system=settings.system,
         cache_bits=settings.cache_bits,
         cache_limit=settings.cache_limit,

@@ -64,6 +64,7 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
     """
     model = load(
         chosen.model, chosen.beacon, beacon_bits=chosen.beacon_bits, condense=chosen.condense, device=chosen.device,
+        threads=chosen.threads,
         progress=progress,
     )  # fmt: skip
     source = model.source
