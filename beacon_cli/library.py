@@ -38,6 +38,7 @@ def load(
     beacon_bits: int | None = None,
     condense: Condense | None = None,
     device: Device = "auto",
+    threads: int | None = None,
     system: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     cache_bits: int = DEFAULTS.cache_bits,
@@ -54,6 +55,7 @@ def load(
         beacon_bits: of the beacon's weights, 16 or 4; None takes them as they are stored.
         condense: "beacon", or "select", which needs none; None takes the beacon where there is one.
         device: "auto", "cpu" or "cuda".
+        threads: that compute on the CPU, in all of the process; None for as many as there are processors to use.
         system: the message to the model that stands in front of what it reads; None leaves that to its chat template.
         cache_dir: where condensed documents are kept; by default `BEACON_CACHE_DIR`, else the user's cache folder.
         cache_bits: bits of a stored activation: 16, 8 or 4.
@@ -63,12 +65,14 @@ def load(
     Raises:
         BeaconError: if it cannot be found, or model and beacon do not belong together.
     """
-    Settings(beacon_bits=beacon_bits, condense=condense, device=device, cache_bits=cache_bits)  # refuses what cannot be
+    Settings(  # refuses what cannot be
+        beacon_bits=beacon_bits, condense=condense, device=device, threads=threads, cache_bits=cache_bits
+    )
     root = default_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     began = time.perf_counter()
     source = locate_model(model, beacon, root, beacon_bits, system=system, condense=condense, progress=progress)
     seconds = time.perf_counter() - began
-    return Model(source, device, root, cache_bits, cache_limit, seconds=seconds, progress=progress)
+    return Model(source, device, root, cache_bits, cache_limit, threads=threads, seconds=seconds, progress=progress)
 
 
 class Model:
@@ -87,11 +91,12 @@ class Model:
         cache_bits: int = DEFAULTS.cache_bits,
         cache_limit: int | None = None,
         *,
+        threads: int | None = None,
         seconds: float = 0.0,
         progress: Progress = silent,
     ) -> None:
         self.source, self.seconds = source, seconds
-        self._device, self._cache = device, (cache_dir, cache_bits, cache_limit)
+        self._device, self._threads, self._cache = device, threads, (cache_dir, cache_bits, cache_limit)
         self._progress = progress
 
     @property
@@ -108,7 +113,7 @@ class Model:
             SettingsError: if CUDA is asked for and not there.
         """
         self._progress(Stage(f"loading {self.source.name}"))
-        engine = load_engine(self.source, self._device)
+        engine = load_engine(self.source, self._device, self._threads)
         if engine.note:
             self._progress(Note(engine.note))
         return engine

@@ -223,6 +223,15 @@ class Settings(Checked):
         none="auto",
     )
     device: Device = setting("auto", "auto|cpu|cuda", "Where to compute.")
+    threads: int | None = setting(
+        None,
+        "N|auto",
+        "Threads that compute on the CPU.",
+        shown="as many as there are processors to use",
+        none="auto",
+        least=1,
+        most=1024,
+    )
     ratio: int | None = setting(
         None,
         "N|auto",

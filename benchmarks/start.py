@@ -15,7 +15,7 @@ import time
 from beacon_cli.checkpoints.default_model import find_default
 from benchmarks.processor import alternately, processor, ratio
 
-TIMES = 5
+TIMES = 3
 LEAST = "import sys, torch; open(sys.argv[1], 'rb').read()"
 ASK = """
 import os, sys

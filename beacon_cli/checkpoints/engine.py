@@ -17,6 +17,7 @@ from beacon_cli.checkpoints.local.model_folder import read_settings, weight_file
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.checkpoints.memory import WEIGHTS_SHARE, free_memory
 from beacon_cli.checkpoints.model_source import BaseSource, ModelSource
+from beacon_cli.checkpoints.threads import usable_cores
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.settings import Device as Device
 
@@ -62,16 +63,21 @@ class Engine:
         return "+".join(dict.fromkeys((self.arithmetic.reading, self.arithmetic.decoding)))
 
 
-def load_engine(source: ModelSource, device: Device = "auto") -> Engine:
+def load_engine(source: ModelSource, device: Device = "auto", threads: int | None = None) -> Engine:
     """Load the weights: 4-bit on CUDA (bf16 compute); on the CPU dequantized once to float32 where that fits.
 
     Weights that are not 4-bit yet are quantized on the way (NF4, double quantization), so that a model means the same
     on every device.
 
+    Args:
+        threads: that compute on the CPU, in all of the process; None for those that torch has, if there are processors
+            for them.
+
     Raises:
         ModelError: if the weights are missing, damaged or of an architecture that cannot carry a beacon.
         SettingsError: if CUDA is asked for and not there.
     """
+    torch.set_num_threads(threads or min(torch.get_num_threads(), usable_cores()))
     base = _load_lean(source, device) or load_base(source, device)
     if source.beacon_folder is None or source.info is None:
         attached = attach(base.model, None)

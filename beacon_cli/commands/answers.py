@@ -130,7 +130,7 @@ def load_model(settings: Settings, console: Console) -> "Model":
 
 def model_arguments(settings: Settings) -> dict[str, Any]:
     """What the settings say of the model, as `load` takes it."""
-    names = ("model", "beacon", "beacon_bits", "condense", "device", "system", "cache_bits", "cache_limit")
+    names = ("model", "beacon", "beacon_bits", "condense", "device", "threads", "system", "cache_bits", "cache_limit")
     return {name: getattr(settings, name) for name in names}
 
 

@@ -108,7 +108,7 @@ def _loaded(plan: Plan, chosen: Settings, progress: Progress) -> tuple[Model, di
     def found(condense: Condense | None) -> Model:
         return load(
             chosen.model, chosen.beacon if condense != "select" else None, beacon_bits=chosen.beacon_bits,
-            condense=condense, device=chosen.device, progress=progress,
+            condense=condense, device=chosen.device, threads=chosen.threads, progress=progress,
         )  # fmt: skip
 
     model = found(chosen.condense)

@@ -37,6 +37,20 @@ def test_on_the_cpu_weights_are_dequantized_once(source: ModelSource, monkeypatc
     assert loaded.computing == "float32"
 
 
+def test_threads_are_those_asked_for_or_as_many_as_there_are_cores(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(engine, "usable_cores", lambda: 1)
+    try:
+        engine.load_engine(source, "cpu", 3)
+        assert torch.get_num_threads() == 3
+        engine.load_engine(source, "cpu")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_it_says_what_it_computes_in(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "fast_arithmetic", lambda: Arithmetic("bfloat16", "int8"))
     loaded = engine.load_engine(source, "cpu")

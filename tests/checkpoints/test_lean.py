@@ -98,6 +98,23 @@ def test_fewer_bits_stay_near(architecture: str, dtype: torch.dtype, packed: boo
         assert float((rows - exact).norm() / exact.norm()) < FAR
 
 
+@pytest.mark.parametrize(("dtype", "packed", "far"), [(torch.float32, False, 1e-4), (torch.bfloat16, True, FAR)])
+def test_threads_change_no_more_than_bits_do(dtype: torch.dtype, packed: bool, far: float, tmp_path: Path) -> None:
+    stock = randomized(tiny_model(initializer_range=0.1, hidden_size=64))
+    made, beacon, before = lean(stock, tmp_path, dtype), random_beacon(stock, std=0.1), torch.get_num_threads()
+    if packed:
+        made.pack(eight_bit_weights, 4)
+    seen = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with attach(made, beacon) as attached:
+                seen.append(stepwise(attached.reader(4)))
+    finally:
+        torch.set_num_threads(before)
+    assert float((seen[0] - seen[1]).std() / seen[0].std()) < far
+
+
 def test_products_follow_the_beacon(tmp_path: Path) -> None:
     """What was packed with one beacon is not used with another, or with none."""
     stock = tiny_model()
