@@ -39,10 +39,14 @@ class Running:
     scores: list[Tensor] | None = None
     mask: Tensor | None = None
 
-    def mask_of(self, rows: int, device: torch.device) -> Tensor:
-        """(new, rows) mask of a head that has so many rows, the new ones included."""
+    def mask_of(self, rows: int, query: Tensor) -> Tensor:
+        """(new, rows) what is added to the scores of a head that has so many rows, the new ones included: 0, or
+        -infinity (of the query's type: PyTorch would make that of a boolean mask anew for every head).
+        """
         if self.mask is None or self.mask.shape != (self.new, max(rows, self.mask.shape[1])):
-            self.mask = torch.ones(self.new, rows, dtype=torch.bool, device=device).tril(rows - self.new)
+            later = torch.ones(self.new, rows, dtype=torch.bool, device=query.device).triu(1 + rows - self.new)
+            self.mask = torch.zeros(later.shape, dtype=query.dtype, device=query.device)
+            self.mask.masked_fill_(later, float("-inf"))
         return self.mask[:, self.mask.shape[1] - rows :]
 
 
@@ -133,7 +137,7 @@ class RaggedLayer(CacheLayer):
             end = head.count + running.rows + running.new
             keys, values = head.keys[:end], head.values[:end]
             if running.scored is None:
-                mask = running.mask_of(end, query.device) if 1 < running.new < end else None
+                mask = running.mask_of(end, query) if 1 < running.new < end else None
                 seen.append(_attend(queries, keys, values, scale, mask))
                 continue
             first, last = head.count + running.scored, head.count + running.rows
