@@ -46,7 +46,7 @@ Trust = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Even in place of what is there.")]
 
 
-@options.flags(Settings, "model", "beacon", "device")
+@options.flags(Settings, "model", "beacon", "device", "threads")
 def verify(
     which: Several = None,
     *,
@@ -62,11 +62,13 @@ def verify(
     chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
     if not chosen:
         console.note(EMPTY)
-    where = load_settings(flags).device
+    settings = load_settings(flags)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
 
-    verifier = Verifier(_matcher(store, flags), where, deep=deep, repair=repair, password=password)
+    verifier = Verifier(
+        _matcher(store, flags), settings.device, settings.threads, deep=deep, repair=repair, password=password
+    )
     reports: list[Report] = []
     for summary in {summary.entry.key: summary for summary in chosen}.values():
         with console:

@@ -20,14 +20,16 @@ class Verifier:
 
     Args:
         matcher: finds the models.
-        device: where to compute.
+        device, threads: where to compute, see `load_engine`.
         deep: condense again and compare.
         repair: put back what is damaged.
         password: of encrypted PDFs that have to be read again.
     """
 
-    def __init__(self, matcher: Matcher, device: Device, *, deep: bool, repair: bool, password: str | None) -> None:
-        self._matcher, self._device = matcher, device
+    def __init__(
+        self, matcher: Matcher, device: Device, threads: int | None, *, deep: bool, repair: bool, password: str | None
+    ) -> None:
+        self._matcher, self._device, self._threads = matcher, device, threads
         self._deep, self._repair, self._password = deep, repair, password
         self._engines: dict[tuple[str, str], Engine] = {}
 
@@ -120,7 +122,7 @@ class Verifier:
         key = source.base_fingerprint, source.beacon_fingerprint
         if key not in self._engines:
             progress(Stage(f"loading {source.name}"))
-            self._engines[key] = load_engine(source, self._device)
+            self._engines[key] = load_engine(source, self._device, self._threads)
         return self._engines[key]
 
     def _stream(self, engine: Engine, repair: Repair) -> TokenStream:

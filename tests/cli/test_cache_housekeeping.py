@@ -331,3 +331,12 @@ def test_fewer_bits_are_another_smaller_cache(
     assert len(shards) > 1
     assert shards[-1].read_bytes() == whole
     assert_misused(run("ask", str(book), *QUESTION, "--cache-bits", "7"), "cache-bits", "16, 8, 4")
+
+
+def test_verifying_computes_with_the_threads_that_are_given(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    assert verify("--deep", "--threads", "1")[0] == 0
+    monkeypatch.setenv("BEACON_THREADS", "2")
+    assert verify("--deep")[0] == 0
+    assert asked == [1, 2]
