@@ -71,15 +71,19 @@ def half(rows: Tensor) -> Tensor:
     made = rows.half()
     if made.isinf().any():
         raise CacheError(
-            f"an activation is beyond the {_LARGEST:,.0f} that 16 bits hold; 8 bits scale each row: `--cache-bits 8`"
+            f"an activation is beyond the {_LARGEST:,.0f} that 16 bits hold; with a cache, 8 bits scale each row: `--cache-bits 8`"
         )
     return made
 
 
 def rounded(rows: Tensor, bits: int) -> Tensor:
-    """`rows` as they will be when they have been on disk, in their own type."""
+    """`rows` as they will be when they have been on disk, in their own type.
+
+    Raises:
+        CacheError: see `half`.
+    """
     if bits == 16:
-        return rows.half().to(rows.dtype)
+        return half(rows).to(rows.dtype)
     return dequantize(quantize(rows, bits), bits).to(rows.dtype)
 
 

@@ -71,3 +71,8 @@ def test_few_bits_take_less_disk(tmp_path: Path) -> None:
     sizes = {bits: sum(t.nbytes for t in vars(quantize(large, bits)).values()) for bits in (8, 4)}
     assert sizes[8] < 0.27 * large.nbytes
     assert sizes[4] < 0.15 * large.nbytes
+
+
+def test_what_16_bits_do_not_hold_is_refused_and_never_infinite() -> None:
+    with pytest.raises(CacheError, match="--cache-bits 8"):
+        rounded(torch.tensor([[1.0, 7e4]]), 16)
