@@ -71,7 +71,8 @@ def half(rows: Tensor) -> Tensor:
     made = rows.half()
     if made.isinf().any():
         raise CacheError(
-            f"an activation is beyond the {_LARGEST:,.0f} that 16 bits hold; with a cache, 8 bits scale each row: `--cache-bits 8`"
+            f"an activation is beyond the {_LARGEST:,.0f} that 16 bits hold; 8 bits scale each row: `--cache-bits 8`, "
+            "with a cache"
         )
     return made
 
