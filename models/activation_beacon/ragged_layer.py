@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from activation_beacon.attention import attend
 from activation_beacon.cache import CacheLayer
 from activation_beacon.memory import FIRST_CAPACITY
 from activation_beacon.rotary import Rotary
@@ -137,8 +138,11 @@ class RaggedLayer(CacheLayer):
             end = head.count + running.rows + running.new
             keys, values = head.keys[:end], head.values[:end]
             if running.scored is None:
-                mask = running.mask_of(end, query) if 1 < running.new < end else None
-                seen.append(_attend(queries, keys, values, scale, mask))
+                if running.new > 1 and query.device.type == "cpu":
+                    seen.append(attend(queries, keys, values, scale))
+                else:
+                    mask = running.mask_of(end, query) if 1 < running.new < end else None
+                    seen.append(_attend(queries, keys, values, scale, mask))
                 continue
             first, last = head.count + running.scored, head.count + running.rows
             shown, score = _attend_and_score(queries, keys, values, scale, slice(first, last))

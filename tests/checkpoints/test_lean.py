@@ -98,6 +98,15 @@ def test_fewer_bits_stay_near(architecture: str, dtype: torch.dtype, packed: boo
         assert float((rows - exact).norm() / exact.norm()) < FAR
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_attention_to_a_memory_in_fewer_bits_stays_near(architecture: str, tmp_path: Path) -> None:
+    stock = randomized(tiny_model(architecture, initializer_range=0.1, hidden_size=64))
+    made, selection = lean(stock, tmp_path, torch.bfloat16), Selection(window=24, sink=2, instruction=(5, 6, 7))
+    with attach(stock, None) as one, attach(made, None) as other:
+        expected, found = (stepwise(each.selecting_reader(1, selection)) for each in (one, other))
+    assert 0 < float((found - expected).std() / expected.std()) < FAR
+
+
 @pytest.mark.parametrize(("dtype", "packed", "far"), [(torch.float32, False, 1e-4), (torch.bfloat16, True, FAR)])
 def test_threads_change_no_more_than_bits_do(dtype: torch.dtype, packed: bool, far: float, tmp_path: Path) -> None:
     stock = randomized(tiny_model(initializer_range=0.1, hidden_size=64))
