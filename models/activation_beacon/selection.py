@@ -8,9 +8,9 @@ stay before it; where the model's positions do not last, places are shrunk by wh
 method, nothing of a text but its memory and one interval is ever held, and no attention matrix but a few rows of one
 head's. With a scorer, which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
 
-With all rows kept, this is full attention in the same passes, to the bit: keys are kept as they are before they are
-turned, and turned again by the same arithmetic. Only rounding differs where several threads share the product of a
-head, where transformers' models read a single row, or turn in 16 bits.
+With all rows kept, this is full attention in the same passes, in our decoder to the bit: keys are kept as they are
+before they are turned, and turned again by the same arithmetic. Only rounding differs in transformers' models, and
+where several threads share the product of a head.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
