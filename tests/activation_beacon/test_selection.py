@@ -81,7 +81,7 @@ def test_at_ratio_1_a_memory_holds_what_was_read_to_the_bit(architecture: str, d
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_ratio_1_is_full_attention_in_the_same_passes(architecture: str) -> None:
-    """Transformers' kernel rounds otherwise; in our decoder it is the same to the bit (`tests/checkpoints/test_lean.py`)."""
+    """To the bit in our decoder (`tests/checkpoints/test_lean.py`); transformers' own kernel rounds otherwise."""
     ids = random_ids(75)
     with attach(tiny_model(architecture), None) as attached:
         steps = list(attached.selecting_reader(1, SELECTION).feed(ids))
