@@ -120,6 +120,8 @@ class Console:
             self.note("unsupported: no passage says so" + ("; the closest are:" if answer.closest else ""))
         elif answer.supported == "partly":
             self.note("supported partly: the documents say this of it, or say it of something else:")
+        elif answer.closest:
+            self.note("closest to the question:")
         for place in answer.citations or answer.closest:
             line = page_text(place, documents).append(f": “{one_line(place.quote)}”")
             line.stylize_before("dim")
