@@ -130,7 +130,7 @@ class Console:
     def print_places(self, answer: "Answer", documents: Sequence[Named]) -> None:
         """Where an answer stands, or what comes closest, a line each."""
         for place in answer.citations or answer.closest:
-            self.print_line(f"{page_text(place, documents).plain}: “{one_line(place.quote)}”")
+            self.print_sentence(f"{page_text(place, documents).plain}: “{place.quote}”")
 
     def print_passages(self, passages: Sequence["Passage"], texts: "Texts", words: str) -> None:
         """Passages of some texts in the order of their rank, each under its page, with these words marked."""
