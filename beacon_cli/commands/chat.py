@@ -1,5 +1,6 @@
 """`beacon chat`."""
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,7 @@ from beacon_cli.commands import options
 from beacon_cli.commands.answers import answering, finish, load_model, read, show
 from beacon_cli.console.console import Console
 from beacon_cli.console.prompting import line_reader
+from beacon_cli.console.text import plain
 from beacon_cli.errors import BeaconError, OutputError, SettingsError
 from beacon_cli.settings import Settings, load_settings
 
@@ -23,6 +25,9 @@ HELP = """\
 /save FILE   write the conversation to a file (Markdown)
 /new         begin a new conversation
 /quit        leave (Ctrl-D does too; Ctrl-C stops an answer)"""
+
+# What begins markup of HTML, a link or a picture; a document may hold any, and a viewer of Markdown would fetch it.
+_NO_MARKUP = re.compile(r"[\\<&[]")
 
 
 @options.flags(Settings, *options.ANSWERING, "log")
@@ -116,7 +121,7 @@ class _Talk:
             parts += [f"**{answer.question}**", said, *(["\n".join(places)] if places else [])]
         try:
             with path.open("x", encoding="utf-8") as file:
-                file.write("\n\n".join(parts) + "\n")
+                file.write(_NO_MARKUP.sub(r"\\\g<0>", plain("\n\n".join(parts))) + "\n")
         except FileExistsError:
             raise SettingsError(f"{path} is there already; name another file") from None
         except OSError as error:

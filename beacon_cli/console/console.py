@@ -120,6 +120,8 @@ class Console:
             self.note("unsupported: no passage says so" + ("; the closest are:" if answer.closest else ""))
         elif answer.supported == "partly":
             self.note("supported partly: the documents say this of it, or say it of something else:")
+        elif answer.closest:
+            self.note("closest to the question:")
         for place in answer.citations or answer.closest:
             line = page_text(place, documents).append(f": “{one_line(place.quote)}”")
             line.stylize_before("dim")
@@ -128,7 +130,7 @@ class Console:
     def print_places(self, answer: "Answer", documents: Sequence[Named]) -> None:
         """Where an answer stands, or what comes closest, a line each."""
         for place in answer.citations or answer.closest:
-            self.print_line(f"{page_text(place, documents).plain}: “{one_line(place.quote)}”")
+            self.print_sentence(f"{page_text(place, documents).plain}: “{place.quote}”")
 
     def print_passages(self, passages: Sequence["Passage"], texts: "Texts", words: str) -> None:
         """Passages of some texts in the order of their rank, each under its page, with these words marked."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _VERDICTS = {
     True: "The text says so.",
     "partly": "The text says this of it, or says it of something else.",
-    False: "No passage says so; these come closest.",
-    None: "This is no answer.",
+    False: "No passage says so",
+    None: "This is no answer",
 }
 # Nothing in it may be loaded or run, whatever a document says.
 _HEAD = """<!doctype html>
@@ -37,7 +37,10 @@ def report(answer: "Answer", texts: "Texts", model: str) -> str:
     """The HTML of a complete answer from `texts`, by the model of that name."""
     question = answer.question or ""
     parts = [f"<title>{_escaped(question)}</title>\n<h1>{_escaped(question)}</h1>"]
-    parts.append(f'<p class="answer">{_escaped(answer.text)}</p>\n<p>{_VERDICTS[answer.supported]}</p>')
+    verdict = _VERDICTS[answer.supported]
+    if not answer.supported:
+        verdict += "; these places come closest:" if answer.closest else "."
+    parts.append(f'<p class="answer">{_escaped(answer.text)}</p>\n<p>{verdict}</p>')
     for place in answer.citations or answer.closest:
         parts.append(f"{_place(place)}\n<blockquote>{_escaped(place.quote)}</blockquote>")
     if answer.found:

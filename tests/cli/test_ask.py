@@ -163,6 +163,7 @@ def test_a_refusal_is_no_answer_and_not_unsupported(book: Path, says: Script) ->
     assert (found["answer"], found["answered"], found["supported"]) == (REFUSAL, False, None)
     result = ask(book)
     assert "gave no answer: it finds none in the text" in result.err
+    assert "closest to the question:\np. " in result.err
     assert "unsupported" not in result.err
 
 

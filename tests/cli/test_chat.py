@@ -77,6 +77,13 @@ def test_commands(book: Path, says: Script, tmp_path: Path) -> None:
     assert saved.read_text() == f"# book.txt\n\n**{WHO_KEEPS}**\n\nEdda Voss\n\n- book.txt, p. 1: “{FACT}”\n"
 
 
+def test_what_is_saved_holds_no_markup_of_a_document(book: Path, says: Script, tmp_path: Path) -> None:
+    says("<img src=http://x> ![Edda](http://x) &lt; \\[Voss](http://x)")
+    saved = tmp_path / "talk.md"
+    chat(book, WHO_KEEPS, f"/save {saved}")
+    assert r"\<img src=http://x> !\[Edda](http://x) \&lt; \\\[Voss](http://x)" in saved.read_text()
+
+
 def test_ctrl_c_stops_an_answer_and_not_the_chat(book: Path, says: Script) -> None:
     says("Edda Voss")
     pick, picked = decoding.pick, list[int]()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.answering.prompts import REFUSAL
 from tests.cli.runner import Result, assert_misused, assert_refused, run
 from tests.scripted import Script
 from tests.stories import FACT, WHO_KEEPS
@@ -103,6 +104,13 @@ def test_a_report_is_one_file_with_everything_in_it(book: Path, tmp_path: Path, 
     assert "The text says so." in text
     assert FACT in text
     assert {"keeper", "Morvane", "lighthouse"} <= set(page.marked)
+
+
+def test_a_report_of_no_answer_says_what_the_places_are(book: Path, tmp_path: Path, says: Script) -> None:
+    says(REFUSAL)
+    path = tmp_path / "out.html"
+    ask(book, "--report", str(path))
+    assert "This is no answer; these places come closest:" in path.read_text()
 
 
 def test_a_report_holds_no_markup_of_a_documents(tmp_path: Path, says: Script) -> None:

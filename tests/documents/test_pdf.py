@@ -245,6 +245,17 @@ def test_bookmarks_are_sections(tmp_path: Path) -> None:
         ]
 
 
+def test_bookmarks_that_name_a_page_or_a_file_are_none(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf([f"page {n}" for n in range(4)]))))
+    whole = writer.add_outline_item(title="Report edit 4.pdf", page_number=0)
+    writer.add_outline_item(title="Page 2", page_number=1, parent=whole)
+    part = writer.add_outline_item(title="Pages of history", page_number=2, parent=whole)
+    writer.add_outline_item(title="page iv", page_number=3, parent=part)
+    writer.write(tmp_path / "a.pdf")
+    with open_document(str(tmp_path / "a.pdf")) as document:
+        assert [page.section for page in document.pages()] == [None, None, "Pages of history", "Pages of history"]
+
+
 def test_attachments_are_named(tmp_path: Path) -> None:
     writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf(["text"]))))
     writer.add_attachment("figures.csv", b"1,2")

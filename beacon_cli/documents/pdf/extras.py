@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ Found = TypeVar("Found")
 _LONGEST_LABEL = 40
 _LONGEST_TITLE = 120
 _MOST_NAMES = 5
+# What programs call bookmarks that they make of pages and of the files that a PDF is put together from.
+_NO_HEADING = re.compile(r"page\s+[\divxlc]+|.+\.(pdf|docx?|rtf|indd|pptx?|xlsx?|tiff?|e?ps)", re.IGNORECASE)
 
 
 def extras(reader: PdfReader) -> Extras:
@@ -67,13 +70,15 @@ def _sections(reader: PdfReader) -> list[str | None]:
 
 
 def _bookmarks(outline: Sequence[Any], above: tuple[str, ...]) -> Iterator[tuple[str, Destination]]:
-    """The bookmarks in order; a list in pypdf's outline holds those below the entry before it."""
+    """The bookmarks in order that are headings; a list in pypdf's outline holds those below the entry before it."""
     title = ""
     for entry in outline:
         if isinstance(entry, list):
             yield from _bookmarks(entry, (*above, title) if title else above)
         else:
             title = one_line(str(entry.title or ""), _LONGEST_TITLE)
+            if _NO_HEADING.fullmatch(title):
+                title = ""
             if title:
                 yield " › ".join((*above, title)), entry
 

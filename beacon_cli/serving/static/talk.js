@@ -11,7 +11,7 @@ let running;
 
 const SUPPORT = {
   true: "It stands in the text:",
-  partly: "Some of it stands in the text:",
+  partly: "The text says this of it, or says it of something else:",
   false: "It was not found in the text; do not rely on it.",
 };
 
