@@ -107,6 +107,8 @@ class Condenser:
             else:
                 texts = self._measured(places)
                 ratio = self._fitting_ratio(texts, len(places))
+                if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
+                    self._progress(Note(note))
             loading = time.perf_counter()
             self.seconds["open"] += loading - began
             engine = self._engine()
