@@ -28,7 +28,7 @@ class RaggedMark:
     segments: int
     scale: float
     rows: int
-    interval: list[list[tuple[Tensor, Tensor]]]
+    interval: list[list[Tensor]]
 
 
 class RaggedMemory(Cache):
@@ -167,8 +167,8 @@ class RaggedMemory(Cache):
         self._scale_to(mark.scale)
         self._running.rows = mark.rows
         for layer, heads in zip(self._layers, mark.interval, strict=False):
-            for head, (keys, values) in zip(layer.heads, heads, strict=True):
-                head.write(head.count, keys, values)
+            for head, both in zip(layer.heads, heads, strict=True):
+                head.write(head.count, both)
 
     @property
     def _layers(self) -> Sequence[RaggedLayer]:
