@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
 from activation_beacon.attention import added, attend
 from activation_beacon.cache import Cache
@@ -69,9 +69,7 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
 
     def forward(self, x: Tensor) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        normed: Tensor = x * size.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_() * self.weight
-        return normed
+        return rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class RotaryFrequencies(nn.Module):
@@ -95,7 +93,7 @@ class Turn:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x * self.cos + x.roll(self.half, -1) * self.sin
+        return torch.addcmul(x * self.cos, x.roll(self.half, -1), self.sin)
 
 
 class Attention(nn.Module):
