@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from activation_beacon.attention import attend
 from activation_beacon.cache import CacheLayer
 from activation_beacon.memory import FIRST_CAPACITY
-from activation_beacon.rotary import Rotary
+from activation_beacon.rotary import Rotary, turn
 from activation_beacon.stand_in import MaskStandIn
 
 # Queries that are scored at a time: what bounds the memory that takes.
@@ -31,6 +31,8 @@ class Running:
         scored: None, or the first of the interval's rows whose scores are wanted.
         scores: of each layer so far, (kv_heads, rows) float32.
         mask: (new, rows) who sees what, for the longest head so far.
+        angles: cosine and sine, (new, rotary_dim / 2) each, by which the memory turns the pass's queries and keys; None
+            if the model does.
     """
 
     rows: int = 0
@@ -39,6 +41,11 @@ class Running:
     scored: int | None = None
     scores: list[Tensor] | None = None
     mask: Tensor | None = None
+    angles: tuple[Tensor, Tensor] | None = None
+
+    def turned(self, rows: Tensor) -> Tensor:
+        """(…, new, head_dim) queries or keys where they stand."""
+        return rows if self.angles is None else turn(rows, *self.angles, 1.0)
 
     def mask_of(self, rows: int, query: Tensor) -> Tensor:
         """(new, rows) what is added to the scores of a head that has so many rows, the new ones included: 0, or
@@ -121,11 +128,16 @@ def _with_room(buffer: Tensor, rows: int, dim: int) -> Tensor:
 
 
 class RaggedLayer(CacheLayer):
-    """One layer's heads. What it hands to the attention goes unused: the mask attends, by `attend`."""
+    """One layer's heads. What it hands to the attention goes unused: the mask attends, by `attend`.
+
+    Attributes:
+        free: (kv_heads, new, head_dim) keys of the last pass that the memory turned, without rotation.
+    """
 
     def __init__(self, running: Running) -> None:
         super().__init__()
         self.heads: list[Head] = []
+        self.free: Tensor | None = None
         self._running = running
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -141,7 +153,11 @@ class RaggedLayer(CacheLayer):
         """Write (1, kv_heads, new, head_dim) after the interval in progress."""
         self.begin(key_states.shape[1], key_states)
         running = self._running
-        for head, both in zip(self.heads, torch.stack((key_states[0], value_states[0]), 1), strict=True):
+        if running.angles is not None:
+            self.free = key_states[0].clone()  # what it is a part of may be large
+        for head, both in zip(
+            self.heads, torch.stack((running.turned(key_states)[0], value_states[0]), 1), strict=True
+        ):
             head.write(head.count + running.rows, both)
         running.layer, running.new = self, key_states.shape[2]
         return key_states, value_states
@@ -149,7 +165,7 @@ class RaggedLayer(CacheLayer):
     def attend(self, query: Tensor, scale: float) -> Tensor:
         """What (1, heads, new, head_dim), or the same elements in another shape, sees, in the same shape."""
         running = self._running
-        asking = query.reshape(len(self.heads), -1, running.new, query.shape[-1])
+        asking = running.turned(query.reshape(len(self.heads), -1, running.new, query.shape[-1]))
         seen, scores = [], []
         for head, queries in zip(self.heads, asking, strict=True):
             end = head.count + running.rows + running.new
@@ -175,6 +191,10 @@ class RaggedLayer(CacheLayer):
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     """(groups, new, head_dim) over (rows, head_dim), the last `new` of them causally."""
+    if query.shape[1] == 1:
+        # One row sees all keys: the heads that share these are as good as rows, as they are in `decoder`.
+        rows = query.transpose(0, 1)[None]
+        return scaled_dot_product_attention(rows, keys[None, None], values[None, None], scale=scale)[0].transpose(0, 1)
     shared = query.shape[0], -1, -1
     shown: Tensor = scaled_dot_product_attention(
         query[None],

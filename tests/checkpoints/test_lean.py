@@ -16,7 +16,7 @@ from activation_beacon.products import eight_bit_weights
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints.convert.four_bit import dequantize, quantize
 from beacon_cli.checkpoints.lean import fill, outline
-from tests.activation_beacon.tiny import ARCHITECTURES, random_beacon, random_ids, tiny_model
+from tests.activation_beacon.tiny import ARCHITECTURES, full_attention, random_beacon, random_ids, tiny_model
 
 IDS = random_ids(75)
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
@@ -79,6 +79,19 @@ def test_it_selects_as_transformers_does(architecture: str, tmp_path: Path) -> N
     with attach(stock, None) as one, attach(lean(stock, tmp_path), None) as other:
         found, expected = (stepwise(each.selecting_reader(2, selection)) for each in (other, one))
     torch.testing.assert_close(found, expected, atol=5e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_rows_selected_are_full_attention_in_the_same_passes_to_the_bit(
+    dtype: torch.dtype, one_thread: None, tmp_path: Path
+) -> None:
+    made = lean(randomized(tiny_model()), tmp_path, dtype)
+    made.pack(eight_bit_weights, 4)
+    passes = [IDS[:24], IDS[24:48], IDS[48:70], *([token] for token in IDS[70:72])]
+    with attach(made, None) as attached:
+        reader = attached.selecting_reader(1, Selection(window=24, sink=2, instruction=(5, 6, 7)))
+        steps = [step for ids in passes for step in reader.feed(ids)]
+        assert torch.equal(torch.cat([step.hidden for step in steps]), full_attention(attached, passes))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
