@@ -93,7 +93,7 @@ class Turn:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.addcmul(x * self.cos, x.roll(self.half, -1), self.sin)
+        return x * self.cos + x.roll(self.half, -1) * self.sin
 
 
 class Attention(nn.Module):
@@ -128,11 +128,7 @@ class Attention(nn.Module):
         if isinstance(mask, MaskStandIn):
             seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
             return seen.transpose(1, 2).reshape(batch, rows, -1)
-        # The heads that share keys are as good as rows.
         asking = query.reshape(batch * self.kv_heads, -1, rows, self.head_dim)
-        if rows == 1 and mask is None:  # which sees all keys
-            shared = asking.view(batch, self.kv_heads, -1, self.head_dim)
-            return scaled_dot_product_attention(shared, key, value, scale=self.scale).reshape(batch, 1, -1)
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
         return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)

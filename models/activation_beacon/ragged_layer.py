@@ -155,9 +155,10 @@ class RaggedLayer(CacheLayer):
         running = self._running
         if running.angles is not None:
             self.free = key_states[0].clone()  # what it is a part of may be large
-        both = torch.stack((running.turned(key_states)[0], value_states[0]), 1)
-        for head, rows in zip(self.heads, both, strict=True):
-            head.write(head.count + running.rows, rows)
+        for head, both in zip(
+            self.heads, torch.stack((running.turned(key_states)[0], value_states[0]), 1), strict=True
+        ):
+            head.write(head.count + running.rows, both)
         running.layer, running.new = self, key_states.shape[2]
         return key_states, value_states
 
