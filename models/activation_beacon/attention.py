@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 # Queries of each head at a time: their scores stay in the processor's cache.
-BLOCK = 64
+BLOCK = 128
 # Keys are a multiple of it: torch's products prepare for every shape that they meet, which takes longer than they do.
 ROUND = 128
 
@@ -25,6 +25,9 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
         As `query`.
     """
     heads, new, size = query.shape
+    if new == 1 and mask is None:  # it sees all keys
+        scores = query[:, 0] * scale @ keys.to(query.dtype).T
+        return (scores.softmax(-1) @ values.to(query.dtype))[:, None]
     rows = keys.shape[0]
     before, missing = rows - new, -rows % ROUND
     query = query * scale

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
 from activation_beacon.attention import added, attend
 from activation_beacon.cache import Cache
@@ -69,9 +69,7 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
 
     def forward(self, x: Tensor) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        normed: Tensor = x * size.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_() * self.weight
-        return normed
+        return rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class RotaryFrequencies(nn.Module):
@@ -130,11 +128,7 @@ class Attention(nn.Module):
         if isinstance(mask, MaskStandIn):
             seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
             return seen.transpose(1, 2).reshape(batch, rows, -1)
-        # The heads that share keys are as good as rows.
         asking = query.reshape(batch * self.kv_heads, -1, rows, self.head_dim)
-        if rows == 1 and mask is None:  # which sees all keys
-            shared = asking.view(batch, self.kv_heads, -1, self.head_dim)
-            return scaled_dot_product_attention(shared, key, value, scale=self.scale).reshape(batch, 1, -1)
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
         return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)

@@ -30,7 +30,7 @@ class RaggedMark:
     segments: int
     scale: float
     rows: int
-    interval: list[list[tuple[Tensor, Tensor]]]
+    interval: list[list[Tensor]]
     free: list[Tensor | None]
 
 
@@ -176,8 +176,8 @@ class RaggedMemory(Cache):
         for layer, free in zip(self._layers, mark.free, strict=True):
             layer.free = free
         for layer, heads in zip(self._layers, mark.interval, strict=False):
-            for head, (keys, values) in zip(layer.heads, heads, strict=True):
-                head.write(head.count, keys, values)
+            for head, both in zip(layer.heads, heads, strict=True):
+                head.write(head.count, both)
 
     @property
     def _layers(self) -> Sequence[RaggedLayer]:

@@ -64,43 +64,49 @@ class Head:
     Attributes:
         keys, values: (capacity, head_dim); keys are rotated where they stand, but for those after `placed` that stay.
         count: rows that stay.
-        free: (count, head_dim) their keys without rotation.
-        places: (count) float32, in the text.
         placed: how many of them are rotated where they belong.
     """
 
     def __init__(self, like: Tensor) -> None:
-        self.keys, self.values = like.new_empty(0, like.shape[-1]), like.new_empty(0, like.shape[-1])
-        self.free, self.places = self.keys, like.new_empty(0, dtype=torch.float32)
+        self._both = like.new_empty(2, 0, like.shape[-1])  # keys and values, which are written together
+        self.keys, self.values = self._both
+        self._free: Tensor = self.keys
+        self._places = like.new_empty(0, dtype=torch.float32)
         self.count = self.placed = 0
 
-    def write(self, first: int, keys: Tensor, values: Tensor) -> None:
-        """Put (rows, head_dim) at row `first`, after which there are no others."""
-        end = first + keys.shape[0]
-        if self.keys.shape[0] < end:
-            capacity = max(FIRST_CAPACITY, 1 << (end - 1).bit_length())
-            for name in ("keys", "values"):
-                old = getattr(self, name)
-                grown = old.new_empty(capacity, old.shape[-1])
-                grown[:first] = old[:first]
-                setattr(self, name, grown)
-        self.keys[first:end], self.values[first:end] = keys, values
+    @property
+    def free(self) -> Tensor:
+        """(count, head_dim) keys that stay, without rotation."""
+        return self._free[: self.count]
+
+    @property
+    def places(self) -> Tensor:
+        """(count) float32, in the text."""
+        return self._places[: self.count]
+
+    def write(self, first: int, both: Tensor) -> None:
+        """Put keys and values, (2, rows, head_dim), at row `first`, after which there are no others."""
+        rows = both.shape[1]
+        if self._both.shape[1] < first + rows:
+            self._both = _with_room(self._both, first + rows, 1)
+            self.keys, self.values = self._both
+        self._both.narrow(1, first, rows).copy_(both)
 
     def keep(self, free: Tensor, values: Tensor, places: Tensor) -> None:
         """Let rows stay, after those that do; `place` gives their keys a rotation."""
-        self.write(self.count, free, values)
-        self.free, self.places = torch.cat((self.free, free)), torch.cat((self.places, places))
-        self.count += free.shape[0]
+        first, end = self.count, self.count + free.shape[0]
+        self.write(first, torch.stack((free, values)))
+        self._free, self._places = _with_room(self._free, end, 0), _with_room(self._places, end, 0)
+        self._free[first:end], self._places[first:end] = free, places
+        self.count = end
 
-    def copied(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of so many rows after those that stay."""
-        own = slice(self.count, self.count + rows)
-        return self.keys[own].clone(), self.values[own].clone()
+    def copied(self, rows: int) -> Tensor:
+        """Keys and values, (2, rows, head_dim), of so many rows after those that stay."""
+        return self._both[:, self.count : self.count + rows].clone()
 
     def drop(self, rows: int) -> None:
         """Forget the last rows that stay."""
         self.count -= rows
-        self.free, self.places = self.free[: self.count], self.places[: self.count]
         self.placed = min(self.placed, self.count)
 
     def place(self, rotary: Rotary, scale: float, first: int) -> None:
@@ -108,6 +114,17 @@ class Head:
         if first < self.count:
             self.keys[first : self.count] = rotary.rotate(self.free[first:], self.places[first:] * scale)
         self.placed = self.count
+
+
+def _with_room(buffer: Tensor, rows: int, dim: int) -> Tensor:
+    """The buffer, or a copy that has room for so many rows. Capacities double, so that all copies take linear time."""
+    if buffer.shape[dim] >= rows:
+        return buffer
+    shape = list(buffer.shape)
+    shape[dim] = max(FIRST_CAPACITY, 1 << (rows - 1).bit_length())
+    grown = buffer.new_empty(shape)
+    grown.narrow(dim, 0, buffer.shape[dim]).copy_(buffer)
+    return grown
 
 
 class RaggedLayer(CacheLayer):
@@ -138,8 +155,10 @@ class RaggedLayer(CacheLayer):
         running = self._running
         if running.angles is not None:
             self.free = key_states[0].clone()  # what it is a part of may be large
-        for head, keys, values in zip(self.heads, running.turned(key_states)[0], value_states[0], strict=True):
-            head.write(head.count + running.rows, keys, values)
+        for head, both in zip(
+            self.heads, torch.stack((running.turned(key_states)[0], value_states[0]), 1), strict=True
+        ):
+            head.write(head.count + running.rows, both)
         running.layer, running.new = self, key_states.shape[2]
         return key_states, value_states
 
@@ -152,7 +171,7 @@ class RaggedLayer(CacheLayer):
             end = head.count + running.rows + running.new
             keys, values = head.keys[:end], head.values[:end]
             if running.scored is None:
-                if running.new > 1 and query.device.type == "cpu":
+                if query.device.type == "cpu":
                     seen.append(attend(queries, keys, values, scale))
                 else:
                     mask = running.mask_of(end, query) if 1 < running.new < end else None
