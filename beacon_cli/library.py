@@ -22,6 +22,7 @@ from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.condensing.condenser import Condenser, Request
 from beacon_cli.condensing.placing import Placed
+from beacon_cli.condensing.stem import Stem
 from beacon_cli.documents import PageSelection
 from beacon_cli.documents.finding import Documents, Place, find_documents, paths_of
 from beacon_cli.errors import DocumentError, SettingsError
@@ -165,6 +166,7 @@ class Model:
         ratio: Ratio = "auto",
         cache: bool = True,
         room: int | None = None,
+        stem: Stem | None = None,
         progress: Progress = silent,
     ) -> "Memory":
         """Read a text that is no file, as a text file that says the same would be read; see `read`.
@@ -172,8 +174,10 @@ class Model:
         Args:
             text: paragraphs with blank lines between them; form feeds separate pages.
             name: what messages and citations call it.
+            stem: without a cache, takes from the text that was read with it before what begins like this one; the
+                memory of that text ends.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress)
+        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, stem)
         placed = condenser.read([Place(name, text=text)])
         return Memory(self.engine, placed, condenser.seconds)
 
@@ -236,6 +240,7 @@ class Model:
         ocr: bool,
         room: int | None,
         progress: Progress,
+        stem: Stem | None = None,
     ) -> Condenser:
         self._progress = progress
         selected = None if pages is None else PageSelection.parse(pages)
@@ -247,6 +252,7 @@ class Model:
             pages=selected,
             password=password,
             refresh=refresh,
+            stem=stem,
         )
         store = Store(*self._cache) if cache else None
         return Condenser(self.source, lambda: self.engine, store, request, progress)

@@ -64,6 +64,17 @@ def says(scripted_model: Path) -> Iterator["Script"]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """With several, how a product is split among them decides how it is rounded."""
+    import torch  # noqa: PLC0415  as above
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A text of about 1,600 tokens: a dozen intervals of the scripted model."""
     path = tmp_path / "book.txt"

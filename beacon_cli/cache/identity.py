@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beacon_cli.durable.records import check_sha256, check_token_ids, to_json
-from beacon_cli.settings import CACHE_BITS
+from beacon_cli.settings import CACHE_BITS, Condense
 
 KEY_DIGITS = 32
 
@@ -39,6 +39,13 @@ class Identity:
         if self.bits not in CACHE_BITS:
             raise ValueError(f"activations are not kept in {self.bits} bits")
         check_token_ids("prompt_prefix", self.prompt_prefix)
+
+    @property
+    def condense(self) -> Condense:
+        """What condensed it: selection has a method, and says what it asks the model unless a scorer does for that."""
+        if self.scheme.get("method") is None:
+            return "beacon"
+        return "select" if self.scheme.get("instruction") else "scorer"
 
     @property
     def digest(self) -> str:

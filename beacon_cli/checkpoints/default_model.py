@@ -5,7 +5,6 @@ The reader is put into the weights when the model is converted, once; the beacon
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
 import beacon_smollm2
@@ -19,9 +18,7 @@ from beacon_cli.checkpoints.gguf.model import GgufModel, open_model
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
-from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.errors import ModelError
-from beacon_cli.settings import Condense
 from beacon_cli.version import __version__
 
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
@@ -51,11 +48,6 @@ def adapters() -> tuple[str, ...]:
 def beacon_folder() -> Path:
     """Where the default model's own beacon and scorer are, if there are any."""
     return beacon_smollm2.FOLDER / "beacon"
-
-
-def best_condenser(there: Sequence[Condense]) -> Condense:
-    """Of what is there, and selection by itself, what was measured to keep most of the default model's answers."""
-    return max((*there, SELECT), key=lambda name: sum(beacon_smollm2.KEPT.get(name, {}).values()))
 
 
 def place() -> Path:

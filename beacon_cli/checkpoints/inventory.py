@@ -23,7 +23,7 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.selecting import SELECT, condensers
+from beacon_cli.checkpoints.measured import best_condenser
 from beacon_cli.errors import ModelError
 
 
@@ -73,7 +73,7 @@ def _default() -> KnownModel:
     """The default model, before it is converted: an LLM with a short name, and adapters of its own."""
     file, beacon = default.base_file(), {}
     folder = default.beacon_folder()
-    condense = default.best_condenser(condensers(folder))
+    condense = best_condenser(folder)
     if condense == "beacon":
         beacon = read_settings(folder, "beacon_config.json")["settings"]
     return replace(
@@ -117,7 +117,7 @@ def _converted() -> Iterator[KnownModel]:
             beacon_bits=record.beacon_bits,
             revision=record.revision,
             created=record.created,
-            condense=(*condensers(folder / "beacon"), SELECT)[0],
+            condense=best_condenser(folder / "beacon"),
         )
 
 

@@ -1,7 +1,8 @@
 """Which model: finding a base LLM, what condenses for it and its tokenizer, which belong together; loads no weights."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
+from beacon_cli.checkpoints.measured import best_condenser, read_kept
 from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.selecting import RATIOS, SELECT, condensers, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
@@ -66,6 +68,7 @@ class ModelSource(BaseSource):
         prompts: how what the beacon was trained on is put; empty if not known.
         passages_first: whether it answers better from the passages that are read again without the memory.
         note: what its user should know before trusting it with a summary; empty if nothing.
+        kept: what condenses was measured to keep, by the ratio, see `measured`.
     """
 
     info: BeaconInfo | None
@@ -76,6 +79,7 @@ class ModelSource(BaseSource):
     prompts: str = ""
     passages_first: bool = False
     note: str = ""
+    kept: Mapping[int, float] = field(default_factory=dict, compare=False)
 
     @cached_property
     def frame(self) -> Frame:
@@ -192,10 +196,10 @@ def locate_model(
     if beacon and condense == "select":
         raise SettingsError(f"--condense select uses no beacon: leave that or --beacon {beacon} out")
     base = locate_base(model, cache, beacon_bits, progress=progress, offline=offline)
-    adapter = None if condense == "select" else _own_adapters(model, base.folder)
+    adapter = _own_adapters(model, base.folder)
     if beacon:
         adapter = resolve_model(beacon, kind="beacon", progress=progress, offline=offline)
-    condense, found = _chosen(model, adapter, beacon, condense)
+    condense, found = _chosen(beacon or model, adapter, condense)
     info = _checked_info(base, found, beacon or str(found)) if condense == "beacon" and found else None
     fingerprint, bits = str(SELECT), 16
     if found is not None:
@@ -212,6 +216,7 @@ def locate_model(
         system=system,
         passages_first=own and beacon_smollm2.PASSAGES_FIRST,
         note=beacon_smollm2.SUMMARY_NOTE if own else "",
+        kept=read_kept(adapter).get(condense, {}),
     )
 
 
@@ -221,25 +226,21 @@ def _own_adapters(model: str, folder: Path) -> Path | None:
     return own if own.is_dir() else None
 
 
-def _chosen(
-    model: str, folder: Path | None, beacon: str | None, condense: Condense | None
-) -> tuple[Condense, Path | None]:
+def _chosen(name: str, folder: Path | None, condense: Condense | None) -> tuple[Condense, Path | None]:
     """What condenses, and the folder of what that needs.
 
     Args:
+        name: what the user calls what is to bring it.
         folder: where a beacon or a scorer is; None if the model has neither.
-        beacon: what the user calls it.
 
     Raises:
         ModelError: if what is to condense is not there.
     """
-    there = condensers(folder)
     if condense is None:
-        own = model == DEFAULT_MODEL and not beacon
-        condense = default.best_condenser(there) if own else (*there, SELECT)[0]
-    elif condense not in (*there, SELECT):
+        condense = best_condenser(folder)
+    elif condense not in (*condensers(folder), SELECT):
         raise ModelError(
-            f"{beacon or model} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
+            f"{name} brings no {condense}: name one with --beacon DIR or a hub id, or use --condense select"
         )
     return condense, None if condense == SELECT else folder
 

@@ -44,7 +44,7 @@ COLUMNS = (
     Column("ratio", drop=1),
     Column("bits", drop=9),
     Column("model", drop=5, least=14),
-    Column("beacon", drop=4, least=18),
+    Column("condensed by", drop=4, least=18),
     Column("size", drop=2),
     Column("last used", drop=6),
     Column("state", drop=3, least=10),
@@ -244,6 +244,7 @@ def _entry(summary: Summary) -> dict[str, Any]:
         "window": identity.window,
         "model": models.base,
         "model_fingerprint": identity.base,
+        "condense": identity.condense,
         "beacon": models.beacon,
         "beacon_fingerprint": identity.beacon,
         "computed": f"{compute.device}, {compute.dtype}",
@@ -254,17 +255,17 @@ def _entry(summary: Summary) -> dict[str, Any]:
 
 
 def _table(summaries: Sequence[Summary]) -> list[list[str]]:
-    """A row for each cache; beacons of one name are told apart by their fingerprints."""
+    """A row for each cache; beacons and scorers of one name are told apart by their fingerprints."""
     known = [each.manifest.subject for each in summaries if each.manifest]
-    beacons = {(_beacon_name(subject.models.beacon), subject.identity.beacon) for subject in known}
-    ambiguous = {name for name, count in Counter(name for name, _ in beacons).items() if count > 1}
+    condensers = {(_condenser(each.identity.condense, each.models.beacon), each.identity.beacon) for each in known}
+    ambiguous = {name for name, count in Counter(name for name, _ in condensers).items() if count > 1}
     return [_row(_entry(summary), ambiguous) for summary in summaries]
 
 
 def _row(entry: dict[str, Any], ambiguous: Collection[str]) -> list[str]:
-    beacon = _beacon_name(entry["beacon"]) if "beacon" in entry else "?"
-    if beacon in ambiguous:
-        beacon += f" {entry['beacon_fingerprint'][:8]}"
+    condenser = _condenser(entry["condense"], entry["beacon"]) if "beacon" in entry else "?"
+    if condenser in ambiguous:
+        condenser += f" {entry['beacon_fingerprint'][:8]}"
     return [
         entry["key"][:12],
         str(entry.get("document", "?")),
@@ -273,17 +274,19 @@ def _row(entry: dict[str, Any], ambiguous: Collection[str]) -> list[str]:
         str(entry.get("ratio", "?")),
         str(entry.get("bits", "?")),
         str(entry.get("model", "?")),
-        beacon,
+        condenser,
         format_size(entry["size"]),
         entry["last_used"][:16].replace("T", " "),
         entry["state"] + (", foreign" if entry["foreign"] else ", signed" if entry.get("signed_by") else ""),
     ]
 
 
-def _beacon_name(path: str) -> str:
-    """What a person calls the beacon in a folder: the folder's name, or the hub's for it."""
+def _condenser(condense: str, path: str) -> str:
+    """What a person calls what condensed: what it is and, of a beacon or a scorer, the folder's name or the hub's."""
+    if condense == "select":
+        return condense
     parts = PurePath(path).parts
     for part in parts:
         if part.startswith("models--"):  # a folder of the hub's cache
-            return part.removeprefix("models--").replace("--", "/")
-    return "/".join(parts[-2:]) if parts[-1:] == ("beacon",) else "".join(parts[-1:])
+            return f"{condense} {part.removeprefix('models--').replace('--', '/')}"
+    return f"{condense} {'/'.join(parts[-2:]) if parts[-1:] == ('beacon',) else ''.join(parts[-1:])}"

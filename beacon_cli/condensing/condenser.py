@@ -21,6 +21,7 @@ from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.loading import announced, is_text_of, load
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
+from beacon_cli.condensing.stem import Stem
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
 from beacon_cli.documents.finding import Place
@@ -42,6 +43,7 @@ class Request:
         pages: which pages to read; None reads all.
         password: of encrypted PDFs.
         refresh: condense anew whatever the cache has.
+        stem: what texts that begin alike share where there is no cache; None shares nothing.
     """
 
     ratio: int | None = None
@@ -49,6 +51,7 @@ class Request:
     pages: PageSelection | None = None
     password: str | None = None
     refresh: bool = False
+    stem: Stem | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Condenser:
             else:
                 texts = self._measured(places)
                 ratio = self._fitting_ratio(texts, len(places))
+                if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
+                    self._progress(Note(note))
             loading = time.perf_counter()
             self.seconds["open"] += loading - began
             engine = self._engine()
@@ -281,19 +286,20 @@ class _Build:
         began = time.perf_counter()
         stream, name = self.text.stream, self.text.document.source.name
         beginning = Beginning(self.builder, None if self.request.refresh else self.store)
+        stem = self.request.stem if self.builder is None else None
         self.progress(reading(self.text.document, stream))
         reader: SequenceReader | None = None
         resumed = 0
         for ended in self._pages():
             if reader is None:
-                if beginning.needs_more(stream.ids) and not ended:
+                if (stem or beginning).needs_more(stream.ids) and not ended:
                     continue
-                reader = beginning.reader(self.engine, self.ratio, stream.ids)
+                reader = (stem or beginning).reader(self.engine, self.ratio, stream.ids)
                 resumed = reader.consumed
                 for note in beginning.notes:
                     self.progress(Note(note))
                 self.progress(reading(self.text.document, stream, resumed))
-            condense_intervals(reader, stream.ids, self.ratio, self.builder, self.progress)
+            condense_intervals(reader, stream.ids, self.ratio, self.builder or stem, self.progress)
         if reader is None:
             raise RuntimeError("a document ended without a last page")  # _pages always says that it ended
         tail = stream.ids[reader.consumed :]

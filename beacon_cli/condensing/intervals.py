@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
+from beacon_cli.condensing.stem import Stem
 from beacon_cli.events import IntervalDone, Progress, silent
 
 
 def condense_intervals(
-    reader: SequenceReader, ids: Sequence[int], ratio: int, builder: Builder | None, progress: Progress = silent
+    reader: SequenceReader,
+    ids: Sequence[int],
+    ratio: int,
+    builder: Builder | Stem | None,
+    progress: Progress = silent,
 ) -> None:
     """Condense every interval that `ids`, all tokens of the document so far, hold in full.
 
     Args:
-        builder: what keeps their rows; None keeps them in the reader's memory alone.
+        builder: what keeps their rows, or the way back to them; None keeps them in the reader's memory alone.
 
     Raises:
         CacheError: if they cannot be written.

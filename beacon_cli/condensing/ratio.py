@@ -9,6 +9,8 @@ from beacon_cli.errors import TooLongError
 # This share of the context is kept for the question and its answer, so that a longer question about the same document
 # does not ask for another ratio, hence for another cache.
 RESERVED_SHARE = 8
+# A memory that was measured to keep less than this share of the answers is told of.
+LITTLE = 0.5
 
 
 def reserve(source: ModelSource, needed: int) -> int:
@@ -46,6 +48,17 @@ def fits(source: ModelSource, tokens: int, ratio: int, needed: int, before: Sequ
 def smallest_ratio(source: ModelSource, tokens: int, needed: int, before: Sequence[int] = ()) -> int | None:
     """The smallest trained ratio at which `tokens` tokens fit; None if there is none."""
     return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed, before)), None)
+
+
+def keeps_little(source: ModelSource, ratio: int) -> str:
+    """What is to be said of a ratio that was not asked for and at which little was measured to be kept, or nothing."""
+    kept = source.kept.get(ratio, 1.0)
+    if kept >= LITTLE:
+        return ""
+    return (
+        f"only ratio {ratio} fits, and from a memory so small {source.name} was measured to answer {100 * kept:.0f} % "
+        "of what it answers from the whole text: trust what is read again, or read a part of it (--pages)"
+    )
 
 
 def too_long(

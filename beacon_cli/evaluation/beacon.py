@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from beacon_cli.condensing.ratio import reserve
+from beacon_cli.condensing.stem import Stem
 from beacon_cli.evaluation.methods import Method, Reply, running_losses
 from beacon_cli.evaluation.samples import EvalSample
 from beacon_cli.library import Memory, Model, Ratio
@@ -12,6 +13,8 @@ from beacon_cli.library import Memory, Model, Ratio
 
 class BeaconMethod(Method):
     """Documents as `Model.read` reads them, questions as `Memory.ask` answers them; nothing is kept in a cache.
+
+    What two texts in a row begin with alike, like a haystack up to its needle, is condensed once.
 
     Args:
         ratio: at which documents are condensed; "auto" takes, like `beacon ask`, the smallest at which they fit.
@@ -21,6 +24,7 @@ class BeaconMethod(Method):
     def __init__(self, name: str, model: Model, ratio: Ratio, passages: int | None) -> None:
         super().__init__(name, model.engine)
         self._model, self._ratio, self._passages = model, ratio, passages
+        self._stem = Stem()
 
     def ask(self, sample: EvalSample, max_new_tokens: int) -> Reply:
         memory = self._read(sample, max_new_tokens)
@@ -40,6 +44,10 @@ class BeaconMethod(Method):
         most = intervals * source.window - len(source.frame.opening)
         return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids[:most])
 
+    def forget(self) -> None:
+        super().forget()
+        self._stem = Stem()
+
     def _read(self, sample: EvalSample, max_new_tokens: int) -> Memory:
         room = self._model.room_for(sample.question, max_new_tokens=max_new_tokens, passages=self._passages)
         # Two questions that leave a document as much room find it condensed alike.
@@ -47,9 +55,9 @@ class BeaconMethod(Method):
         if self._latest is not None and self._latest[0] == key:
             memory: Memory = self._latest[1]
             return memory
-        self.forget()
+        self._latest = None
         if sample.path is None:
-            memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room)
+            memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room, stem=self._stem)
         else:
             memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room)
         self._latest = key, memory

@@ -11,13 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
+from activation_beacon.attention import added, attend
 from activation_beacon.cache import Cache
 from activation_beacon.products import Pack, Packed, Product
+from activation_beacon.stand_in import MaskStandIn
 
 QKV, OUT = ("q_proj", "k_proj", "v_proj"), ("o_proj",)
 GATE_UP, DOWN = ("gate_proj", "up_proj"), ("down_proj",)
+# Passes of more rows attend in the type of their products; those of fewer, whose weights may have 8 bits, in float32.
+MANY_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,7 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
 
     def forward(self, x: Tensor) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        normed: Tensor = x * size.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_() * self.weight
-        return normed
+        return rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class RotaryFrequencies(nn.Module):
@@ -114,6 +116,8 @@ class Attention(nn.Module):
             query, key = torch.split(turning, [self.heads, self.kv_heads], 1)
             turning = torch.cat((self.q_norm(query), self.k_norm(key)), 1)
         query, key = torch.split(turn(turning), [self.heads, self.kv_heads], 1)
+        if query.shape[2] > MANY_ROWS:
+            query = query.to(projected.dtype)
         if memory is not None:
             key, value = memory.update(key, value, index)
         return self._attend(query, key, value, mask)
@@ -121,15 +125,13 @@ class Attention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """(batch, heads, rows, head_dim) over (batch, kv_heads, keys, head_dim) -> (batch, rows, heads * head_dim)."""
         batch, _, rows, _ = query.shape
-        if rows == 1 and mask is None:
-            # One row sees all keys: the heads that share these are as good as rows.
-            query = query.reshape(batch, self.kv_heads, -1, self.head_dim)
-            return scaled_dot_product_attention(query, key, value, scale=self.scale).reshape(batch, 1, -1)
-        shared = self.heads != self.kv_heads
-        seen = scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=shared
-        )
-        return seen.transpose(1, 2).reshape(batch, rows, -1)
+        if isinstance(mask, MaskStandIn):
+            seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
+            return seen.transpose(1, 2).reshape(batch, rows, -1)
+        asking = query.reshape(batch * self.kv_heads, -1, rows, self.head_dim)
+        heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
+        seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
+        return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)
 
 
 class MLP(nn.Module):
@@ -156,20 +158,23 @@ class Layer(nn.Module):
     def forward(self, hidden: Tensor, turn: Turn, mask: Tensor | None, memory: Cache | None, index: int) -> Tensor:
         """(batch, rows, hidden) -> the same."""
         attention, mlp = self.self_attn, self.mlp
-        seen = attention(self._product(attention, QKV, self.input_layernorm(hidden)), turn, mask, memory, index)
-        hidden = hidden + self._product(attention, OUT, seen)
-        gate, up = self._product(mlp, GATE_UP, self.post_attention_layernorm(hidden)).chunk(2, -1)
-        return hidden + self._product(mlp, DOWN, silu(gate) * up)
+        projected = self._products(attention, QKV, self.input_layernorm(hidden))
+        seen = attention(projected[0] if len(projected) == 1 else torch.cat(projected, -1), turn, mask, memory, index)
+        hidden = hidden + self._products(attention, OUT, seen)[0]
+        inner = self._products(mlp, GATE_UP, self.post_attention_layernorm(hidden))
+        gate, up = inner if len(inner) == 2 else inner[0].chunk(2, -1)
+        return hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
 
-    def _product(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> Tensor:
-        """(batch, rows, in) -> (batch, rows, the outputs of all these projections of `owner`)."""
+    def _products(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
+        """(batch, rows, in) -> the outputs of these projections of `owner`, each (batch, rows, out), or all in one."""
         projections = tuple(getattr(owner, name) for name in names)
         if self.pack is None or x.shape[0] * x.shape[1] > self.few:
-            return torch.cat([projection(x) for projection in projections], -1) if names[1:] else projections[0](x)
+            x = x.to(self.mlp.down_proj.weight.dtype)  # once for all of them
+            return [projection(x) for projection in projections]
         packed = self._packed.get(names)
         if packed is None or packed.projections != projections:  # a beacon has come or gone
             packed = self._packed[names] = Packed(projections, self.pack)
-        return packed(x)
+        return [packed(x)]
 
 
 def apply_rotary_pos_emb(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,6 +204,8 @@ class Decoder(nn.Module):
     ) -> SimpleNamespace:
         """As transformers' decoders are called; `Installed.run` says what with."""
         turn, hidden = Turn(*self.rotary_emb(inputs_embeds, position_ids)), inputs_embeds
+        if attention_mask is not None and not isinstance(attention_mask, MaskStandIn):
+            attention_mask = added(attention_mask, hidden.dtype)
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, turn, attention_mask, past_key_values, index)
         return SimpleNamespace(last_hidden_state=self.norm(hidden))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from activation_beacon.architecture import attention_modules, decoder_of, embeddings, layers_of
 from activation_beacon.cache import Cache
+from activation_beacon.decoder import Decoder
 from activation_beacon.errors import ConfigError
 from activation_beacon.linear import BeaconLinear, BeaconRows
 from activation_beacon.plugin import Beacon, shape_of
@@ -30,7 +31,9 @@ class Installed:
         self.decoder: Any = decoder_of(model)
         self.rows = BeaconRows()
         config: Any = model.config
+        # transformers' own mask would have the sliding window, which the method ignores (`docs/FORMAT.md` 4.1).
         self._has_window = getattr(config, "sliding_window", None) is not None
+        self._own_decoder = isinstance(self.decoder, Decoder)
         self._own_rotary: Any = self.decoder.rotary_emb
         if isinstance(self._own_rotary, Rotary):
             raise ConfigError("something is already installed on this model: detach that first")
@@ -109,8 +112,7 @@ class Installed:
         """
         self._check_attached()
         before, rows = 0 if memory is None else memory.get_seq_length(), ids.shape[1]
-        # transformers' own mask would have the sliding window, which the method ignores (`docs/FORMAT.md` 4.1).
-        if mask is None and (self._has_window or (before and rows > 1)):
+        if mask is None and not self._own_decoder and (self._has_window or (before and rows > 1)):
             mask = torch.ones(rows, before + rows, dtype=torch.bool, device=ids.device).tril(before)[None, None]
         self.rows.rows = beacons
         try:

@@ -9,7 +9,7 @@ from torch import Tensor
 from activation_beacon.cache import Cache
 from activation_beacon.memory import Activations
 from activation_beacon.ragged_layer import Head, RaggedLayer, RaggedMask, Running
-from activation_beacon.rotary import Rotary, position_tensor
+from activation_beacon.rotary import Rotary
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,15 @@ class _Segment:
 
 @dataclass(frozen=True)
 class RaggedMark:
-    """Where a memory was, see `RaggedMemory.mark`: its segments, scale, and the rows of the interval in progress."""
+    """Where a memory was, see `RaggedMemory.mark`: its segments, scale, and the rows of the interval in progress with
+    what layers have of their keys without rotation.
+    """
 
     segments: int
     scale: float
     rows: int
-    interval: list[list[tuple[Tensor, Tensor]]]
+    interval: list[list[Tensor]]
+    free: list[Tensor | None]
 
 
 class RaggedMemory(Cache):
@@ -70,10 +73,16 @@ class RaggedMemory(Cache):
         counts = [[head.count + self._running.rows for head in layer.heads] for layer in self._layers]
         return torch.tensor(counts, dtype=torch.int64).reshape(len(self._layers), -1)
 
-    def mask(self) -> RaggedMask:
-        """What lets a pass attend; only with it can one."""
+    def mask(self, turning: Tensor | None = None) -> RaggedMask:
+        """What lets a pass attend; only with it can one.
+
+        Args:
+            turning: (new) positions to which the memory turns the pass's queries and keys, which the model leaves as
+                they are at position 0; None if it has turned them.
+        """
         mask: RaggedMask = RaggedMask.on(self._device)
         mask.running, self._running.mask = self._running, None
+        self._running.angles = None if turning is None else self.rotary.angles(turning)
         return mask
 
     def commit(self, rows: int) -> None:
@@ -108,14 +117,12 @@ class RaggedMemory(Cache):
         finally:
             running.scored = running.scores = None
 
-    def interval(self, position: int) -> Activations:
-        """The rows of the interval in progress, the first of which stands at `position`."""
-        rows, rotary = self._running.rows, self.rotary
-        positions = position_tensor(range(position, position + rows), self._device)
-        keys, values = zip(*(head.copied(rows) for head in self._heads()), strict=True)
-        free = [rotary.unrotate(rotated, positions) for rotated in keys]
-        shape = len(self._layers), -1, rows, free[0].shape[-1]
-        return Activations(torch.stack(free).view(shape), torch.stack(values).view(shape))
+    def interval(self) -> Activations:
+        """The rows of the interval in progress, which one pass wrote that the memory turned."""
+        rows, scaling = self._running.rows, self.rotary.scaling
+        free = torch.stack([layer.free for layer in self.layers]) / scaling
+        values = torch.stack([head.copied(rows)[1] for head in self._heads()])
+        return Activations(free, values.view(free.shape))
 
     def finish_interval(self, sink: Activations | None, others: Activations | None) -> None:
         """Let go of the interval in progress, but for what becomes memory of it, the latter rounded."""
@@ -158,7 +165,7 @@ class RaggedMemory(Cache):
         """Remember the present state, for `rewind`; copies nothing but the interval in progress."""
         rows = self._running.rows
         interval = [[head.copied(rows) for head in layer.heads] for layer in self._layers if rows]
-        return RaggedMark(len(self._segments), self.scale, rows, interval)
+        return RaggedMark(len(self._segments), self.scale, rows, interval, [layer.free for layer in self._layers])
 
     def rewind(self, mark: RaggedMark) -> None:
         """Go back to where the memory was, to the bit, from anywhere after it."""
@@ -166,9 +173,11 @@ class RaggedMemory(Cache):
             self._drop()
         self._scale_to(mark.scale)
         self._running.rows = mark.rows
+        for layer, free in zip(self._layers, mark.free, strict=True):
+            layer.free = free
         for layer, heads in zip(self._layers, mark.interval, strict=False):
-            for head, (keys, values) in zip(layer.heads, heads, strict=True):
-                head.write(head.count, keys, values)
+            for head, both in zip(layer.heads, heads, strict=True):
+                head.write(head.count, both)
 
     @property
     def _layers(self) -> Sequence[RaggedLayer]:

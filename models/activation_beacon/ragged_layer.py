@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from activation_beacon.attention import attend
 from activation_beacon.cache import CacheLayer
 from activation_beacon.memory import FIRST_CAPACITY
-from activation_beacon.rotary import Rotary
+from activation_beacon.rotary import Rotary, turn
 from activation_beacon.stand_in import MaskStandIn
 
 # Queries that are scored at a time: what bounds the memory that takes.
@@ -30,6 +31,8 @@ class Running:
         scored: None, or the first of the interval's rows whose scores are wanted.
         scores: of each layer so far, (kv_heads, rows) float32.
         mask: (new, rows) who sees what, for the longest head so far.
+        angles: cosine and sine, (new, rotary_dim / 2) each, by which the memory turns the pass's queries and keys; None
+            if the model does.
     """
 
     rows: int = 0
@@ -38,6 +41,11 @@ class Running:
     scored: int | None = None
     scores: list[Tensor] | None = None
     mask: Tensor | None = None
+    angles: tuple[Tensor, Tensor] | None = None
+
+    def turned(self, rows: Tensor) -> Tensor:
+        """(…, new, head_dim) queries or keys where they stand."""
+        return rows if self.angles is None else turn(rows, *self.angles, 1.0)
 
     def mask_of(self, rows: int, query: Tensor) -> Tensor:
         """(new, rows) what is added to the scores of a head that has so many rows, the new ones included: 0, or
@@ -56,43 +64,49 @@ class Head:
     Attributes:
         keys, values: (capacity, head_dim); keys are rotated where they stand, but for those after `placed` that stay.
         count: rows that stay.
-        free: (count, head_dim) their keys without rotation.
-        places: (count) float32, in the text.
         placed: how many of them are rotated where they belong.
     """
 
     def __init__(self, like: Tensor) -> None:
-        self.keys, self.values = like.new_empty(0, like.shape[-1]), like.new_empty(0, like.shape[-1])
-        self.free, self.places = self.keys, like.new_empty(0, dtype=torch.float32)
+        self._both = like.new_empty(2, 0, like.shape[-1])  # keys and values, which are written together
+        self.keys, self.values = self._both
+        self._free: Tensor = self.keys
+        self._places = like.new_empty(0, dtype=torch.float32)
         self.count = self.placed = 0
 
-    def write(self, first: int, keys: Tensor, values: Tensor) -> None:
-        """Put (rows, head_dim) at row `first`, after which there are no others."""
-        end = first + keys.shape[0]
-        if self.keys.shape[0] < end:
-            capacity = max(FIRST_CAPACITY, 1 << (end - 1).bit_length())
-            for name in ("keys", "values"):
-                old = getattr(self, name)
-                grown = old.new_empty(capacity, old.shape[-1])
-                grown[:first] = old[:first]
-                setattr(self, name, grown)
-        self.keys[first:end], self.values[first:end] = keys, values
+    @property
+    def free(self) -> Tensor:
+        """(count, head_dim) keys that stay, without rotation."""
+        return self._free[: self.count]
+
+    @property
+    def places(self) -> Tensor:
+        """(count) float32, in the text."""
+        return self._places[: self.count]
+
+    def write(self, first: int, both: Tensor) -> None:
+        """Put keys and values, (2, rows, head_dim), at row `first`, after which there are no others."""
+        rows = both.shape[1]
+        if self._both.shape[1] < first + rows:
+            self._both = _with_room(self._both, first + rows, 1)
+            self.keys, self.values = self._both
+        self._both.narrow(1, first, rows).copy_(both)
 
     def keep(self, free: Tensor, values: Tensor, places: Tensor) -> None:
         """Let rows stay, after those that do; `place` gives their keys a rotation."""
-        self.write(self.count, free, values)
-        self.free, self.places = torch.cat((self.free, free)), torch.cat((self.places, places))
-        self.count += free.shape[0]
+        first, end = self.count, self.count + free.shape[0]
+        self.write(first, torch.stack((free, values)))
+        self._free, self._places = _with_room(self._free, end, 0), _with_room(self._places, end, 0)
+        self._free[first:end], self._places[first:end] = free, places
+        self.count = end
 
-    def copied(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of so many rows after those that stay."""
-        own = slice(self.count, self.count + rows)
-        return self.keys[own].clone(), self.values[own].clone()
+    def copied(self, rows: int) -> Tensor:
+        """Keys and values, (2, rows, head_dim), of so many rows after those that stay."""
+        return self._both[:, self.count : self.count + rows].clone()
 
     def drop(self, rows: int) -> None:
         """Forget the last rows that stay."""
         self.count -= rows
-        self.free, self.places = self.free[: self.count], self.places[: self.count]
         self.placed = min(self.placed, self.count)
 
     def place(self, rotary: Rotary, scale: float, first: int) -> None:
@@ -102,12 +116,28 @@ class Head:
         self.placed = self.count
 
 
+def _with_room(buffer: Tensor, rows: int, dim: int) -> Tensor:
+    """The buffer, or a copy that has room for so many rows. Capacities double, so that all copies take linear time."""
+    if buffer.shape[dim] >= rows:
+        return buffer
+    shape = list(buffer.shape)
+    shape[dim] = max(FIRST_CAPACITY, 1 << (rows - 1).bit_length())
+    grown = buffer.new_empty(shape)
+    grown.narrow(dim, 0, buffer.shape[dim]).copy_(buffer)
+    return grown
+
+
 class RaggedLayer(CacheLayer):
-    """One layer's heads. What it hands to the attention goes unused: the mask attends, by `attend`."""
+    """One layer's heads. What it hands to the attention goes unused: the mask attends, by `attend`.
+
+    Attributes:
+        free: (kv_heads, new, head_dim) keys of the last pass that the memory turned, without rotation.
+    """
 
     def __init__(self, running: Running) -> None:
         super().__init__()
         self.heads: list[Head] = []
+        self.free: Tensor | None = None
         self._running = running
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -123,22 +153,29 @@ class RaggedLayer(CacheLayer):
         """Write (1, kv_heads, new, head_dim) after the interval in progress."""
         self.begin(key_states.shape[1], key_states)
         running = self._running
-        for head, keys, values in zip(self.heads, key_states[0], value_states[0], strict=True):
-            head.write(head.count + running.rows, keys, values)
+        if running.angles is not None:
+            self.free = key_states[0].clone()  # what it is a part of may be large
+        for head, both in zip(
+            self.heads, torch.stack((running.turned(key_states)[0], value_states[0]), 1), strict=True
+        ):
+            head.write(head.count + running.rows, both)
         running.layer, running.new = self, key_states.shape[2]
         return key_states, value_states
 
     def attend(self, query: Tensor, scale: float) -> Tensor:
         """What (1, heads, new, head_dim), or the same elements in another shape, sees, in the same shape."""
         running = self._running
-        asking = query.reshape(len(self.heads), -1, running.new, query.shape[-1])
+        asking = running.turned(query.reshape(len(self.heads), -1, running.new, query.shape[-1]))
         seen, scores = [], []
         for head, queries in zip(self.heads, asking, strict=True):
             end = head.count + running.rows + running.new
             keys, values = head.keys[:end], head.values[:end]
             if running.scored is None:
-                mask = running.mask_of(end, query) if 1 < running.new < end else None
-                seen.append(_attend(queries, keys, values, scale, mask))
+                if query.device.type == "cpu":
+                    seen.append(attend(queries, keys, values, scale))
+                else:
+                    mask = running.mask_of(end, query) if 1 < running.new < end else None
+                    seen.append(_attend(queries, keys, values, scale, mask))
                 continue
             first, last = head.count + running.scored, head.count + running.rows
             shown, score = _attend_and_score(queries, keys, values, scale, slice(first, last))
@@ -154,6 +191,10 @@ class RaggedLayer(CacheLayer):
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     """(groups, new, head_dim) over (rows, head_dim), the last `new` of them causally."""
+    if query.shape[1] == 1:
+        # One row sees all keys: the heads that share these are as good as rows, as they are in `decoder`.
+        rows = query.transpose(0, 1)[None]
+        return scaled_dot_product_attention(rows, keys[None, None], values[None, None], scale=scale)[0].transpose(0, 1)
     shared = query.shape[0], -1, -1
     shown: Tensor = scaled_dot_product_attention(
         query[None],

@@ -7,6 +7,10 @@ and heads of an interval, so each keeps its own number of rows. A row stands at 
 stay before it; where the model's positions do not last, places are shrunk by what that takes. Unlike in the published
 method, nothing of a text but its memory and one interval is ever held, and no attention matrix but a few rows of one
 head's. With a scorer, which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
+
+With all rows kept, this is full attention in the same passes, in our decoder to the bit: keys are kept as they are
+before they are turned, and turned again by the same arithmetic. Only rounding differs in transformers' models, and
+where several threads share the product of a head.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,7 +179,7 @@ class SelectingReader(SequenceReader):
         if not self._ids:
             self._ratio = self._next
             self._start = self._first_position()
-        hidden = self._run(ids, self._start + len(self._ids))
+        hidden = self._run(ids, self._start + len(self._ids), turning=not self._ids)
         self.memory.commit(len(ids))
         self._ids += tuple(ids)
         self._pieces += 1
@@ -189,22 +193,28 @@ class SelectingReader(SequenceReader):
         """Where the interval begins, with the memory before it."""
         return self.memory.stand(self._positions - self.selection.room(self._ratio))
 
-    def _run(self, ids: Sequence[int], position: int) -> Tensor:
-        """(tokens, hidden) last hidden states."""
+    def _run(self, ids: Sequence[int], position: int, *, turning: bool = False) -> Tensor:
+        """(tokens, hidden) last hidden states.
+
+        Args:
+            turning: let the memory turn queries and keys, so that it has these without rotation exactly: to take off
+                one that the model gave would round them.
+        """
         device, memory = self._attached.device, self.memory
         positions = position_tensor(range(position, position + len(ids)), device)
         memory.rotary  # noqa: B018  with the frequencies of this sequence, whoever has read meanwhile
-        return self._attached.run(position_tensor(ids, device)[None], positions, memory, memory.mask())[0]
+        mask, given = memory.mask(positions if turning else None), positions * (0 if turning else 1)
+        return self._attached.run(position_tensor(ids, device)[None], given, memory, mask)[0]
 
     def _finish(self) -> tuple[Activations | None, Activations | None]:
         """Let the interval in progress become memory; what did."""
         ids, ratio, memory = self._ids, self._ratio, self.memory
         if self._pieces > 1:
             memory.forget_interval()
-            self._run(ids, self._start)
+            self._run(ids, self._start, turning=True)
             memory.commit(len(ids))
         sink = 0 if self._finished else min(self.selection.sink, len(ids))
-        rows = memory.interval(self._start)
+        rows = memory.interval()
         front = rows.part(0, sink) if sink else None
         others = rows.part(sink, None) if sink < len(ids) else None
         if others is not None and ratio > 1:

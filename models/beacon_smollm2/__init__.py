@@ -11,9 +11,3 @@ SUMMARY_NOTE = (
 # at ratio 8) it answered 5, 7 and 6 rightly from 2, 4 and 8 passages alone, and 3 from 2 passages after the memory (the
 # beacon's). Of ten about a PDF of 9,996 tokens at ratio 2, it answered 6 from passages alone, and 2 after the scorer's.
 PASSAGES_FIRST = True
-# What condenses for it keeps this share of full attention's right answers, by the ratio (benchmarks/README.md).
-KEPT: dict[str, dict[int, float]] = {
-    "beacon": {2: 0.36, 4: 0.16, 8: 0.04},
-    "scorer": {2: 0.97, 4: 1.01, 8: 0.86},
-    "select": {2: 1.0, 4: 0.97, 8: 0.84},
-}

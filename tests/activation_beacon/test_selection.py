@@ -1,6 +1,7 @@
 """Selection: what must hold for any model and any weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from activation_beacon import Activations, SelectingReader, Selection, attach
 from activation_beacon.errors import ConfigError
 from activation_beacon.ragged import RaggedMemory
+from activation_beacon.ragged_layer import Head
 from activation_beacon.rotary import Rotary
 from activation_beacon.selected import Selected
 from activation_beacon.selection import best
-from tests.activation_beacon.tiny import ARCHITECTURES, random_beacon, random_ids, tiny_model
+from tests.activation_beacon.tiny import ARCHITECTURES, full_attention, random_beacon, random_ids, tiny_model
 
 SELECTION = Selection(window=16, sink=3, instruction=(5, 6, 7))
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
@@ -24,6 +26,10 @@ POSITIONS: dict[str, dict[str, Any]] = {
     "too few": {"max_position_embeddings": 60},
     "growing": {"max_position_embeddings": 60, "rope_parameters": DYNAMIC},
 }
+
+
+def heads(reader: SelectingReader) -> list[Head]:
+    return list(reader.memory._heads())
 
 
 def parts_of(reader: SelectingReader, ids: Sequence[int]) -> list[Activations]:
@@ -54,6 +60,33 @@ def test_ratio_1_is_full_attention(architecture: str, ratio: int) -> None:
             found = reader.read(ids)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
     assert reader.memory.counts.unique().tolist() == [75]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_at_ratio_1_a_memory_holds_what_was_read_to_the_bit(architecture: str, dtype: torch.dtype) -> None:
+    with torch.inference_mode(), attach(tiny_model(architecture).to(dtype), None) as attached:
+        reader = attached.selecting_reader(1, SELECTION)
+        reader.read(random_ids(16, 1))
+        reader.selection = replace(SELECTION, window=40)  # so that the next interval is still in progress when it ends
+        reader.read(random_ids(16, 2))
+        rows = [[part[: head.count + 16].clone() for part in (head.keys, head.values)] for head in heads(reader)]
+        reader.end_interval()
+        reader.memory.stand(32)
+        for head, read in zip(heads(reader), rows, strict=True):
+            assert head.count == 32
+            assert torch.equal(head.keys[:32], read[0])
+            assert torch.equal(head.values[:32], read[1])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_ratio_1_is_full_attention_in_the_same_passes(architecture: str) -> None:
+    """To the bit in our decoder (`tests/checkpoints/test_lean.py`); transformers' own kernel rounds otherwise."""
+    ids = random_ids(75)
+    with attach(tiny_model(architecture), None) as attached:
+        steps = list(attached.selecting_reader(1, SELECTION).feed(ids))
+        expected = full_attention(attached, [ids[first : first + 16] for first in range(0, 75, 16)])
+    torch.testing.assert_close(torch.cat([step.hidden for step in steps]), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 8])

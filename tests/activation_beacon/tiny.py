@@ -1,12 +1,16 @@
 """Tiny random models of every supported architecture, with a random beacon, for laws that need no training."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from activation_beacon import Attached
 from activation_beacon.config import BeaconConfig
+from activation_beacon.memory import SequenceMemory
 from activation_beacon.plugin import Beacon
+from activation_beacon.rotary import position_tensor
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 VOCABULARY = 97
@@ -43,3 +47,15 @@ def random_beacon(model: Any, config: BeaconConfig = CONFIG, std: float = 0.3) -
 def random_ids(count: int, seed: int = 0) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, VOCABULARY, (count,), generator=generator).tolist()
+
+
+@torch.inference_mode()
+def full_attention(attached: Attached, passes: Iterable[Sequence[int]]) -> torch.Tensor:
+    """(tokens, hidden) last hidden states of a text that the model alone reads, in these passes."""
+    memory, found = SequenceMemory(attached.layers, attached.rotary), []
+    for ids in passes:
+        positions = range(memory.size, memory.size + len(ids))
+        where = position_tensor(positions, attached.device)
+        found.append(attached.run(torch.tensor([list(ids)]), where, memory)[0])
+        memory.commit(positions)
+    return torch.cat(found)

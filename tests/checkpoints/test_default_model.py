@@ -21,6 +21,7 @@ from beacon_cli.checkpoints import default_model
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.engine import load_base, load_engine
 from beacon_cli.checkpoints.inventory import known_model
+from beacon_cli.checkpoints.local.model_folder import MEASURED
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base, locate_model
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Stage, Transfer
@@ -83,12 +84,14 @@ def make_beacon(cache: Path, fingerprint: str | None = None) -> None:
     save_beacon(folder, beacon, base_name=DEFAULT_MODEL, base_fingerprint=fingerprint or source.base_fingerprint)
 
 
-def test_what_was_measured_to_keep_most_condenses(
-    reader: Weights, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_measured(kept: Any) -> None:
+    (default_model.beacon_folder() / MEASURED).write_text(json.dumps({"kept": kept}))
+
+
+def test_what_was_measured_to_keep_most_condenses(reader: Weights, cache_dir: Path) -> None:
     make_beacon(cache_dir)
-    kept = {"beacon": {2: 0.9, 4: 0.5}, "scorer": {2: 0.8, 4: 0.8}, "select": {2: 0.8, 4: 0.7}}
-    monkeypatch.setattr(beacon_smollm2, "KEPT", kept)
+    kept = {"beacon": {"2": 0.9, "4": 0.5}, "scorer": {"2": 0.8, "4": 0.8}, "select": {"2": 0.8, "4": 0.7}}
+    write_measured(kept)
 
     def chosen(**how: Any) -> str:
         found = known_model(DEFAULT_MODEL).condense
@@ -101,8 +104,14 @@ def test_what_was_measured_to_keep_most_condenses(
     save_scorer(default_model.beacon_folder(), Scorer(torch.zeros(2, 65, 2), DEFAULT_MODEL, fingerprint))
     assert chosen() == "scorer"
     assert chosen(condense="beacon") == "beacon"
-    kept["beacon"][4] = 0.9
+    assert locate_model(DEFAULT_MODEL, None, cache_dir).kept == {2: 0.8, 4: 0.8}
+    kept["beacon"]["4"] = 0.9
+    write_measured(kept)
     assert chosen() == "beacon"
+    for damaged in ({"beacon": 0.9}, {"beacon": {"2": None}}, {"beacon": {"two": 0.9}}, {"magic": {"2": 1}}, []):
+        write_measured(damaged)
+        with pytest.raises(ModelError, match=r"measured\.json is damaged"):
+            chosen()
 
 
 def test_the_reader_is_in_the_weights(reader: Weights, original: Any, cache_dir: Path) -> None:
@@ -145,9 +154,8 @@ def test_the_same_weights_whatever_order_is_summed_in(reader: Weights, cache_dir
 
 
 @pytest.mark.usefixtures("reader")
-def test_its_beacon_is_the_tools_own(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_beacon_is_the_tools_own(cache_dir: Path) -> None:
     make_beacon(cache_dir)
-    monkeypatch.setattr(beacon_smollm2, "KEPT", {"beacon": {2: 0.9}})
     source = locate_model(DEFAULT_MODEL, None, cache_dir)
     assert (source.ratios, source.beacon_folder) == ((2, 4), beacon_smollm2.FOLDER / "beacon")
     assert load_engine(source, "cpu").reader(2).memory.size == 0

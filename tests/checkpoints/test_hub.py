@@ -53,6 +53,8 @@ WANTED = {
     "model.safetensors": WEIGHTS,
     "beacon/beacon_config.json": b'{"format_version": 1}',
     "beacon/beacon.safetensors": WEIGHTS[::-1],
+    "beacon/measured.json": b'{"kept": {}}',
+    "beacon/scorer.safetensors": WEIGHTS[1:] + WEIGHTS[:1],
 }
 UNWANTED = {
     ".gitattributes": b"",
@@ -123,7 +125,7 @@ def test_a_model_is_fetched_without_its_code_and_its_pickles(hub: HubServer, cli
     assert sorted(hub.fetched()) == sorted(Path(path).name for path in WANTED)
     done, totals = zip(*result["progress"], strict=True)
     assert list(done) == sorted(done)
-    assert {done[-1], *totals} == {2 * len(WEIGHTS)}
+    assert {done[-1], *totals} == {3 * len(WEIGHTS)}
 
 
 def test_what_is_here_is_not_fetched_again(hub: HubServer, client: Client) -> None:
@@ -155,10 +157,20 @@ def test_a_revision_is_kept_apart(hub: HubServer, client: Client) -> None:
     assert hub.fetched().count("model.safetensors") == 1
 
 
-def test_a_beacon_is_two_files(hub: HubServer, client: Client) -> None:
-    files = {"beacon_config.json": b"{}", "beacon.safetensors": WEIGHTS}
+BEACON = {"beacon_config.json": b"{}", "beacon.safetensors": WEIGHTS}
+SCORER = {"scorer.safetensors": WEIGHTS}
+MEASURED = {"measured.json": b"{}"}
+
+
+@pytest.mark.parametrize("files", [BEACON, SCORER, BEACON | SCORER, SCORER | MEASURED])
+def test_a_beacon_or_a_scorer_is_fetched_alone(hub: HubServer, client: Client, files: dict[str, bytes]) -> None:
     hub.repositories["owner/beacon"] = Repository({**files, **UNWANTED})
     assert _files(client.folder("owner/beacon", kind="beacon")) == files
+
+
+def test_half_a_beacon_is_refused(hub: HubServer, client: Client) -> None:
+    hub.repositories["owner/beacon"] = Repository({"beacon_config.json": b"{}", **SCORER})
+    assert "holds no beacon.safetensors" in client.error("owner/beacon", kind="beacon")
 
 
 def test_every_refusal_is_one_line_saying_what_to_do(hub: HubServer, client: Client) -> None:
@@ -206,7 +218,7 @@ def test_a_dropped_connection_is_resumed(hub: HubServer, client: Client) -> None
     # What is in flight when a connection is reset may be lost.
     assert 5000 <= spans[2] <= 6000
     assert len(spans) == 3
-    assert result["progress"][-1] == [2 * len(WEIGHTS), 2 * len(WEIGHTS)]
+    assert result["progress"][-1] == [3 * len(WEIGHTS), 3 * len(WEIGHTS)]
 
 
 def _spans(hub: HubServer, name: str) -> list[int]:

@@ -16,7 +16,7 @@ from activation_beacon.products import eight_bit_weights
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints.convert.four_bit import dequantize, quantize
 from beacon_cli.checkpoints.lean import fill, outline
-from tests.activation_beacon.tiny import ARCHITECTURES, random_beacon, random_ids, tiny_model
+from tests.activation_beacon.tiny import ARCHITECTURES, full_attention, random_beacon, random_ids, tiny_model
 
 IDS = random_ids(75)
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
@@ -81,6 +81,19 @@ def test_it_selects_as_transformers_does(architecture: str, tmp_path: Path) -> N
     torch.testing.assert_close(found, expected, atol=5e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_rows_selected_are_full_attention_in_the_same_passes_to_the_bit(
+    dtype: torch.dtype, one_thread: None, tmp_path: Path
+) -> None:
+    made = lean(randomized(tiny_model()), tmp_path, dtype)
+    made.pack(eight_bit_weights, 4)
+    passes = [IDS[:24], IDS[24:48], IDS[48:70], *([token] for token in IDS[70:72])]
+    with attach(made, None) as attached:
+        reader = attached.selecting_reader(1, Selection(window=24, sink=2, instruction=(5, 6, 7)))
+        steps = [step for ids in passes for step in reader.feed(ids)]
+        assert torch.equal(torch.cat([step.hidden for step in steps]), full_attention(attached, passes))
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("dtype", "packed"), [(torch.float32, True), (torch.bfloat16, False), (torch.bfloat16, True)])
 def test_fewer_bits_stay_near(architecture: str, dtype: torch.dtype, packed: bool, tmp_path: Path) -> None:
@@ -96,6 +109,15 @@ def test_fewer_bits_stay_near(architecture: str, dtype: torch.dtype, packed: boo
     assert 0 < float((found - expected).std() / expected.std()) < FAR
     for rows, exact in itertools.zip_longest(*((memory.keys, memory.values) for memory in memories)):
         assert float((rows - exact).norm() / exact.norm()) < FAR
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_attention_to_a_memory_in_fewer_bits_stays_near(architecture: str, tmp_path: Path) -> None:
+    stock = randomized(tiny_model(architecture, initializer_range=0.1, hidden_size=64))
+    made, selection = lean(stock, tmp_path, torch.bfloat16), Selection(window=24, sink=2, instruction=(5, 6, 7))
+    with attach(stock, None) as one, attach(made, None) as other:
+        expected, found = (stepwise(each.selecting_reader(1, selection)) for each in (one, other))
+    assert 0 < float((found - expected).std() / expected.std()) < FAR
 
 
 @pytest.mark.parametrize(("dtype", "packed", "far"), [(torch.float32, False, 1e-4), (torch.bfloat16, True, FAR)])

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,11 @@ LONG = "The Strange Voyages of an Unusually Long-Winded Person, Told by Herself 
 
 
 def build(
-    cache_dir: Path, name: str, ratio: int = 4, beacon: str = "/models/pocket/beacon", made_of: str = "b"
+    cache_dir: Path, name: str, ratio: int = 4, beacon: str = "/models/pocket/beacon", made_of: str = "b", **scheme: Any
 ) -> Entry:
     """A small complete cache of a document of that name; `made_of`: the digit that the beacon's fingerprint is of."""
-    identity = replace(SUBJECT.identity, ratio=ratio, beacon=made_of * 64)
+    scheme = SUBJECT.identity.scheme | scheme
+    identity = replace(SUBJECT.identity, ratio=ratio, beacon=made_of * 64, scheme=scheme)
     document = replace(SUBJECT.document, name=name, path=f"/books/{name}")
     subject = Subject(identity, document, Models("owner/some-model", beacon), SUBJECT.compute)
     entry = Store(cache_dir).entry_of_key(subject.key)
@@ -42,17 +44,23 @@ def test_a_list_fits_the_terminal_and_cuts_no_key(cache_dir: Path, columns: int)
     assert sum(LONG[:10] in line for line in lines) == 2
     heads = lines[0].split()
     assert ("ratio" in heads) == (columns >= 40)
-    assert ("beacon" in heads) == (columns >= 80)
+    assert ("condensed" in heads) == (columns >= 80)
     assert ("bits" in heads) == (columns >= 250)
 
 
-def test_a_list_says_which_beacon(cache_dir: Path) -> None:
+def test_a_list_says_what_condensed(cache_dir: Path) -> None:
     build(cache_dir, "book.txt")
     build(cache_dir, "book.txt", beacon="/cache/models--owner--trained/snapshots/abc", made_of="c")
     build(cache_dir, "book.txt", beacon="/elsewhere/my-beacon", made_of="d")
     build(cache_dir, "book.txt", beacon="/moved/my-beacon", made_of="e")
+    for instruction, made_of in ((None, "f"), ([1, 2], "a")):
+        build(cache_dir, "book.txt", made_of=made_of, method="select", instruction=instruction)
     names = [line.split("\t")[7] for line in run("cache", "list").out.splitlines()]
-    assert sorted(names) == ["beacon", "my-beacon dddddddd", "my-beacon eeeeeeee", "owner/trained", "pocket/beacon"]
+    assert sorted(names) == [
+        "beacon my-beacon dddddddd", "beacon my-beacon eeeeeeee", "beacon owner/trained", "beacon pocket/beacon",
+        "condensed by", "scorer pocket/beacon", "select",
+    ]  # fmt: skip
+    assert {each["condense"] for each in run("cache", "list", "--json").json} == {"beacon", "scorer", "select"}
 
 
 def test_show_sets_records_apart(cache_dir: Path) -> None:

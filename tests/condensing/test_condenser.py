@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from beacon_cli import library
+from beacon_cli.events import Note
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
+from tests.evaluation.tiny_engine import tiny_engine, tiny_model_of
 
 
 def test_a_malformed_cache_of_another_ratio_is_no_obstacle(tmp_path: Path, cache_dir: Path) -> None:
@@ -52,3 +54,24 @@ def test_time_spent_finding_the_model_is_told_apart(tmp_path: Path, monkeypatch:
     seconds = run("ask", str(book), "Who?", "--json", "--max-new-tokens", "1").json["seconds"]
     assert seconds["find_model"] >= 0.5
     assert seconds.keys() == {"find_model", "open", "load_model", "condense", "first_token", "answer"}
+
+
+def test_a_ratio_that_was_measured_to_keep_little_is_told_of_unless_it_was_asked_for() -> None:
+    model, text = tiny_model_of(tiny_engine(200)), "Line 7 says that 7 is odd.\n\n" * 11
+    notes: list[str] = []
+
+    def read(ratio: library.Ratio) -> int:
+        notes.clear()
+        memory = model.read_text(text, ratio=ratio, cache=False, room=8, progress=noted)
+        return memory.ratio
+
+    def noted(event: object) -> None:
+        notes.extend([event.text] if isinstance(event, Note) else [])
+
+    assert (read("auto"), notes) == (2, [])
+    for kept, told in ((0.5, False), (0.4, True)):
+        vars(model.source)["kept"] = {2: kept, 4: 0.1}
+        assert (read("auto"), bool(notes)) == (2, told)
+    assert "only ratio 2 fits" in notes[0]
+    assert "40 %" in notes[0]
+    assert (read(4), notes) == (4, [])

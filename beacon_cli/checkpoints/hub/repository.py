@@ -17,6 +17,7 @@ from beacon_cli.checkpoints.local.model_folder import (
     COMPANIONS,
     CONFIG,
     INDEX,
+    MEASURED,
     Kind,
     check_names,
     companions,
@@ -27,12 +28,12 @@ from beacon_cli.events import Progress, Stage, Transfer, silent
 
 # What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
 _TEXTS: dict[Kind, list[str]] = {
-    "model": [CONFIG, INDEX, *COMPANIONS, "beacon/beacon_config.json"],
-    "beacon": ["beacon_config.json"],
+    "model": [CONFIG, INDEX, *COMPANIONS, "beacon/beacon_config.json", f"beacon/{MEASURED}"],
+    "beacon": ["beacon_config.json", MEASURED],
 }
 _TENSORS: dict[Kind, re.Pattern[str]] = {
-    "model": re.compile(r"model[^/]*\.safetensors|beacon/beacon\.safetensors"),
-    "beacon": re.compile(r"beacon\.safetensors"),
+    "model": re.compile(r"model[^/]*\.safetensors|beacon/(beacon|scorer)\.safetensors"),
+    "beacon": re.compile(r"(beacon|scorer)\.safetensors"),
 }
 _GGUF_TEXTS = ["LICEN[CS]E*", "NOTICE*", "README.md"]
 Check = Callable[[Path], None]
@@ -50,7 +51,8 @@ def resolve_model(
     `huggingface_hub`.
 
     Args:
-        kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's alone.
+        kind: which files are needed: a base model's (with the `beacon` folder in it, if any), or a beacon's or a
+            scorer's alone.
         check: called with the folder before the weights are fetched, when it holds everything else; may refuse it. Of a
             GGUF file, nothing is to be had before.
         offline: fetch nothing, and ask the hub nothing: take what is on this disk.
@@ -136,6 +138,7 @@ def _snapshot(
                 local_files_only=offline,
             )
         )
+        folder.mkdir(parents=True, exist_ok=True)  # a scorer alone has nothing beside it that is small
         try:
             return folder, list(get_cached_repo_tree(repository, revision=folder.name))
         except CachedRepoTreeNotFoundError:

@@ -19,6 +19,9 @@ CONFIG = "config.json"
 WEIGHTS = "model*.safetensors"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SCORER = "scorer.safetensors"
+# What an adapter was measured to keep, see `checkpoints.measured`.
+MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG, WEIGHTS),
     "beacon": ("beacon_config.json", "beacon.safetensors"),
@@ -115,11 +118,13 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
-    """Check that files of these `names` make a model or beacon; `place` is what to call where they are.
+    """Check that files of these `names` make a model, or a beacon or scorer; `place` is what to call where they are.
 
     Raises:
         ModelError: if a kind of file that is needed is not among them.
     """
+    if kind == "beacon" and SCORER in names and not set(_NEEDED[kind]) & set(names):
+        return  # which is enough by itself
     for pattern in _NEEDED[kind]:
         if any(fnmatchcase(name, pattern) for name in names):
             continue

@@ -1,0 +1,71 @@
+"""What scoring takes beside the model: in the shapes of a 7B model, on the device "meta", which computes nothing."""
+
+import weakref
+from collections import Counter
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from activation_beacon import Activations, Selection, attach
+from tests.activation_beacon.tiny import tiny_model
+
+SEVEN = {
+    "hidden_size": 3584, "intermediate_size": 18_944, "num_attention_heads": 28, "num_key_value_heads": 4,
+    "head_dim": 128, "max_position_embeddings": 32_768,
+}  # fmt: skip
+INTERVAL, MEMORY, ASKED = 2048, 16_000, 20
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that tensors made in it held at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self.most = 0
+        self._uses: Counter[int] = Counter()
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = {
+            each.untyped_storage()._cdata for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)
+        }
+        made = op(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self._uses and key in before:
+                continue  # a view of what was there
+            if not self._uses[key]:
+                self.bytes += size
+            self._uses[key] += 1
+            weakref.finalize(tensor, self._gone, key, size)
+        self.most = max(self.most, self.bytes)
+        return made
+
+    def _gone(self, key: int, size: int) -> None:
+        self._uses[key] -= 1
+        if not self._uses[key]:
+            del self._uses[key]
+            self.bytes -= size
+
+
+def test_scoring_makes_no_attention_matrix() -> None:
+    with torch.device("meta"):
+        model = tiny_model("qwen2", **SEVEN).to(torch.bfloat16)
+    with torch.inference_mode(), attach(model, None) as attached:
+        reader = attached.selecting_reader(8, Selection(INTERVAL + 1, 4, tuple(range(ASKED))))
+        rows = torch.empty(2, 4, MEMORY, 128, dtype=torch.bfloat16, device="meta")
+        reader.memory.append(Activations(rows, rows))
+        for _ in reader.feed([1] * INTERVAL):
+            pass
+        with Peak() as peak:
+            scores = reader.memory.scores(4, lambda: reader._run([1] * (ASKED + INTERVAL), MEMORY + INTERVAL))
+    assert scores.shape == (2, 4, INTERVAL - 4)
+    asking = ASKED + INTERVAL
+    # What the heads that share a key would draw from everything; all of them are four times that, in each layer.
+    matrix = 28 // 4 * asking * (MEMORY + INTERVAL + asking) * 4
+    print(f"{peak.most / 2**20:.0f} MiB, of {matrix / 2**20:.0f}")
+    assert asking * 18_944 * 2 < peak.most < matrix / 2
