@@ -14,7 +14,7 @@ from beacon_cli.answering.answer import Answer, Outcome
 from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
 from beacon_cli.answering.chat import Chat
 from beacon_cli.answering.passages import Passage
-from beacon_cli.answering.prompts import TEMPLATE, question_text
+from beacon_cli.answering.prompts import question_text, template_for
 from beacon_cli.answering.search_file import IndexedText
 from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root, key_at
@@ -223,10 +223,10 @@ class Model:
         *,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         passages: int | None = DEFAULTS.passages,
-        template: str = TEMPLATE,
+        template: str | None = None,
     ) -> int:
         """Positions that a question, the passages read again for it, and the longest answer take."""
-        text = question_text(question, template=template)
+        text = question_text(question, template=template or template_for(self.source))
         asked = len(self.source.tokenizer.encode(text)) + len(self.source.frame.closing)
         return asked + (LEAST_AGAIN if passages is None else passages) * PASSAGE_TOKENS + max_new_tokens
 
@@ -295,7 +295,7 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
-        template: str = TEMPLATE,
+        template: str | None = None,
         history: Sequence[Turn] = (),
     ) -> Answer:
         """Ask a question; the answer is made while it is iterated over, or at once when one of its fields is read.
@@ -324,7 +324,7 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
-        template: str = TEMPLATE,
+        template: str | None = None,
     ) -> Chat:
         """A conversation, in which each question is asked in the light of those before; see `ask`."""
         return Chat(

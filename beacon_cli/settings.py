@@ -269,7 +269,7 @@ class Settings(Checked):
         None,
         "TEXT",
         "How to put the question: words with {question} in them, and {passages} for what is read again.",
-        shown="Question: {question}, with the passages before it",
+        shown="Question: {question}, after words that suit the model, with the passages before it",
     )
     log: bool = setting(True, "true|false", "Keep questions and answers on this machine, for `beacon logs`.")
     cache_bits: int = setting(

@@ -11,7 +11,7 @@ from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
 from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import TEMPLATE, check_template, question_text, summary_text
+from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -38,7 +38,7 @@ class Decoding:
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; None for as many as the model has room for, 0
             answers from the condensed memory alone.
-        template: in which words a question is put, see `check_template`.
+        template: in which words a question is put, see `check_template`; None for those that suit the model.
         length: words of a summary; None for a few sentences.
 
     Raises:
@@ -48,11 +48,12 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int | None
-    template: str = TEMPLATE
+    template: str | None = None
     length: int | None = None
 
     def __post_init__(self) -> None:
-        check_template(self.template)
+        if self.template is not None:
+            check_template(self.template)
         for name in ("max_new_tokens", "temperature", "passages"):
             declared(Settings)[name].check(getattr(self, name), name)
 
@@ -111,7 +112,7 @@ class _Asking:
             yield from self._spoken(reader, prompt, outcome)
             self._judge(outcome)
         else:
-            asked = question_text(question, [passage.headed for passage in again], template=self.how.template)
+            asked = question_text(question, [passage.headed for passage in again], template=self._template)
             frame, encode = engine.source.frame, engine.source.tokenizer.encode
             alone = [*frame.opening, *encode(asked), *frame.closing]
             pieces = list(self._spoken(engine.reader(self.placed.ratio), alone, outcome))
@@ -149,6 +150,10 @@ class _Asking:
             pieces.append(piece)
             yield piece
         outcome.text = "".join(pieces).strip()
+
+    @property
+    def _template(self) -> str:
+        return self.how.template or template_for(self.engine.source)
 
     @cached_property
     def _about(self) -> str:
@@ -194,13 +199,13 @@ class _Asking:
         while True:
             before = [*placed.tail] if turns else []
             for number, turn in enumerate(turns):
-                asked = question_text(turn.question, template=how.template, first=not number)
+                asked = question_text(turn.question, template=self._template, first=not number)
                 before += [*encode(asked), *source.frame.closing, *encode(turn.answer), *source.between]
             if self.question is None:
                 request = summary_text(len(placed.documents), how.length)
             else:
                 texts = [passage.headed for passage in again]
-                request = question_text(self.question, texts, template=how.template, first=not turns)
+                request = question_text(self.question, texts, template=self._template, first=not turns)
             now = [*(() if turns else placed.tail), *encode(request), *source.frame.closing]
             if len(before) + len(now) <= left:
                 return before, now, again

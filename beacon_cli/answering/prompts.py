@@ -6,11 +6,14 @@ The default model was trained to answer in exactly these words (`recipes/smollm2
 import re
 from collections.abc import Sequence
 
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.errors import SettingsError
 
 RULE = "\n\n---\n\n"
 AGAIN = "Passages read again:\n\n"
 TEMPLATE = "Question: {question}"
+# So are models asked that were not taught to: they find as much, and talk less (`benchmarks/wording.py`).
+UNTAUGHT = f"Answer in a few words from the text.\n\n{TEMPLATE}"
 # What the default model answers where the text does not say.
 REFUSAL = "The text does not say."
 
@@ -26,6 +29,11 @@ def question_text(question: str, passages: Sequence[str] = (), *, template: str 
     again = AGAIN + texts["{passages}"] + RULE if passages and "{passages}" not in template else ""
     asked = re.sub("{question}|{passages}", lambda found: texts[found[0]], template)
     return f"{RULE if first else ''}{again}{asked}"
+
+
+def template_for(source: ModelSource) -> str:
+    """In which words a model is best asked: a reader's, and a beacon's, were taught by the plain question."""
+    return TEMPLATE if source.passages_first or source.info is not None else UNTAUGHT
 
 
 def check_template(template: str) -> str:

@@ -88,10 +88,10 @@ def answering(settings: Settings) -> dict[str, Any]:
         SettingsError: for a template without a question.
     """
     # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.answering.prompts import TEMPLATE, check_template  # noqa: PLC0415  as above
+    from beacon_cli.answering.prompts import check_template  # noqa: PLC0415  as above
 
     asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
-    return asked | {"template": check_template(TEMPLATE if settings.template is None else settings.template)}
+    return asked | {"template": None if settings.template is None else check_template(settings.template)}
 
 
 def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:

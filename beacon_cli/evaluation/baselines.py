@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from beacon_cli.answering.decoding import pick
-from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.prompts import question_text, template_for
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.methods import Method, Reply, running_losses
@@ -70,7 +70,7 @@ class Baseline(Method):
 
     def _whole(self, sample: EvalSample) -> tuple[list[int], list[int]]:
         source = self.engine.source
-        request = source.tokenizer.encode(question_text(sample.question, ()))
+        request = source.tokenizer.encode(question_text(sample.question, template=template_for(source)))
         return [*source.frame.opening, *sample.ids], [*request, *source.frame.closing]
 
 

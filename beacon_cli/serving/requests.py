@@ -41,7 +41,7 @@ class Completion:
     documents: tuple[str, ...] | None
     question: str
     history: tuple[Turn, ...]
-    template: str
+    template: str | None
     max_new_tokens: int | None
     temperature: float | None
     stream: bool
@@ -77,7 +77,7 @@ def parse(body: Any) -> Completion:
         documents=_documents(body.get("documents"), model),
         question=question,
         history=history,
-        template=f"{system}\n\n{TEMPLATE}" if system else TEMPLATE,
+        template=f"{system}\n\n{TEMPLATE}" if system else None,
         max_new_tokens=most,
         temperature=None if temperature is None else float(temperature),
         stream=_typed(body, "stream", bool, False),

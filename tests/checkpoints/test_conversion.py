@@ -17,6 +17,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from activation_beacon.rotary import AuthorsYarnRotary
+from activation_beacon.scorer import Scorer, save_scorer
 from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.convert import conversion
 from beacon_cli.checkpoints.convert.tensor_files import read_header
@@ -103,6 +104,17 @@ def test_the_folder_is_an_ordinary_model(source: Path, cache_dir: Path, models_d
     record = read_record(folder)
     assert (record.generation, record.licence, record.beacon_bits) == ("v2", "mit", 16)
     assert [path.name for path in models_dir.iterdir()] == [folder.name]
+
+
+def test_a_scorer_in_its_repository_comes_with_it(source: Path, cache_dir: Path) -> None:
+    folder = convert(source, cache_dir)
+    fingerprint = locate_model(str(folder), None, cache_dir).base_fingerprint
+    save_scorer(source / "beacon", Scorer(torch.zeros(2, 65, 2), "model", fingerprint))
+    (source / "beacon" / "measured.json").write_text('{"kept": {"beacon": {"4": 0.5}, "scorer": {"4": 0.9}}}')
+    remove(folder, cache_dir)
+    convert(source, cache_dir)
+    found = locate_model(str(folder), None, cache_dir)
+    assert (found.condense, found.kept, found.selection.scorer is None) == ("scorer", {4: 0.9}, False)
 
 
 def test_the_second_start_reads_no_weights_to_know_what_they_are(

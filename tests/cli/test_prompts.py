@@ -32,6 +32,16 @@ def test_a_short_text_shows_all_of_the_prompt(tmp_path: Path, says: Script) -> N
     ]
 
 
+def test_a_model_that_was_not_taught_by_the_plain_question_is_asked_for_few_words(tmp_path: Path, says: Script) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("Edda keeps it.")
+    run("ask", str(path), "Who?", *ASK, "--condense", "select")
+    run("ask", str(path), "Who?", *ASK, "--condense", "beacon")
+    untaught, taught = (each.prompt for each in says.asked)
+    assert untaught.endswith(f"---\n\nAnswer in a few words from the text.\n\nQuestion: Who?{END}{ASSISTANT}")
+    assert taught.endswith(f"---\n\nQuestion: Who?{END}{ASSISTANT}")
+
+
 def test_passages_stand_before_the_template_or_where_it_says(book: Path, says: Script) -> None:
     run("ask", str(book), WHO_KEEPS, "--passages", "1", "--template", "{question} Answer:")
     run("ask", str(book), WHO_KEEPS, "--passages", "1", "--template", "From {passages} say: {question}")

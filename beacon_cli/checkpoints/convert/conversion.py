@@ -25,7 +25,7 @@ from beacon_cli.checkpoints.convert.skeleton import Stored
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, SINGLE, companions
+from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, MEASURED, SCORER, SINGLE, companions
 from beacon_cli.checkpoints.local.record import Record, write_record
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import ModelError
@@ -113,6 +113,9 @@ def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: 
     beacon.mkdir()
     _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
     save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
+    for name in (SCORER, MEASURED):  # that were made of the converted model, and stand in its repository
+        if (path := source.folder / "beacon" / name).is_file():
+            shutil.copyfile(path, beacon / name)
     write_record(folder, record)
 
 
