@@ -183,9 +183,9 @@ class Script:
             self._speaking.logits.append(logits.clone())
             return pick(logits, temperature) if self._words is None else next(self._words)
 
-        def believing(logits: Tensor, token: int) -> float:
+        def believing(logits: Tensor) -> float:
             """What it is told to say it says with conviction."""
-            return belief(logits, token) if self._words is None else 0.0
+            return belief(logits) if self._words is None else 0.0
 
         with (
             mock.patch.object(SequenceReader, "read", reading),

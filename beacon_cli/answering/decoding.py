@@ -10,11 +10,12 @@ import torch
 from activation_beacon import SequenceReader
 from beacon_cli.checkpoints.engine import Engine
 
-# "loop": it repeats itself; "babble": it takes tokens that it does not believe in itself.
+# "loop": it repeats itself; "babble": it does not know what to say.
 Finished = Literal["stop", "length", "loop", "babble"]
 # A loop: the last tokens are the same few, this often and this many in all.
 LOOP_TIMES, LOOP_TOKENS = 3, 24
-# Babble: the mean logarithm of the probability of the last tokens, as the model has it.
+# Babble: the mean logarithm of the probability that the likeliest token had, of the last ones. (The limits are those
+# that `benchmarks/stopping.py` shows to stop no right answer.)
 BABBLE_TOKENS, BABBLE_FLOOR = 24, math.log(0.1)
 
 
@@ -44,7 +45,7 @@ def generate(
             yield End("stop")
             return
         ids.append(token)
-        believed.append(belief(logits, token))
+        believed.append(belief(logits))
         yield token
         lost: Finished | None = "loop" if loops(ids) else "babble" if babbles(believed) else None
         # The next pass may bring the token and a beacon.
@@ -61,20 +62,20 @@ def pick(logits: torch.Tensor, temperature: float) -> int:
     return int(logits.argmax())
 
 
-def belief(logits: torch.Tensor, token: int) -> float:
-    """The logarithm of a token's probability, whatever the temperature it was drawn at."""
-    return float(logits[token] - logits.logsumexp(-1))
+def belief(logits: torch.Tensor) -> float:
+    """The logarithm of the likeliest token's probability: how sure the model is, whatever is drawn."""
+    return float(logits.max() - logits.logsumexp(-1))
 
 
-def loops(ids: Sequence[int]) -> bool:
-    """Whether the last tokens are one sequence again and again."""
-    for period in range(1, len(ids) // LOOP_TIMES + 1):
-        last = max(LOOP_TOKENS, LOOP_TIMES * period)
+def loops(ids: Sequence[int], times: int = LOOP_TIMES, tokens: int = LOOP_TOKENS) -> bool:
+    """Whether the last tokens are one sequence again and again: so many times, and so many tokens in all."""
+    for period in range(1, len(ids) // times + 1):
+        last = max(tokens, times * period)
         if last <= len(ids) and ids[-last : len(ids) - period] == ids[len(ids) - last + period :]:
             return True
     return False
 
 
-def babbles(believed: Sequence[float]) -> bool:
-    """Whether the last tokens, whose log-probabilities these are, were as good as drawn by lot."""
-    return len(believed) >= BABBLE_TOKENS and sum(believed[-BABBLE_TOKENS:]) < BABBLE_TOKENS * BABBLE_FLOOR
+def babbles(believed: Sequence[float], tokens: int = BABBLE_TOKENS, floor: float = BABBLE_FLOOR) -> bool:
+    """Whether the model, that was so sure of each token (`belief`), was of the last `tokens` as good as lost."""
+    return len(believed) >= tokens and sum(believed[-tokens:]) < tokens * floor

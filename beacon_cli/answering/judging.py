@@ -14,8 +14,8 @@ from beacon_cli.answering.prompts import REFUSAL, question_text
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 
-# So many passages are read at most, best first as search has them: `SOME`, and more as long as the model would refuse to
-# answer from each with a probability of more than `UNSURE`.
+# So many passages are read at most, best first as search has them: `SOME`, and more as long as the model would refuse
+# to answer from each with a probability of more than `UNSURE`.
 MOST, SOME, UNSURE = 12, 3, 0.05
 # What search counts for.
 SEARCH_WEIGHT = 0.2

@@ -1,8 +1,9 @@
 """What the text supports of an answer, and when an answer is none."""
 
 import pytest
+import torch
 
-from beacon_cli.answering.decoding import babbles, loops
+from beacon_cli.answering.decoding import babbles, belief, loops
 from beacon_cli.answering.passages import split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import Supported, is_refusal, support
@@ -69,3 +70,8 @@ def test_babble_is_a_long_stretch_of_disbelief() -> None:
     assert babbles([-3.0] * 24)
     assert not babbles([-3.0] * 23)
     assert not babbles([-3.0] * 24 + [-0.1] * 20)
+
+
+def test_what_is_drawn_does_not_make_babble() -> None:
+    logits = torch.tensor([0.1, 5.0, 0.2])
+    assert belief(logits) == pytest.approx(float(logits.log_softmax(-1)[1]), rel=1e-3)
