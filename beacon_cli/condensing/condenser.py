@@ -326,13 +326,15 @@ class _Build:
         """Read page after page; yields after each, and once more, True, after the last.
 
         Raises:
-            DocumentError: as soon as what has been read is too long.
+            DocumentError: as soon as what has been read is too long, whatever comes.
         """
         stream, source, needed = self.text.stream, self.engine.source, self.request.needed
         ended = False
         while not ended:
             ended = not stream.read_page(self.progress)
-            if not ratios.fits(source, len(stream.ids), self.ratio, needed):
+            # An interval that has begun takes more room than it will when it ends.
+            begun = 0 if ended else len(stream.ids) % source.window
+            if not ratios.fits(source, len(stream.ids) - begun, self.ratio, needed):
                 name = self.text.document.source.name
                 raise ratios.too_long(source, name, len(stream.ids), self.ratio, needed, stream.pages)
             yield ended

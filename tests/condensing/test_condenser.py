@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from beacon_cli import library
+from beacon_cli.condensing.ratio import fits
+from beacon_cli.errors import TooLongError
 from beacon_cli.events import Note
 from tests.cli.conftest import story
 from tests.cli.runner import assert_refused, run
@@ -75,3 +77,13 @@ def test_a_ratio_that_was_measured_to_keep_little_is_told_of_unless_it_was_asked
     assert "only ratio 2 fits" in notes[0]
     assert "40 %" in notes[0]
     assert (read(4), notes) == (4, [])
+
+
+def test_a_text_that_fits_when_its_last_interval_ends_is_not_refused_before() -> None:
+    model = tiny_model_of(tiny_engine(200))
+    first = "a" * (655 - len(model.source.frame.opening))  # an interval of 15 tokens has begun: too many rows by one
+    assert not fits(model.source, 655, 4, 8)
+    memory = model.read_text(f"{first}\f{'b' * 3}", ratio=4, cache=False, room=8)
+    assert (memory.tokens, memory.ratio) == (660, 4)
+    with pytest.raises(TooLongError, match="at least 655 tokens"):
+        model.read_text(first, ratio=4, cache=False, room=8)
