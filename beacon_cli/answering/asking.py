@@ -13,7 +13,7 @@ from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
 from beacon_cli.answering.search import SearchIndex
-from beacon_cli.answering.support import is_refusal, support
+from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.errors import SettingsError
@@ -115,15 +115,21 @@ class _Asking:
             asked = question_text(question, [passage.headed for passage in again], template=self._template)
             frame, encode = engine.source.frame, engine.source.tokenizer.encode
             alone = [*frame.opening, *encode(asked), *frame.closing]
-            pieces = list(self._spoken(engine.reader(self.placed.ratio), alone, outcome))
+            held, told = "", False
+            for piece in self._spoken(engine.reader(self.placed.ratio), alone, outcome):
+                held += piece
+                if told or not begins_refusal(held):
+                    yield held
+                    held, told = "", True
             self._judge(outcome)
-            if not outcome.answered:
+            if not (told or outcome.answered):
                 second = Outcome(passages=outcome.passages)
-                more = list(self._spoken(reader, prompt, second))
+                more = "".join(self._spoken(reader, prompt, second))
                 self._judge(second)
                 if second.answered and second.supported is True:
-                    pieces, outcome = more, second
-            yield from pieces
+                    held, outcome = more, second
+            if held:
+                yield held
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
 

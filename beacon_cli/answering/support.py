@@ -32,8 +32,16 @@ _Passages = NDArray[np.bool_]
 
 def is_refusal(answer: str) -> bool:
     """Whether an answer says, in the words in which models are taught to, that the text does not say."""
-    said, refusal = (" ".join(text.casefold().strip(" .\"'“”").split()) for text in (answer, REFUSAL))
-    return said == refusal
+    return _flat(answer) == _flat(REFUSAL)
+
+
+def begins_refusal(answer: str) -> bool:
+    """Whether an answer that is not complete may become one of these."""
+    return _flat(REFUSAL).startswith(_flat(answer))
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.casefold().strip(" .\"'“”").split())
 
 
 @dataclass(frozen=True)

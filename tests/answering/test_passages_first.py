@@ -43,6 +43,14 @@ def test_the_memory_is_asked_if_the_passages_do_not_say(
         assert not says.asked[0].equals(says.asked[1])
 
 
+def test_an_answer_from_passages_streams_and_a_refusal_does_not(memory: Memory, says: Script) -> None:
+    says("The text tells of Edda Voss", REFUSAL, REFUSAL)
+    pieces = list(memory.ask(WHO_KEEPS, passages=2))
+    assert len(pieces) > 2
+    assert "".join(pieces) == "The text tells of Edda Voss"
+    assert list(memory.ask(WHO_KEEPS, passages=2)) == [REFUSAL]
+
+
 def test_without_passages_the_memory_alone_is_asked(memory: Memory, says: Script) -> None:
     says("Carl Pike")
     assert memory.ask(WHO_KEEPS, passages=0).text == "Carl Pike"
