@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def measure(condense: str, options: argparse.Namespace) -> dict[str, float]:
     model = beacon.load(options.model, condense=condense, threads=1)
     tokenizer = model.source.tokenizer
     text = tokenizer.decode(tokenizer.encode(options.book.read_text(encoding="utf-8"))[: options.tokens])
-    model.engine  # noqa: B018  loads the weights
+    _ = model.engine  # loads the weights
     Path("/proc/self/clear_refs").write_text("5")
     before, began = held("VmRSS"), time.process_time()
     memory = model.read_text(text, ratio=options.ratio, cache=False)
@@ -64,7 +65,7 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options.only, options)))
         return
-    found = alternately([lambda way=way: measured(way) for way in CONDENSERS], options.rounds)  # type: ignore[misc]  # a default
+    found = alternately([partial(measured, way) for way in CONDENSERS], options.rounds)
     rows = []
     for way, rounds in zip(CONDENSERS, found, strict=True):
         seconds, peak = (statistics.median(each[name] for each in rounds) for name in ("seconds", "peak"))

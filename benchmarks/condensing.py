@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.processor import processor
+from benchmarks.processor import ask, processor
 
 SETTINGS: dict[str, Any] = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": 2048,
@@ -75,17 +75,6 @@ def start(way: str, folder: Path, options: argparse.Namespace) -> "subprocess.Po
     )  # fmt: skip
     ask(worker, "")  # it is ready
     return worker
-
-
-def ask(worker: "subprocess.Popen[str]", line: str) -> str:
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(line)
-    worker.stdin.flush()
-    answer = worker.stdout.readline()
-    if not answer:
-        raise SystemExit("a worker has ended; above is why")
-    return answer
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[int, list[dict[str, Any]]]]:

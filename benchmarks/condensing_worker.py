@@ -29,9 +29,9 @@ def ours(folder: Path) -> Read:
     """This tool's decoder and reader, in float32."""
     from safetensors.torch import load_file  # noqa: PLC0415  not in the authors' process
 
-    from activation_beacon import Beacon, attach  # noqa: PLC0415
-    from activation_beacon.authors import authors_config, beacon_name  # noqa: PLC0415
-    from beacon_cli.checkpoints.lean import outline  # noqa: PLC0415
+    from activation_beacon import Beacon, attach  # noqa: PLC0415  not in the authors' process
+    from activation_beacon.authors import authors_config, beacon_name  # noqa: PLC0415  not in the authors' process
+    from beacon_cli.checkpoints.lean import outline  # noqa: PLC0415  not in the authors' process
 
     settings, state = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
     model = outline({key: value for key, value in settings.items() if not key.startswith("beacon_")})
@@ -58,7 +58,7 @@ def authors(folder: Path, checkout: Path, last: bool) -> Read:
     package: Any = types.ModuleType("src")
     package.__path__ = [str(checkout / "src")]
     sys.modules["src"] = package
-    from src.llama import LlamaForCausalLM  # type: ignore[import-not-found]  # noqa: PLC0415
+    from src.llama import LlamaForCausalLM  # type: ignore[import-not-found]  # noqa: PLC0415  in their checkout only
 
     how = {"attn_implementation": "sdpa", "torch_dtype": torch.float32}
     model = LlamaForCausalLM.from_pretrained(folder, **how).eval().requires_grad_(False)

@@ -1,6 +1,7 @@
-"""The CPU's name, and a fair way to compare: alternately, by the median of ratios."""
+"""What benchmarks share: the CPU's name, and a fair way to compare: alternately, by the median of ratios."""
 
 import statistics
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,18 @@ def alternately(ways: Sequence[Callable[[], Result]], times: int) -> list[list[R
     """What each way measures, in rounds that each try all of them, so that a busy machine hits all alike."""
     rounds = [[way() for way in ways] for _ in range(times)]
     return [list(column) for column in zip(*rounds, strict=True)]
+
+
+def ask(worker: "subprocess.Popen[str]", line: str) -> str:
+    """The line with which a worker, that writes one for each that it reads, answers."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(line)
+    worker.stdin.flush()
+    answer = worker.stdout.readline()
+    if not answer:
+        raise SystemExit("a worker has ended; above is why")
+    return answer
 
 
 def ratio(measured: Sequence[float], against: Sequence[float]) -> float:

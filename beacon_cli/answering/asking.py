@@ -103,34 +103,41 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        engine, reader, question = self.engine, self.placed.reader, self.question
+        reader, question = self.placed.reader, self.question
         before, prompt, again = self._prompt()
-        outcome = Outcome(passages=tuple(again))
-        if question is None or not again or self.history or not engine.source.passages_first:
+        if question is None or not again or self.history or not self.engine.source.passages_first:
             for _step in reader.feed(before):
                 pass
+            outcome = Outcome(passages=tuple(again))
             yield from self._spoken(reader, prompt, outcome)
             self._judge(outcome)
         else:
-            asked = question_text(question, [passage.headed for passage in again], template=self._template)
-            frame, encode = engine.source.frame, engine.source.tokenizer.encode
-            alone = [*frame.opening, *encode(asked), *frame.closing]
-            held, told = "", False
-            for piece in self._spoken(engine.reader(self.placed.ratio), alone, outcome):
-                held += piece
-                if told or not begins_refusal(held):
-                    yield held
-                    held, told = "", True
-            self._judge(outcome)
-            if not (told or outcome.answered):
-                second = Outcome(passages=outcome.passages)
-                more = "".join(self._spoken(reader, prompt, second))
-                self._judge(second)
-                if second.answered and second.supported is True:
-                    held, outcome = more, second
-            if held:
-                yield held
+            outcome = yield from self._from_passages(question, again, prompt)
         outcome.seconds["answer"] = time.perf_counter() - self.began
+        return outcome
+
+    def _from_passages(
+        self, question: str, again: Sequence[Passage], prompt: Sequence[int]
+    ) -> Generator[str, None, Outcome]:
+        """Ask with the passages alone. A refusal is held back, for then the memory is asked, by `prompt`."""
+        source, outcome = self.engine.source, Outcome(passages=tuple(again))
+        asked = question_text(question, [passage.headed for passage in again], template=self._template)
+        alone = [*source.frame.opening, *source.tokenizer.encode(asked), *source.frame.closing]
+        held, told = "", False
+        for piece in self._spoken(self.engine.reader(self.placed.ratio), alone, outcome):
+            held += piece
+            if told or not begins_refusal(held):
+                yield held
+                held, told = "", True
+        self._judge(outcome)
+        if not (told or outcome.answered):
+            second = Outcome(passages=outcome.passages)
+            more = "".join(self._spoken(self.placed.reader, prompt, second))
+            self._judge(second)
+            if second.answered and second.supported is True:
+                held, outcome = more, second
+        if held:
+            yield held
         return outcome
 
     def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:

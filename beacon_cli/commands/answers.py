@@ -87,8 +87,7 @@ def answering(settings: Settings) -> dict[str, Any]:
     Raises:
         SettingsError: for a template without a question.
     """
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.answering.prompts import check_template  # noqa: PLC0415  as above
+    from beacon_cli.answering.prompts import check_template  # noqa: PLC0415  imports torch; `--help` can do without
 
     asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
     return asked | {"template": None if settings.template is None else check_template(settings.template)}
