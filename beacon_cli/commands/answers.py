@@ -71,7 +71,7 @@ def read(
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
-    del asked["temperature"]
+    del asked["temperature"], asked["recall"]  # they take no room
     return model.read(
         documents,
         ratio=settings.ratio or "auto",
