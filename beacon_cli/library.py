@@ -159,9 +159,8 @@ class Model:
         """
         places = find_documents(paths_of(documents), partial(key_at, self._cache[0]))
         condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
-        if when_needed:
-            return Memory(self, condenser, condenser.measure(places))
-        return Memory(self, condenser, condenser.read(places))
+        measured = condenser.measure(places, ahead=when_needed)
+        return Memory(self, condenser, measured, None if when_needed else condenser.read(measured))
 
     def read_text(
         self,
@@ -183,7 +182,8 @@ class Model:
                 memory of that text ends.
         """
         condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, stem)
-        return Memory(self, condenser, condenser.read([Place(name, text=text)]))
+        measured = condenser.measure([Place(name, text=text)])
+        return Memory(self, condenser, measured, condenser.read(measured))
 
     def condense(
         self,
@@ -214,7 +214,8 @@ class Model:
         for place in places:
             try:
                 # The memory itself is let go before the next one is built.
-                done.append(condenser.read([replace(place, folder=None)]).documents[0].summary)
+                measured = condenser.measure([replace(place, folder=None)], ahead=False)
+                done.append(condenser.read(measured).documents[0].summary)
             except DocumentError as error:
                 if place.folder is None:
                     raise
@@ -269,11 +270,25 @@ class Memory:
     asked for.
     """
 
-    def __init__(self, model: Model, condenser: Condenser, read: Placed | Measured) -> None:
-        self._engine, self._condenser, self._read = model.engine, condenser, read
+    def __init__(self, model: Model, condenser: Condenser, measured: Measured, placed: Placed | None) -> None:
+        self._engine, self._condenser, self._measured = model.engine, condenser, measured
         self._running: weakref.ref[Answer] | None = None
-        if isinstance(read, Placed):
-            self.complete()
+        if placed is not None:
+            self._begin(placed)
+
+    def _begin(self, placed: Placed) -> Placed:
+        # What is asked later takes rows of its own.
+        self._placed, self._end, self._rows = placed, placed.reader.mark(), placed.rows
+        return placed
+
+    @cached_property
+    def _placed(self) -> Placed:
+        return self._begin(self._condenser.read(self._measured))
+
+    @property
+    def pending(self) -> bool:
+        """Whether documents that were not in the cache have still to be condensed."""
+        return "_placed" not in vars(self) and any(text.folder is None for text in self._measured.texts)
 
     def complete(self) -> None:
         """Condense, or load from the cache, what was not needed until now.
@@ -285,20 +300,6 @@ class Memory:
         where = self._placed.documents[0].summary.cache_path
         if indexed and where is not None and len(self._placed.documents) == 1:
             keep_index(self.texts.index, Path(where))  # which was made when there was no cache
-
-    @property
-    def pending(self) -> bool:
-        """Whether documents that were not in the cache have still to be condensed."""
-        if isinstance(self._read, Placed) or "_placed" in vars(self):
-            return False
-        return any(text.folder is None for text in self._read.texts)
-
-    @cached_property
-    def _placed(self) -> Placed:
-        placed = self._read if isinstance(self._read, Placed) else self._read.place()
-        # What is asked later takes rows of its own.
-        self._end, self._rows = placed.reader.mark(), placed.rows
-        return placed
 
     @property
     def documents(self) -> tuple[Condensed, ...]:
@@ -327,7 +328,7 @@ class Memory:
     @property
     def ratio(self) -> int:
         """The condensing ratio, the same for all documents."""
-        return self._read.ratio
+        return self._measured.ratio
 
     def ask(
         self,
@@ -408,8 +409,9 @@ class Memory:
         """The documents' text, for what needs no model: searching, marking what was found, and a summary of the text's
         own sentences.
         """
-        if isinstance(self._read, Measured) and "_placed" not in vars(self):
-            return Texts(tuple(IndexedText(each.name, each.pages, each.path, each.folder) for each in self._read.texts))
+        if "_placed" not in vars(self):
+            known = zip(self._measured.names, self._measured.texts, strict=True)
+            return Texts(tuple(IndexedText(name, text.pages, text.file, text.folder) for name, text in known))
         read = (
             IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
             for text in self._placed.documents

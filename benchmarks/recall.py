@@ -4,7 +4,7 @@
 
 Documents are SQuAD's articles, the factbook's countries and whole fairy tales (the longest first) that neither
 reader nor scorer was trained on: `dev` is what settings are chosen on, `test` what nothing was. Nothing is read again.
-At ratio 1 all rows are kept: that is full attention as far as a text fits the model's positions. Answers go to
+At ratio 1 all rows are kept: that is full attention; texts that do not fit are left out there. Answers go to
 `answers.jsonl` of the second folder as they come, and a later run goes on there. Cells: exact match / F1 / a right
 answer stands in what is said, in per cent.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import beacon_cli as beacon
+from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.metrics import exact_match, f1, found
 from beacon_cli.evaluation.report import markdown
 from recipes.smollm2.sources import Question, load, rows
@@ -50,7 +51,10 @@ def ask(options: argparse.Namespace) -> None:
         for ratio in options.ratios:
             if (group, ratio) in done:
                 continue
-            memory = model.read_text(text, ratio=ratio, cache=False)
+            try:
+                memory = model.read_text(text, ratio=ratio, cache=False)
+            except TooLongError:
+                continue
             records = [
                 {"set": name, "document": group, "ratio": ratio, "tokens": memory.tokens, "recall": recall}
                 | {"question": question.text, "answers": question.answers}

@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
     """A document and its text: all of it (`tokens` says how much), or, with None for `tokens`, as it will be read."""
 
     path: str
@@ -72,24 +72,24 @@ class _Text:
         """Of a text that is known."""
         return self.stream.pages if self.entry is None else self.entry.pages()
 
+    @property
+    def folder(self) -> Path | None:
+        """Of a cache that has it, of whatever ratio."""
+        return None if self.entry is None else self.entry.folder
 
-@dataclass(frozen=True)
-class MeasuredText:
-    """The text of a document; `folder`: a cache that has it, of whatever ratio."""
-
-    name: str
-    pages: Sequence[PageText]
-    path: str | None
-    folder: Path | None
+    @property
+    def file(self) -> str | None:
+        """Where the document lies; None if it is no file."""
+        return self.document.source.path
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Documents whose text is known, and the ratio at which they fit; `place` brings them into one memory."""
+    """Documents that fit: what each is called among the others, its text, and the ratio at which they do."""
 
-    texts: Sequence[MeasuredText]
+    names: Sequence[str]
+    texts: Sequence[Text]
     ratio: int
-    place: Callable[[], Placed]
 
 
 class Condenser:
@@ -116,47 +116,71 @@ class Condenser:
         self._request, self._progress = request, progress
         self.seconds = {"open": 0.0, "load_model": 0.0}
 
-    def read(self, places: Sequence[Place]) -> Placed:
-        """Bring documents into one memory, at the request's ratio or the smallest at which all of them fit.
+    def measure(self, places: Sequence[Place], *, ahead: bool = True) -> Measured:
+        """Open documents, each once, and find out at which ratio they fit; what of a folder cannot be read is left out.
+
+        Args:
+            ahead: read all text, to know it before anything is condensed; else a single document that is condensed at
+                the request's ratio is left open, and read as it is condensed.
 
         Raises:
             DocumentError: if one that was named, or all of a folder, cannot be read, or if they are too long.
+            CacheError: if what is named by its key cannot be taken from the cache.
+        """
+        began = time.perf_counter()
+        self._request = self._as_stored(places)
+        found: dict[tuple[str, str], tuple[Place, Text]] = {}
+        for place in places:
+            try:
+                document = self._open(place)
+                if not ahead and len(places) == 1 and place.folder is None and self._request.ratio is not None:
+                    text = Text(place.path, document, document_stream(self._source, document), None)
+                    return self._fitting([text], self._request.ratio, began)
+                with document:
+                    key = (document.source.sha256, document.selection.canonical)
+                    if key in found:
+                        first = found[key][0].path
+                        self._progress(Note(f"{place.path} is the same document as {first}; it is read once"))
+                        continue
+                    found[key] = place, self._measure(place, document)
+            except DocumentError as error:
+                if place.folder is None:
+                    raise
+                self._progress(Note(f"left out: {error}"))
+                continue
+            ratio = self._fitting_ratio([text for _, text in found.values()], len(places))
+        if not found:
+            raise DocumentError(
+                f"{places[0].folder}: {counted(len(places), 'document')} in this directory, and none can be read: "
+                "`beacon inspect` says why"
+            )
+        if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
+            self._progress(Note(note))
+        return self._fitting([text for _, text in found.values()], ratio, began)
+
+    def _fitting(self, texts: Sequence[Text], ratio: int, began: float) -> Measured:
+        self.seconds["open"] += time.perf_counter() - began
+        return Measured(self._names(texts), texts, ratio)
+
+    def read(self, measured: Measured) -> Placed:
+        """Bring documents into one memory.
+
+        Raises:
+            DocumentError: if one cannot be read, or turns out to be too long.
             CacheError: if the cache cannot be written, read or trusted.
             ModelError: if there are several, and the model's rotary frequencies are not fixed.
         """
-        self._request = self._as_stored(places)
-        ratio = self._request.ratio
-        if len(places) > 1 or places[0].folder is not None or ratio is None:
-            return self.measure(places).place()
-        began = time.perf_counter()
-        with self._open(places[0]) as document:
-            text = _Text(places[0].path, document, document_stream(self._source, document), None)
-            self.seconds["open"] += time.perf_counter() - began
-            return self._place([text], ratio)
-
-    def measure(self, places: Sequence[Place]) -> Measured:
-        """Read the text of documents, and find out at which ratio they fit; nothing is condensed yet. See `read`."""
-        began = time.perf_counter()
-        self._request = self._as_stored(places)
-        texts = self._measured(places)
-        ratio = self._fitting_ratio(texts, len(places))
-        if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
-            self._progress(Note(note))
-        named = [
-            MeasuredText(name, text.pages, text.document.source.path, None if text.entry is None else text.entry.folder)
-            for name, text in zip(self._names(texts), texts, strict=True)
-        ]
-        self.seconds["open"] += time.perf_counter() - began
-        return Measured(named, ratio, lambda: self._place(texts, ratio))
-
-    def _place(self, texts: Sequence[_Text], ratio: int) -> Placed:
-        loading = time.perf_counter()
-        engine = self._engine()
-        self.seconds["load_model"] += time.perf_counter() - loading
-        memories = (self._memory(engine, text, ratio) for text in texts)
-        if len(texts) == 1:
-            return next(memories)
-        return place_together(engine, ratio, self._names(texts), memories)
+        with ExitStack() as opened:
+            for text in measured.texts:
+                if text.tokens is None:
+                    opened.enter_context(text.document)
+            loading = time.perf_counter()
+            engine = self._engine()
+            self.seconds["load_model"] += time.perf_counter() - loading
+            memories = (self._memory(engine, text, measured.ratio) for text in measured.texts)
+            if len(measured.texts) == 1:
+                return next(memories)
+            return place_together(engine, measured.ratio, measured.names, memories)
 
     def _as_stored(self, places: Sequence[Place]) -> Request:
         """The request, with the ratio of what is to be taken from the cache without its document."""
@@ -189,32 +213,7 @@ class Condenser:
                 self._progress(Stage(f"opening {os.path.basename(place.path)}"))
         return open_document(place.path, password=request.password, pages=request.pages, text=place.text)
 
-    def _measured(self, places: Sequence[Place]) -> list[_Text]:
-        """The documents and their lengths, each once, without those of a folder that cannot be read."""
-        found: dict[tuple[str, str], tuple[Place, _Text]] = {}
-        for place in places:
-            try:
-                with self._open(place) as document:
-                    key = (document.source.sha256, document.selection.canonical)
-                    if key in found:
-                        first = found[key][0].path
-                        self._progress(Note(f"{place.path} is the same document as {first}; it is read once"))
-                        continue
-                    found[key] = place, self._measure(place, document)
-            except DocumentError as error:
-                if place.folder is None:
-                    raise
-                self._progress(Note(f"left out: {error}"))
-                continue
-            self._fitting_ratio([text for _, text in found.values()], len(places))
-        if not found:
-            raise DocumentError(
-                f"{places[0].folder}: {counted(len(places), 'document')} in this directory, and none can be read: "
-                "`beacon inspect` says why"
-            )
-        return [text for _, text in found.values()]
-
-    def _measure(self, place: Place, document: Document | StoredDocument) -> _Text:
+    def _measure(self, place: Place, document: Document | StoredDocument) -> Text:
         """All of a document's text: that of a cache, whatever its ratio, else read now."""
         if isinstance(document, Document) and self._store is not None and not self._request.refresh:
             for ratio in self._source.ratios:
@@ -225,19 +224,19 @@ class Condenser:
                     if self._store.limit is not None:
                         # Making room for one document must not take away the text of another.
                         stream.read_all()
-                    return _Text(place.path, document, stream, manifest.tokens, entry)
+                    return Text(place.path, document, stream, manifest.tokens, entry)
         stream = document_stream(self._source, document)
         self._progress(reading(document, stream))
         stream.read_all(self._progress)
-        return _Text(place.path, document, stream, len(stream.ids))
+        return Text(place.path, document, stream, len(stream.ids))
 
-    def _names(self, texts: Sequence[_Text]) -> list[str]:
+    def _names(self, texts: Sequence[Text]) -> list[str]:
         """What each document is called among the others: its name, or its path where two have one name."""
         names = [text.document.source.name for text in texts]
         times = Counter(names)
         return [name if times[name] == 1 else text.path for name, text in zip(names, texts, strict=True)]
 
-    def _fitting_ratio(self, texts: Sequence[_Text], number: int) -> int:
+    def _fitting_ratio(self, texts: Sequence[Text], number: int) -> int:
         """The ratio for `texts`, which are the first of `number` documents.
 
         Raises:
@@ -261,7 +260,7 @@ class Condenser:
             raise ratios.too_long(source, name, last, request.ratio, request.needed, pages)
         raise ratios.too_long_together(source, [*before, last], number, request.ratio, needed)
 
-    def _memory(self, engine: Engine, text: _Text, ratio: int) -> Placed:
+    def _memory(self, engine: Engine, text: Text, ratio: int) -> Placed:
         """A document's own memory at `ratio`: loaded if it is in the cache, else condensed."""
         document, store = text.document, self._store
         if isinstance(document, StoredDocument):
@@ -315,7 +314,7 @@ class _Build:
     """
 
     engine: Engine
-    text: _Text
+    text: Text
     builder: Builder | None
     store: Store | None
     request: Request

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from beacon_cli.errors import TooLongError
+from beacon_cli.errors import SettingsError, TooLongError
 from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
 from beacon_cli.evaluation.beacon import BeaconMethod
 from beacon_cli.evaluation.methods import Method
@@ -29,6 +29,9 @@ def make_methods(
 
     Args:
         others: the same weights with what else condenses, by its name.
+
+    Raises:
+        SettingsError: if none of them is left.
     """
     condensing = {model.source.condense: model, **others}
     made: dict[str, list[Method]] = {
@@ -39,11 +42,17 @@ def make_methods(
             name: [BeaconMethod(f"{name} {ratio}x", each, ratio, 0, 0) for ratio in ratios]
             for name, each in condensing.items()
         },
-        "recall": [BeaconMethod(f"recall {ratio}x", model, ratio, 0, recall) for ratio in ratios],
+        # What a beacon condensed is read whole in any case.
+        "recall": [
+            BeaconMethod(f"recall {ratio}x", model, ratio, 0, recall) for ratio in ratios if model.source.info is None
+        ],
         "ask": [BeaconMethod("ask", model, "auto", passages, recall)],
     }
     chosen = dict.fromkeys(model.source.condense if name == "condensed" else name for name in names)
-    return [method for name in chosen for method in made[name]]
+    methods = [method for name in chosen for method in made[name]]
+    if not methods:
+        raise SettingsError(f"{model.source.name} has a beacon, whose memory is read whole: choose other --methods")
+    return methods
 
 
 def answer_questions(

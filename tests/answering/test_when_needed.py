@@ -83,7 +83,7 @@ def test_what_can_be_neither_read_nor_condensed_is_refused_at_once(model: Model,
     with pytest.raises(DocumentError, match="no such file"):
         model.read(tmp_path / "missing.txt", when_needed=True)
     (tmp_path / "long.txt").write_text(story(8000))
-    with pytest.raises(DocumentError, match="has .* tokens"):
+    with pytest.raises(DocumentError, match=r"has .* tokens"):
         model.read(tmp_path / "long.txt", when_needed=True)
 
 

@@ -185,7 +185,7 @@ def engine(scripted_model: Path, tmp_path_factory: pytest.TempPathFactory) -> En
 def in_memory(engine: Engine, *paths: Path) -> Placed:
     """Documents condensed at 8 without a cache."""
     condenser = Condenser(engine.source, lambda: engine, None, Request(8, 100), silent)
-    return condenser.read([Place(str(path)) for path in paths])
+    return condenser.read(condenser.measure([Place(str(path)) for path in paths]))
 
 
 def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, shelf: Path) -> None:

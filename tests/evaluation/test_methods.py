@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.errors import TooLongError
+from beacon_cli.errors import SettingsError, TooLongError
 from beacon_cli.evaluation.baselines import Baseline, Full, Truncated
 from beacon_cli.evaluation.beacon import BeaconMethod
 from beacon_cli.evaluation.methods import Method
@@ -90,6 +90,9 @@ def test_what_else_condenses_is_measured_on_the_same_weights(tmp_path: Path) -> 
         answer = memory.ask(told.question, max_new_tokens=LENGTH, temperature=0.0, passages=0, recall=recall)
         assert (method.text, method.rows) == (answer.text, memory.rows)
     assert recalling.name == "recall 8x"
+    assert len(make_methods(["condensed", "recall"], model, [8], 0, 2)) == 1
+    with pytest.raises(SettingsError, match="read whole"):
+        make_methods(["recall"], model, [8], 0, 2)
     assert selected.rows < beacon.rows < len(told.ids)
 
 
