@@ -21,7 +21,6 @@ from beacon_cli.answering.terms import VERSION
 from beacon_cli.cache.derived import read_derived, write_derived
 from beacon_cli.cache.pages import PageText
 
-_KIND = "search"
 _VERSION = f"{VERSION} {bm25s.__version__}"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -49,11 +48,11 @@ def index_of(documents: Sequence[IndexedText]) -> SearchIndex:
     folder = documents[0].folder if len(documents) == 1 else None
     if folder is None:
         return SearchIndex(passages)
-    data = read_derived(folder, _KIND)
+    data = read_derived(folder)
     tables = None if data is None else unpacked(data, passages)
     index = SearchIndex(passages, tables)
     if tables is None:
-        write_derived(folder, _KIND, packed(index))
+        write_derived(folder, packed(index))
     return index
 
 

@@ -20,7 +20,7 @@ from beacon_cli.cache.identity import Models
 from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest, parse_manifest
 from beacon_cli.cache.matching import Matcher
-from beacon_cli.cache.origin import ORIGIN, Origin, write_origin
+from beacon_cli.cache.origin import ORIGIN, Origin
 from beacon_cli.cache.repair import examine
 from beacon_cli.cache.signing import SUFFIX as SIGNATURE_SUFFIX
 from beacon_cli.cache.signing import sign, signer
@@ -161,7 +161,8 @@ class Archive:
                     shutil.rmtree(folder, ignore_errors=True)
                     make_private_folder(folder)
                     self._unpack(folder)
-                    write_origin(folder, Origin(signed_by, (manifest.chain or "") if signed_by else ""))
+                    origin = Origin(signed_by, (manifest.chain or "") if signed_by else "")
+                    write_durably(folder / ORIGIN, seal(origin))
                     write_durably(folder / MANIFEST, seal(manifest))
                     for damage in examine(folder, manifest):
                         raise self._bad(damage.what)
