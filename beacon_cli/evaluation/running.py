@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
@@ -21,8 +20,8 @@ def make_methods(
     model: Model,
     ratios: Sequence[int],
     passages: int | None,
-    stream: int | None = None,
-    others: Mapping[str, Model] = MappingProxyType({}),
+    stream: int | None,
+    others: Mapping[str, Model],
 ) -> list[Method]:
     """The methods called `names`; what condenses is one at each of `ratios`, `streaming` keeps `stream` rows.
 
