@@ -60,10 +60,22 @@ class Entry:
         For those who look into several caches for one that serves: a damaged one must not keep them from the others.
         """
         try:
-            manifest = self.manifest()
+            return self.finished_manifest()
         except CacheError:
             return None
-        return manifest if manifest is not None and manifest.complete else None
+
+    def finished_manifest(self) -> Manifest:
+        """What is durable of a whole document.
+
+        Raises:
+            CacheError: if it is not finished, cannot be read or is malformed.
+        """
+        manifest = self.manifest()
+        if manifest is None or not manifest.complete:
+            raise CacheError(
+                f"cache {self.key} is not finished; finish it with `beacon cache build` and its document first"
+            )
+        return manifest
 
     def origin(self) -> Origin | None:
         """Where what was imported comes from, and what of it is proven; None if it was built here.

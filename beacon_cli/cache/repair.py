@@ -96,11 +96,11 @@ class Repair:
         Raises:
             CacheError: if it cannot be written.
         """
-        from beacon_cli.cache.shards import copied, encode, encode_sink, pack  # noqa: PLC0415  imports torch
+        from beacon_cli.cache.shards import encode, encode_sink, pack  # noqa: PLC0415  imports torch
 
         bits = self.manifest.subject.identity.bits
-        rows = [encode(copied(interval), bits) for interval in intervals]
-        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink)))
+        rows = [encode(interval, bits) for interval in intervals]
+        data = pack(rows, tokens, encode_sink(sink))
         shard = self.manifest.shards[index]
         return self._put(shard.file_name(index), data, shard.sha256)
 

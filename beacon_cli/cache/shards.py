@@ -21,7 +21,7 @@ WIDTHS = {16: (torch.float16, torch.bfloat16, torch.float32), 8: (torch.int8,), 
 Tensors = dict[str, Tensor]
 
 
-def copied(rows: Activations) -> Activations:
+def _copied(rows: Activations) -> Activations:
     """A copy on the CPU, safe from what the model does with its buffers next.
 
     Raises:
@@ -38,7 +38,11 @@ def encode(rows: Activations, bits: int) -> Tensors:
     """Rows as they are stored: in float16, or codes and scales; rows are dimension 2 of every tensor.
 
     Of selected ones also their places, and how many each head has (then dimension 2 is the intervals).
+
+    Raises:
+        ValueError: see `_copied`.
     """
+    rows = _copied(rows)
     own = {"counts": rows.kept[..., None], "places": rows.places} if isinstance(rows, Selected) else {}
     if bits == 16:
         return own | {"keys": half(rows.keys), "values": half(rows.values)}
@@ -81,7 +85,10 @@ def decode_interval(manifest: Manifest, interval: Interval, tensors: Tensors) ->
 
 def encode_sink(sink: Activations | None) -> Tensors:
     """The sink as it is stored: never rounded, for it is few rows of extreme numbers that all others look at."""
-    return {} if sink is None else {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
+    if sink is None:
+        return {}
+    sink = _copied(sink)
+    return {"sink_keys": sink.keys.contiguous(), "sink_values": sink.values.contiguous()}
 
 
 def decode_sink(tensors: Tensors) -> Activations | None:

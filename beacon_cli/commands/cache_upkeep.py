@@ -241,7 +241,8 @@ def _matcher(store: Store, flags: options.Flags) -> "Matcher":
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
 
     settings = load_settings({})
-    return Matcher(store.path, flags.get("model"), flags.get("beacon"), default=(settings.model, settings.beacon))
+    given = (flags["model"], flags.get("beacon")) if "model" in flags else None
+    return Matcher(store.path, given, (settings.model, settings.beacon))
 
 
 def _line(report: "Report") -> str:
