@@ -131,7 +131,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
         return
     for summary in found:
         known = {name: value for name, value in _entry(summary).items() if value not in (None, [])}
-        console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
+        console.print_record(known | {"size": format_size(summary.size)})
 
 
 @app.command("rm")
