@@ -250,6 +250,13 @@ class Settings(Checked):
         none="auto",
         least=0,
     )
+    recall: int = setting(
+        4,
+        "N",
+        "Of the memory, read what surrounds so many of the passages that the question is about; 0 reads all of it, as "
+        "is always done with what a beacon condensed.",
+        least=0,
+    )
     summary_by: SummaryBy = setting(
         "auto",
         "auto|model|sentences",

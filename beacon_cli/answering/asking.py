@@ -12,6 +12,7 @@ from beacon_cli.answering.decoding import End, generate
 from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
+from beacon_cli.answering.recall import recalled
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -38,6 +39,7 @@ class Decoding:
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; None for as many as the model has room for, 0
             answers from the condensed memory alone.
+        recall: around how many of the passages that a question is about the memory is read, see `recall`; 0: all of it.
         template: in which words a question is put, see `check_template`; None for those that suit the model.
         length: words of a summary; None for a few sentences.
 
@@ -48,13 +50,14 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int | None
+    recall: int
     template: str | None = None
     length: int | None = None
 
     def __post_init__(self) -> None:
         if self.template is not None:
             check_template(self.template)
-        for name in ("max_new_tokens", "temperature", "passages"):
+        for name in ("max_new_tokens", "temperature", "passages", "recall"):
             declared(Settings)[name].check(getattr(self, name), name)
 
 
@@ -76,7 +79,7 @@ def answer(
 ) -> Generator[str, None, Outcome]:
     """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
 
-    The memory goes on from there: rewind it before the next question. A model that does better so
+    The memory may go on from there: rewind it before the next question. A model that does better so
     (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there,
     what it makes of the memory is taken if the text supports it.
 
@@ -103,7 +106,7 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        reader, question = self.placed.reader, self.question
+        reader, question = self._memory.reader, self.question
         before, prompt, again = self._prompt()
         if question is None or not again or self.history or not self.engine.source.passages_first:
             for _step in reader.feed(before):
@@ -132,7 +135,7 @@ class _Asking:
         self._judge(outcome)
         if not (told or outcome.answered):
             second = Outcome(passages=outcome.passages)
-            more = "".join(self._spoken(self.placed.reader, prompt, second))
+            more = "".join(self._spoken(self._memory.reader, prompt, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -180,6 +183,13 @@ class _Asking:
         return question
 
     @cached_property
+    def _memory(self) -> Placed:
+        """What of the memory the question is asked after."""
+        if self.question is None or not self.how.recall:
+            return self.placed
+        return recalled(self.engine, self.placed, self._found[: self.how.recall])
+
+    @cached_property
     def _found(self) -> Sequence[Passage]:
         """The passages that the question is about, the best first."""
         if self.engine.source.passages_first and self.how.passages != 0:
@@ -206,7 +216,7 @@ class _Asking:
 
         If not all fits, the oldest turns are left out, then the passages that fit worst.
         """
-        source, placed, how = self.engine.source, self.placed, self.how
+        source, placed, how = self.engine.source, self._memory, self.how
         left = source.context - placed.reader.memory.size - how.max_new_tokens
         encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
         while True:

@@ -166,9 +166,21 @@ class SelectingReader(SequenceReader):
 
     @torch.inference_mode()
     def place(self, other: "SelectingReader", ratio: int) -> None:
-        self.memory.extend(other.memory, other.sink)
+        self.memory.extend(other.memory, [range(other.sink, other.memory.places)])
         self._consumed += other.consumed
         self._finished = self._finished or other.consumed > 0
+
+    @torch.inference_mode()
+    def recall(self, other: "SelectingReader", parts: Sequence[range]) -> None:
+        """Begin with the sink and some parts of what another reader has finished, each closing up to the one before.
+
+        Only these are then read with: of a long text, most of which has nothing to do with what follows.
+
+        Args:
+            parts: of the tokens that it has read, after its sink, in their order, disjoint.
+        """
+        self.memory.extend(other.memory, [range(other.sink), *parts])
+        self._consumed, self.sink, self._finished = self.memory.places, other.sink, True
 
     @torch.inference_mode()
     def end_interval(self) -> None:

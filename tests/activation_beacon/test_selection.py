@@ -209,6 +209,42 @@ def test_a_memory_placed_elsewhere_answers_as_if_built_there() -> None:
     assert torch.equal(there.memory.counts, expected.memory.counts)
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_to_recall_everything_is_to_have_the_whole_memory(positions: str) -> None:
+    model, ids = tiny_model(**POSITIONS[positions]), random_ids(100)
+    with attach(model, None) as attached:
+        whole, mine = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(ids[:96])
+        mine.recall(whole, [range(whole.sink, 20), range(20, 96)])
+        assert_same(mine, whole)
+        assert (mine.consumed, mine.sink, mine.memory.size) == (96, whole.sink, whole.memory.size)
+        assert torch.equal(mine.read(ids[96:]), whole.read(ids[96:]))
+
+
+@given(st.lists(st.integers(3, 96), min_size=0, max_size=6, unique=True).map(sorted))
+@settings(max_examples=20, deadline=None)
+def test_what_is_recalled_is_what_stood_there(ends: list[int]) -> None:
+    parts = [range(*pair) for pair in zip(ends[::2], ends[1::2], strict=False)]
+    with attach(tiny_model(), None) as attached:
+        whole, mine = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(random_ids(96))
+        before = [(head.free.clone(), head.places.clone()) for head in heads(whole)]
+        mine.recall(whole, parts)
+        stood = [*range(SELECTION.sink), *(place for part in parts for place in part)]
+        assert mine.memory.places == mine.consumed == len(stood)
+        for head, (free, places) in zip(heads(mine), before, strict=True):
+            kept = [row for row, place in enumerate(places.tolist()) if place in stood]
+            assert torch.equal(head.free, free[kept])
+            assert head.places.tolist() == [stood.index(place) for place in places[kept].tolist()]
+        mark = mine.mark()
+        expected = mine.read([5, 6])
+        mine.rewind(mark)
+        assert torch.equal(mine.read([5, 6]), expected)
+        for head, (free, places) in zip(heads(whole), before, strict=True):
+            assert torch.equal(head.free, free)
+            assert torch.equal(head.places, places)
+
+
 def test_places_are_exact_far_into_a_text() -> None:
     rotary = Rotary(1.0 / (10_000.0 ** (torch.arange(0, 8, 2) / 8)))
     memory = RaggedMemory(1, rotary)

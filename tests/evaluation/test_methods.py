@@ -37,7 +37,7 @@ def engine() -> Engine:
 
 
 def methods_of(engine: Engine, *names: str, ratios: Sequence[int] = (2, 8), passages: int = 0) -> list[Method]:
-    return make_methods(names, tiny_model_of(engine), ratios, passages, None, {})
+    return make_methods(names, tiny_model_of(engine), ratios, passages, 0, None, {})
 
 
 def sample(ids: list[int], question: str = "who?") -> EvalSample:
@@ -55,7 +55,7 @@ def story(lines: int, question: str = "who?", key: str = "0") -> EvalSample:
 def test_what_is_measured_is_what_the_library_answers(tmp_path: Path, ratio: Ratio, passages: int) -> None:
     engine = tiny_engine(1500)
     asked = [story(60, "who is 7?"), story(60, "is line 3 odd?"), story(3, "is line 1 odd?")]
-    method = BeaconMethod("ask", tiny_model_of(engine), ratio, passages)
+    method = BeaconMethod("ask", tiny_model_of(engine), ratio, passages, 0)
     replies = [method.ask(each, LENGTH) for each in asked]
     for each, reply in zip(asked, replies, strict=True):
         (tmp_path / "story.txt").write_text(each.text)
@@ -73,7 +73,7 @@ def test_what_else_condenses_is_measured_on_the_same_weights(tmp_path: Path) -> 
     vars(select)["frame"] = FRAME
     other = Model(select, "cpu", tmp_path)
     other.share_weights(model)
-    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, None, {"select": other})
+    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, 0, None, {"select": other})
     assert [method.name for method in methods] == ["beacon 2x", "beacon 8x", "select 2x", "select 8x"]
     assert other.engine.model is model.engine.model
     told = story(40, "is line 3 odd?")
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_said_not_scored(engine: Engine) -> None:
 
 def test_a_question_that_leaves_less_room_is_asked_at_another_ratio() -> None:
     model = tiny_model_of(tiny_engine(500))
-    method = BeaconMethod("ask", model, "auto", 0)
+    method = BeaconMethod("ask", model, "auto", 0, 0)
     replies = [method.ask(story(14, question), LENGTH) for question in ("who?", "who? " * 20, "who?")]
     assert [reply.ratio for reply in replies] == [0, 2, 0]
     assert replies[0] == replies[2]
