@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from beacon_cli.cache import default_root, key_at
+from beacon_cli.cache.store import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
 from beacon_cli.documents.finding import find_documents

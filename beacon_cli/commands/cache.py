@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.cache import Store, Summary, default_root
+from beacon_cli.cache.store import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json, load_model, model_arguments
 from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name

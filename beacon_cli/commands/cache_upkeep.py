@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beacon_cli.cache import Store, Summary, housekeeping
+from beacon_cli.cache import housekeeping
+from beacon_cli.cache.store import Store, Summary
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.errors import CacheError
@@ -15,7 +16,7 @@ from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from beacon_cli.cache import Entry
+    from beacon_cli.cache.entry import Entry
     from beacon_cli.cache.matching import Matcher
     from beacon_cli.condensing.recondensing import Report
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beacon_cli.cache import default_root
+from beacon_cli.cache.store import default_root
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from beacon_cli.errors import TooLongError
 from beacon_cli.evaluation.baselines import Full, Streaming, Truncated
@@ -21,8 +22,8 @@ def make_methods(
     ratios: Sequence[int],
     passages: int | None,
     recall: int,
-    stream: int | None,
-    others: Mapping[str, Model],
+    stream: int | None = None,
+    others: Mapping[str, Model] = MappingProxyType({}),
 ) -> list[Method]:
     """The methods called `names`; what condenses is one at each of `ratios`, `streaming` keeps `stream` rows.
 

@@ -13,7 +13,7 @@ from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import training_passes
-from beacon_cli.cache import default_root
+from beacon_cli.cache.store import default_root
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.convert.four_bit import matrix
 from beacon_cli.checkpoints.engine import load_base

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from beacon_cli.cache import Store
 from beacon_cli.cache.archive import Archive, export
 from beacon_cli.cache.loading import read_shard
 from beacon_cli.cache.manifest import Manifest, chain_link, parse_manifest, read_manifest
 from beacon_cli.cache.shards import checksum, interval_tensors, unpack
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 from tests.cache import synthetic_cache
 from tests.cache.synthetic_cache import build, check_message

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beacon_cli.cache import Entry, Manifest
-from beacon_cli.cache.manifest import MAX_INTERVALS_PER_SHARD, chain_link, read_manifest
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.manifest import MAX_INTERVALS_PER_SHARD, Manifest, chain_link, read_manifest
 from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import KEY, SUBJECT, build, check_message

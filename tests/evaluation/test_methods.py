@@ -37,7 +37,7 @@ def engine() -> Engine:
 
 
 def methods_of(engine: Engine, *names: str, ratios: Sequence[int] = (2, 8), passages: int = 0) -> list[Method]:
-    return make_methods(names, tiny_model_of(engine), ratios, passages, 0, None, {})
+    return make_methods(names, tiny_model_of(engine), ratios, passages, 0)
 
 
 def sample(ids: list[int], question: str = "who?") -> EvalSample:
@@ -73,7 +73,7 @@ def test_what_else_condenses_is_measured_on_the_same_weights(tmp_path: Path) -> 
     vars(select)["frame"] = FRAME
     other = Model(select, "cpu", tmp_path)
     other.share_weights(model)
-    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, 0, None, {"select": other})
+    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, 0, others={"select": other})
     assert [method.name for method in methods] == ["beacon 2x", "beacon 8x", "select 2x", "select 8x"]
     assert other.engine.model is model.engine.model
     told = story(40, "is line 3 odd?")

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from beacon_cli.cache import Store, builder
+from beacon_cli.cache import builder
+from beacon_cli.cache.store import Store
 from beacon_cli.library import load
 from beacon_cli.serving.http import Limits
 from beacon_cli.serving.uploads import Uploads, file_name
