@@ -22,8 +22,9 @@ from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
-# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
-AGAIN_SHARE, LEAST_AGAIN = 16, 2
+# Left to itself, reading again takes this part of the model's context, or so many passages. Room is kept free for
+# fewer: what then does not fit is left out.
+AGAIN_SHARE, AGAIN, LEAST_AGAIN = 16, 5, 2
 # Passages that are told of as what the question is about.
 FOUND = 5
 # A question of fewer terms than this goes on from the one before.
@@ -81,7 +82,7 @@ def answer(
 
     The memory may go on from there: rewind it before the next question. A model that does better so
     (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there,
-    what it makes of the memory is taken if the text supports it.
+    and they are not all of the text, what it makes of the memory is taken if the text supports it.
 
     Args:
         history: what was said before, the oldest first; of it, the latest turns that fit are read, and condensed like
@@ -133,7 +134,7 @@ class _Asking:
                 yield held
                 held, told = "", True
         self._judge(outcome)
-        if not (told or outcome.answered):
+        if not (told or outcome.answered) and len(again) < len(self.index.passages):
             second = Outcome(passages=outcome.passages)
             more = "".join(self._spoken(self._memory.reader, prompt, second))
             self._judge(second)
@@ -249,10 +250,10 @@ class _Asking:
         if self.how.passages is not None:
             return list(self._found[: self.how.passages][::-1])
         source, wanted = self.engine.source, list[Passage]()
-        room = max(source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
+        room = source.context // AGAIN_SHARE
         for passage in self._found:
             room -= len(source.tokenizer.encode(passage.headed))
-            if room < 0:
+            if room < 0 and len(wanted) >= AGAIN:
                 break
             wanted.append(passage)
         return wanted[::-1]

@@ -34,7 +34,7 @@ def read(
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
-    del asked["temperature"]
+    del asked["temperature"], asked["recall"]  # they take no room
     room = model.room_for(question, **asked)
     return model.read(documents, ratio=settings.ratio or "auto", **how.reading, room=room, progress=console.draw)
 

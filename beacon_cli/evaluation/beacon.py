@@ -42,12 +42,12 @@ class BeaconMethod(Method):
         """None without a fixed ratio, for running text asks no question that one could be chosen by."""
         if self._ratio == "auto":
             return iter(())
-        source = self.engine.source
-        rows = source.window // self._ratio if self._ratio else source.window
-        intervals = (source.context - source.sink_size - source.window) // rows
-        reader = self.engine.reader(self._ratio)
-        most = intervals * source.window - len(source.frame.opening)
-        return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids[:most])
+        source, reader = self.engine.source, self.engine.reader(self._ratio)
+        if source.info is not None:  # a beacon's memory is read whole, and ends with the context
+            rows = source.window // self._ratio if self._ratio else source.window
+            intervals = (source.context - source.sink_size - source.window) // rows
+            ids = ids[: intervals * source.window - len(source.frame.opening)]
+        return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids)
 
     def forget(self) -> None:
         super().forget()

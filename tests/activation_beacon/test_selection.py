@@ -175,18 +175,35 @@ def test_a_restored_memory_goes_on_bit_for_bit(ratio: int, positions: str) -> No
         assert torch.equal(resumed.logits(), through.logits())
 
 
-def test_places_are_those_of_the_text_and_shrink_by_no_more_than_is_needed() -> None:
-    ids = random_ids(90)
+def test_a_question_is_read_after_places_that_shrink_by_no_more_than_is_needed() -> None:
+    ids, scales = random_ids(98), []
     with attach(tiny_model(**POSITIONS["too few"]), None) as attached:
         reader = attached.selecting_reader(4, SELECTION)
-        scales = []
-        for start in range(0, 90, 10):
-            reader.read(ids[start : start + 10])
+        for start in range(0, 96, 16):
+            reader.condense_at(4)
+            reader.read(ids[start : start + 16])
+            assert reader.memory.scale == 1
+            mark = reader.mark()
+            reader.condense_at(0)
+            reader.read(ids[96:])
             scales.append(reader.memory.scale)
-    # Asked to say it again, the model needs 16 + 3 + 16 of its 60 positions.
-    assert [round(scale, 6) for scale in scales] == [
-        round(min(1.0, 25 / (16 * (end // 16))), 6) if end > 16 else 1.0 for end in range(9, 90, 10)
-    ]
+            reader.rewind(mark)
+    # Of the 60 positions, 16 are for the interval in progress.
+    assert [round(scale, 6) for scale in scales] == [round(min(1.0, 44 / end), 6) for end in range(16, 97, 16)]
+
+
+def test_far_into_a_text_an_interval_is_read_after_what_stands_near() -> None:
+    """With other words further back, but for the sink, it leaves the same rows if these are the same."""
+    ids = random_ids(96)
+    with attach(tiny_model(**POSITIONS["too few"]), None) as attached:
+        whole, near = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(ids[:80])
+        # Asked to say it again, the model needs 16 + 3 + 16 of its 60 positions for an interval.
+        near.recall(whole, [range(80 - (60 - 35 - whole.sink), 80)])
+        for one, other in zip(parts_of(whole, ids[80:]), parts_of(near, ids[80:]), strict=True):
+            assert torch.equal(one.keys, other.keys)
+            assert torch.equal(one.values, other.values)
+        assert torch.equal(whole.logits(), near.logits())
 
 
 def test_a_memory_placed_elsewhere_answers_as_if_built_there() -> None:
