@@ -16,7 +16,7 @@ import typer
 from beacon_cli.cache.store import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json, load_model, model_arguments
-from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
+from beacon_cli.commands.cache_upkeep import EMPTY, Which, chosen, find, name
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.documents.finding import Place, find_documents
@@ -144,12 +144,9 @@ def remove(
     if everything == bool(which):
         raise typer.BadParameter("name what to remove, or give --all")
     console, store = Console(quiet=quiet), Store.default()
-    chosen = store.entries() if everything else [summary for each in which or [] for summary in find(store, each)]
-    if not chosen:
-        console.note(EMPTY)
-    for key, summary in {summary.entry.key: summary for summary in chosen}.items():
+    for summary in chosen(store, which, console):
         store.remove(summary.entry)
-        console.note(f"removed {key} ({name(summary)})")
+        console.note(f"removed {summary.entry.key} ({name(summary)})")
 
 
 @app.command("path")

@@ -1,6 +1,7 @@
 """`beacon cache verify`, `prune`, `export` and `import`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,9 +61,6 @@ def verify(
 ) -> None:
     """Read condensed documents through and find every damaged bit; exit code 1 if any damage remains."""
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
-    chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
-    if not chosen:
-        console.note(EMPTY)
     settings = load_settings(flags)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
@@ -71,7 +69,7 @@ def verify(
         _matcher(store, flags), settings.device, settings.threads, deep=deep, repair=repair, password=password
     )
     reports: list[Report] = []
-    for summary in {summary.entry.key: summary for summary in chosen}.values():
+    for summary in chosen(store, which, console):
         with console:
             report = verifier.verify(summary, console.draw)
         reports.append(report)
@@ -210,6 +208,14 @@ def find(store: Store, which: str) -> list[Summary]:
     if not found:
         raise CacheError(f"the cache holds nothing called {which}; `beacon cache list` shows what it holds")
     return found
+
+
+def chosen(store: Store, which: Sequence[str] | None, console: Console) -> list[Summary]:
+    """The caches that a user means, each once; all of them if none is named. If none is there, that is said."""
+    found = [summary for each in which for summary in find(store, each)] if which else store.entries()
+    if not found:
+        console.note(EMPTY)
+    return list({summary.entry.key: summary for summary in found}.values())
 
 
 def name(summary: Summary) -> str:
