@@ -24,19 +24,27 @@ def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer",
         console.note(no_answer(model, answer))
     if log:
         try:
-            record(answer, [document.name for document in memory.documents], model.name)
+            record(answer, [document.name for document in memory.texts.documents], model.name)
         except CacheError as error:  # the answer is there all the same
             console.note(f"note: {error}")
 
 
 def read(
-    model: "Model", documents: list[str], question: str, settings: Settings, how: HowToRead, console: Console
+    model: "Model",
+    documents: list[str],
+    question: str,
+    settings: Settings,
+    how: HowToRead,
+    console: Console,
+    *,
+    when_needed: bool = False,
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
     del asked["temperature"], asked["recall"]  # they take no room
     room = model.room_for(question, **asked)
-    return model.read(documents, ratio=settings.ratio or "auto", **how.reading, room=room, progress=console.draw)
+    reading = how.reading | {"room": room, "when_needed": when_needed}
+    return model.read(documents, ratio=settings.ratio or "auto", **reading, progress=console.draw)
 
 
 def answering(settings: Settings) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def answering(settings: Settings) -> dict[str, Any]:
 
 def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
     """The answer as it comes, where it stands, and the passages that it was given."""
-    console.print_answer(answer, memory.documents)
+    console.print_answer(answer, memory.texts.documents)
     if show_passages:
         console.print_line("")
         console.print_passages(answer.passages[::-1] or answer.found, memory.texts, answer.question or "")

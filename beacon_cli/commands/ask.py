@@ -60,12 +60,27 @@ def ask(
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
     console = Console(quiet=quiet, as_json=as_json, kept=how.kept)
-    asked = answering(settings)
+    _answer(documents, question, settings, how, console, show_passages=show_passages, report=report)
+
+
+def _answer(
+    documents: list[str],
+    question: str,
+    settings: Settings,
+    how: options.HowToRead,
+    console: Console,
+    *,
+    show_passages: bool,
+    report: Path | None,
+) -> None:
     with console:
+        asked = answering(settings)
         model = load_model(settings, console, documents)
-        memory = read(model, documents, question, settings, how, console)
+        # Whether a memory is needed shows as it answers; for machines, there are figures of everything.
+        alone = model.source.passages_first and settings.passages != 0 and not console.as_json
+        memory = read(model, documents, question, settings, how, console, when_needed=alone)
         answer = memory.ask(question, **asked)
-        if as_json:
+        if console.as_json:
             console.print_json(as_object(model, memory, answer))
         else:
             show(console, memory, answer, show_passages=show_passages)
@@ -73,6 +88,10 @@ def ask(
             _write_report(report, model, memory, answer)
             console.note(f"written: {report}")
         finish(console, model, memory, answer, log=settings.log)
+        if how.reading["cache"]:
+            if memory.pending:
+                console.note("condensing for later questions …")
+            memory.complete()
 
 
 def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
