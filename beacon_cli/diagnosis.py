@@ -47,12 +47,10 @@ def diagnose() -> Diagnosis:
     ):  # fmt: skip
         try:
             found.facts[name] = look(found.problems)
-        except BeaconError as error:
+        except (BeaconError, OSError) as error:
             found.facts[name] = {}
-            found.problems.append(str(error))
-        except OSError as error:
-            found.facts[name] = {}
-            found.problems.append(f"{name}: {error}; check the permissions")
+            advice = f"{name}: {error}; check the permissions"
+            found.problems.append(str(error) if isinstance(error, BeaconError) else advice)
     return found
 
 

@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS questions (
     answer TEXT NOT NULL, answered INTEGER NOT NULL, supported TEXT NOT NULL, citations TEXT NOT NULL,
     seconds REAL NOT NULL
 )"""
-_FIELDS = "id, asked, model, documents, question, answer, answered, supported, citations, seconds"
+_JSON = ("documents", "supported", "citations")
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,21 @@ def record(answer: "Answer", documents: Sequence[str], model: str) -> None:
     Raises:
         CacheError: if that cannot be done.
     """
-    row = (
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        model,
-        json.dumps(list(documents)),
-        answer.question or "",
-        answer.text,
-        answer.answered,
-        json.dumps(answer.supported),
-        json.dumps([asdict(citation) for citation in answer.citations]),
-        answer.seconds["answer"],
-    )
+    row = {
+        "asked": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": model,
+        "documents": json.dumps(list(documents)),
+        "question": answer.question or "",
+        "answer": answer.text,
+        "answered": answer.answered,
+        "supported": json.dumps(answer.supported),
+        "citations": json.dumps([asdict(citation) for citation in answer.citations]),
+        "seconds": answer.seconds["answer"],
+    }
+    # Halves of characters, which a file's name that is no UTF-8 has, cannot be kept.
+    values = [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row.values()]
     with _database() as database:
-        names = _FIELDS.removeprefix("id, ")
-        # Halves of characters, which a file's name that is no UTF-8 has, cannot be kept.
-        values = [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row]
-        database.execute(f"INSERT INTO questions ({names}) VALUES ({', '.join('?' * len(row))})", values)
+        database.execute(f"INSERT INTO questions ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", values)
 
 
 def latest(count: int, words: str = "") -> list[Logged]:
@@ -87,15 +86,12 @@ def latest(count: int, words: str = "") -> list[Logged]:
     if not _path().exists():
         return []
     where = " AND ".join(["instr(lower(question || ' ' || answer || ' ' || documents), ?)"] * len(words.split()))
-    query = f"SELECT {_FIELDS} FROM questions {f'WHERE {where}' if where else ''} ORDER BY id DESC LIMIT ?"
+    query = f"SELECT * FROM questions {f'WHERE {where}' if where else ''} ORDER BY id DESC LIMIT ?"
     with _database() as database:
-        rows = database.execute(query, [*words.lower().split(), count]).fetchall()
-    return [
-        Logged(
-            i, asked, model, json.loads(docs), question, answer, bool(ok), json.loads(how), json.loads(cited), seconds
-        )
-        for i, asked, model, docs, question, answer, ok, how, cited, seconds in rows
-    ]
+        rows = list(map(dict, database.execute(query, [*words.lower().split(), count])))
+    for row in rows:
+        row |= {name: json.loads(row[name]) for name in _JSON} | {"answered": bool(row["answered"])}
+    return [Logged(**row) for row in rows]
 
 
 def clear() -> int:
@@ -126,6 +122,7 @@ def _database() -> Iterator[sqlite3.Connection]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         database = sqlite3.connect(path, timeout=10)
+        database.row_factory = sqlite3.Row
         try:
             database.execute(_SCHEMA)
             with database:

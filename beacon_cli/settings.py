@@ -343,12 +343,19 @@ def read_flags(flags: Mapping[str, Any], owner: type) -> dict[str, Any]:
 
 
 def read_settings(path: Path, owner: type) -> dict[str, Any]:
-    """The values in a TOML file; none if it is a configuration file that was never written.
+    """The values in a TOML file; none if it is the user's configuration file, which need not be there.
 
     Raises:
-        SettingsError: for unknown keys and unusable values.
+        SettingsError: if it cannot be read, and for unknown keys and unusable values.
     """
-    return check_values(read_toml(path), str(path), owner)
+    try:
+        return check_values(tomllib.loads(path.read_text(encoding="utf-8")), str(path), owner)
+    except FileNotFoundError:
+        if path == _user_path():
+            return {}
+        raise SettingsError(f"{path} cannot be read: no such file; correct its name") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}); correct or remove it") from None
 
 
 def check_values(values: Mapping[str, Any], where: str, owner: type) -> dict[str, Any]:
@@ -362,22 +369,6 @@ def check_values(values: Mapping[str, Any], where: str, owner: type) -> dict[str
         if name not in table:
             raise SettingsError(f"{where}: unknown setting {name!r}{nearest(name, table)}; known: {', '.join(table)}")
     return {name: table[name].from_value(value, f"{where}: {name}") for name, value in values.items()}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file holds; nothing if it is the user's configuration file, which need not be there.
-
-    Raises:
-        SettingsError: if it cannot be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if path == _user_path():
-            return {}
-        raise SettingsError(f"{path} cannot be read: no such file; correct its name") from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read ({error}); correct or remove it") from None
 
 
 def config_path() -> Path:

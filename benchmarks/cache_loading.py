@@ -18,7 +18,9 @@ import torch
 
 from activation_beacon.memory import Activations, SequenceMemory
 from activation_beacon.rotary import Rotary
-from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, Store, Subject
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject
+from beacon_cli.cache.store import Store
 
 LAYERS, HEADS, CHANNELS, INTERVAL = 30, 3, 64, 64
 

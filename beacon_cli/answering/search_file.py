@@ -21,7 +21,6 @@ from beacon_cli.answering.terms import VERSION
 from beacon_cli.cache.derived import read_derived, write_derived
 from beacon_cli.cache.pages import PageText
 
-_KIND = "search"
 _VERSION = f"{VERSION} {bm25s.__version__}"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -49,7 +48,7 @@ def index_of(documents: Sequence[IndexedText]) -> SearchIndex:
     folder = documents[0].folder if len(documents) == 1 else None
     if folder is None:
         return SearchIndex(passages)
-    data = read_derived(folder, _KIND)
+    data = read_derived(folder)
     tables = None if data is None else unpacked(data, passages)
     index = SearchIndex(passages, tables)
     if tables is None:
@@ -59,7 +58,7 @@ def index_of(documents: Sequence[IndexedText]) -> SearchIndex:
 
 def keep_index(index: SearchIndex, folder: Path) -> None:
     """Keep a document's index with its cache."""
-    write_derived(folder, _KIND, packed(index))
+    write_derived(folder, packed(index))
 
 
 def packed(index: SearchIndex) -> bytes:

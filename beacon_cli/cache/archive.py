@@ -5,7 +5,6 @@ byte, what is written here: a header that differs in anything (another name, a l
 does not give) is refused before its contents are looked at, and nothing is written under a name that the file chose.
 """
 
-import hashlib
 import os
 import shutil
 import tarfile
@@ -20,7 +19,7 @@ from beacon_cli.cache.identity import Models
 from beacon_cli.cache.leftovers import tidy
 from beacon_cli.cache.manifest import MANIFEST, Manifest, parse_manifest
 from beacon_cli.cache.matching import Matcher
-from beacon_cli.cache.origin import ORIGIN, Origin, write_origin
+from beacon_cli.cache.origin import ORIGIN, Origin
 from beacon_cli.cache.repair import examine
 from beacon_cli.cache.signing import SUFFIX as SIGNATURE_SUFFIX
 from beacon_cli.cache.signing import sign, signer
@@ -34,7 +33,6 @@ SUFFIX = ".beacon"
 _BLOCK = tarfile.BLOCKSIZE
 # Of a manifest: a million intervals, with room to spare.
 _LARGEST_MANIFEST = 2**29
-_PIECE = 2**20
 
 
 def export(entry: Entry, target: Path, key: Path | None = None) -> int:
@@ -50,35 +48,28 @@ def export(entry: Entry, target: Path, key: Path | None = None) -> int:
             or if it is to sign what others have made.
     """
     with entry.in_use():
-        manifest = entry.manifest()
-        if manifest is None or not manifest.complete:
-            raise CacheError(f"cache {entry.key} is not finished; finish it with `beacon cache build`, then export it")
+        manifest = entry.finished_manifest()
         sealed = seal(_without_whereabouts(manifest))
         signature = None if key is None else _signature(entry, manifest, sealed, key)
         temporary = target.with_name(target.name + ".tmp")
         try:
             signature_of(target).unlink(missing_ok=True)
             with new_file(temporary) as write:
-                data = _member(entry.key, MANIFEST, sealed)
-                write(data)
-                size = len(data)
+                write(_member(entry.key, MANIFEST, sealed))
                 for name, there in manifest.files.items():
-                    data = _member(entry.key, name, read_checked(entry.folder / name, there.size, there.sha256))
-                    write(data)
-                    size += len(data)
-                write(_end(size))
-                size += len(_end(size))
+                    write(_member(entry.key, name, read_checked(entry.folder / name, there.size, there.sha256)))
+                write(_end(temporary.stat().st_size))
             os.replace(temporary, target)
             if signature is not None:
                 with new_file(signature_of(target)) as write:
                     write(signature)
             sync_path(target.parent)
+            return target.stat().st_size
         except OSError as error:
             raise CacheError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
-    return size
 
 
 def signature_of(archive: Path) -> Path:
@@ -161,7 +152,8 @@ class Archive:
                     shutil.rmtree(folder, ignore_errors=True)
                     make_private_folder(folder)
                     self._unpack(folder)
-                    write_origin(folder, Origin(signed_by, (manifest.chain or "") if signed_by else ""))
+                    origin = Origin(signed_by, (manifest.chain or "") if signed_by else "")
+                    write_durably(folder / ORIGIN, seal(origin))
                     write_durably(folder / MANIFEST, seal(manifest))
                     for damage in examine(folder, manifest):
                         raise self._bad(damage.what)
@@ -202,21 +194,15 @@ class Archive:
         return manifest
 
     def _unpack(self, folder: Path) -> None:
-        """Copy the files that the manifest names, checking headers, contents and padding."""
+        """Copy the files that the manifest names, checking headers and padding; `examine` looks at what is in them."""
         with self.path.open("rb") as file:
             file.seek(self._files_start)
             for name, there in self.manifest.files.items():
                 if file.read(_BLOCK) != _header(self.manifest.subject.key, name, there.size):
                     raise self._bad(f"where {name} should be, there is something else")
+                data = self._content(file, there.size)
                 with new_file(folder / name) as write:
-                    digest, rest = hashlib.sha256(), there.size
-                    while rest and (piece := file.read(min(rest, _PIECE))):
-                        digest.update(piece)
-                        write(piece)
-                        rest -= len(piece)
-                if rest or digest.hexdigest() != there.sha256:
-                    raise self._bad(f"{name} does not match its checksum")
-                self._skip_padding(file, there.size)
+                    write(data)
             end = _end(file.tell())
             if file.read() != end:
                 raise self._bad("something follows its last file")
@@ -225,12 +211,9 @@ class Archive:
         data = file.read(size)
         if len(data) != size:
             raise self._bad("it is cut off")
-        self._skip_padding(file, size)
-        return data
-
-    def _skip_padding(self, file: BinaryIO, size: int) -> None:
         if file.read(_padded(size) - size).strip(b"\0"):
             raise self._bad("there is something between its files")
+        return data
 
     def _bad(self, what: str) -> CacheError:
         what = " ".join(what.split())

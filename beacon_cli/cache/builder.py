@@ -182,15 +182,15 @@ class Builder:
             CacheError: if a shard cannot be written; what was durable stays so.
             ValueError: for other shapes, impossible token ids, a late sink, or a cache that is complete.
         """
-        from beacon_cli.cache.shards import checksum, copied, encode, encode_sink  # noqa: PLC0415  imports torch
+        from beacon_cli.cache.shards import checksum, encode, encode_sink  # noqa: PLC0415  imports torch
 
         last = self._last_interval()
         if self.manifest.complete or (sink is not None and last is not None):
             raise ValueError("a complete cache takes no interval, and only the first interval brings a sink")
         check_token_ids("tokens", tuple(tokens))
-        stored = encode(copied(rows), self.manifest.subject.identity.bits)
+        stored = encode(rows, self.manifest.subject.identity.bits)
         if last is None:
-            self._sink = encode_sink(None if sink is None else copied(sink))
+            self._sink = encode_sink(sink)
             fitting = SHARD_BYTES // sum(tensor.nbytes for tensor in stored.values())
             per_shard = max(1, min(MAX_INTERVALS_PER_SHARD, fitting))
             self.manifest = replace(self.manifest, intervals_per_shard=per_shard)

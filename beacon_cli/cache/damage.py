@@ -64,8 +64,3 @@ class Damage:
 
     what: str
     shard: int | None
-
-    @classmethod
-    def of(cls, error: CacheError, shard: int | None) -> "Damage":
-        """What `error` says is wrong."""
-        return cls(error.what if isinstance(error, DamageError) else str(error), shard)

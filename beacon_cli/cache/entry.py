@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,10 +11,11 @@ from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.damage import DamageError
 from beacon_cli.cache.identity import Subject
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
-from beacon_cli.cache.origin import Origin, prove, read_origin
+from beacon_cli.cache.origin import ORIGIN, Origin, read_origin
 from beacon_cli.cache.pages import PageText, read_pages
-from beacon_cli.durable.files import write_error
+from beacon_cli.durable.files import write_durably, write_error
 from beacon_cli.durable.locks import shared
+from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
 
 if TYPE_CHECKING:
@@ -58,10 +60,22 @@ class Entry:
         For those who look into several caches for one that serves: a damaged one must not keep them from the others.
         """
         try:
-            manifest = self.manifest()
+            return self.finished_manifest()
         except CacheError:
             return None
-        return manifest if manifest is not None and manifest.complete else None
+
+    def finished_manifest(self) -> Manifest:
+        """What is durable of a whole document.
+
+        Raises:
+            CacheError: if it is not finished, cannot be read or is malformed.
+        """
+        manifest = self.manifest()
+        if manifest is None or not manifest.complete:
+            raise CacheError(
+                f"cache {self.key} is not finished; finish it with `beacon cache build` and its document first"
+            )
+        return manifest
 
     def origin(self) -> Origin | None:
         """Where what was imported comes from, and what of it is proven; None if it was built here.
@@ -73,11 +87,15 @@ class Entry:
     def prove(self, manifest: Manifest, *, text: bool = False, activations: bool = False) -> None:
         """Note what of the complete cache that has this `manifest` was proven to be what it says it is, see `origin`.
 
+        Nothing is noted of a cache that was built here.
+
         Raises:
             CacheError: if that cannot be written.
         """
-        if manifest.chain is not None:
-            prove(self.folder, manifest.chain, text=text, activations=activations)
+        origin, chain = self.origin(), manifest.chain
+        if origin is not None and chain is not None:
+            changes = ({"text": chain} if text else {}) | ({"activations": chain} if activations else {})
+            write_durably(self.folder / ORIGIN, seal(replace(origin, **changes)))
 
     def open(self, device: "str | torch.device" = "cpu") -> "StoredMemory":
         """The condensed memory, complete or as far as it goes, to be checked as it is read; counts as a use.

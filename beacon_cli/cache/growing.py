@@ -6,7 +6,7 @@ document they were condensed for: an earlier version of the same file, a longer 
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from activation_beacon import SequenceReader
@@ -50,25 +50,7 @@ def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None)
     return reader
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """Another cache, of a document that begins alike: where it is, and its durable state."""
-
-    entry: Entry
-    manifest: Manifest
-
-    @property
-    def ratio(self) -> int:
-        ratio: int = self.manifest.subject.identity.ratio
-        return ratio
-
-    def is_version_of(self, subject: Subject) -> bool:
-        """Whether `subject` is what has become of the file that it was made of."""
-        before, now = self.manifest.subject.document, subject.document
-        return before.path == now.path != "-" and before.sha256 != now.sha256
-
-
-def find_earlier(store: Store, subject: Subject, ids: Sequence[int]) -> list[Earlier]:
+def find_earlier(store: Store, subject: Subject, ids: Sequence[int]) -> list[tuple[Entry, Manifest]]:
     """The other caches of the same model, at any ratio, whose first interval is that of `ids`.
 
     None whose activations would have to be believed, see `origin`: they would live on in what is built on them.
@@ -84,8 +66,14 @@ def find_earlier(store: Store, subject: Subject, ids: Sequence[int]) -> list[Ear
             and has_own_activations(summary.origin, manifest)
             and manifest.shared_intervals(ids[: manifest.intervals[0].end])
         ):
-            found.append(Earlier(summary.entry, manifest))
+            found.append((summary.entry, manifest))
     return found
+
+
+def _is_version_of(manifest: Manifest, subject: Subject) -> bool:
+    """Whether `subject` is what has become of the file that a cache was made of."""
+    before, now = manifest.subject.document, subject.document
+    return before.path == now.path != "-" and before.sha256 != now.sha256
 
 
 class Beginning:
@@ -96,15 +84,15 @@ class Beginning:
         store: where other caches may have the document's beginning; None to use none.
 
     Attributes:
-        taken: the cache whose beginning was taken over, and how many of its intervals.
+        taken: the cache whose beginning was taken over, its durable state, and how many of its intervals.
         notes: what the user should know of what could not be used.
     """
 
     def __init__(self, builder: Builder | None, store: Store | None) -> None:
         self._builder, self._store = builder, store
         self._looked = store is None or builder is None or bool(builder.manifest.intervals)
-        self._earlier: list[Earlier] = []
-        self.taken: tuple[Earlier, int] | None = None
+        self._earlier: list[tuple[Entry, Manifest]] = []
+        self.taken: tuple[Entry, Manifest, int] | None = None
         self.notes: list[str] = []
 
     def needs_more(self, ids: Sequence[int]) -> bool:
@@ -117,7 +105,7 @@ class Beginning:
         if self._store is not None and not self._looked:
             self._looked = True
             self._look(self._store, subject, ids)
-        manifests = [self._builder.manifest, *(each.manifest for each in self._earlier)]
+        manifests = [self._builder.manifest, *(manifest for _, manifest in self._earlier)]
         return len(ids) < max(manifest.condensed_tokens for manifest in manifests)
 
     def reader(self, engine: Engine, ratio: int, ids: Sequence[int]) -> SequenceReader:
@@ -133,17 +121,17 @@ class Beginning:
             if builder.check_token_prefix(ids):
                 return restored(engine, builder.memory(engine.device))
             self.notes.append("what was condensed before does not match the document any more; starting over")
-        for each in sorted(self._earlier, key=lambda each: each.manifest.shared_intervals(ids), reverse=True):
-            with each.entry.in_use():
+        for entry, _ in sorted(self._earlier, key=lambda each: each[1].shared_intervals(ids), reverse=True):
+            with entry.in_use():
                 try:
-                    stored = each.entry.open(engine.device)
+                    stored = entry.open(engine.device)
                     intervals = stored.manifest.shared_intervals(ids) if stored.is_current else 0
                     reader = restored(engine, stored, intervals)
                 except CacheError:
                     continue  # damaged, or removed meanwhile: the next one will do
-                if intervals and has_own_activations(each.entry.origin(), stored.manifest):
-                    builder.take_over(each.entry.folder, stored.manifest, intervals)
-                    self.taken = Earlier(each.entry, stored.manifest), intervals
+                if intervals and has_own_activations(entry.origin(), stored.manifest):
+                    builder.take_over(entry.folder, stored.manifest, intervals)
+                    self.taken = entry, stored.manifest, intervals
                     return reader
         return new_reader(engine, ratio, builder.manifest.subject.identity.bits)
 
@@ -155,16 +143,15 @@ class Beginning:
         """
         if self._builder is None or self._store is None or self.taken is None:
             return
-        earlier, intervals = self.taken
-        if intervals == len(earlier.manifest.intervals) and earlier.is_version_of(self._builder.manifest.subject):
+        entry, manifest, intervals = self.taken
+        if intervals == len(manifest.intervals) and _is_version_of(manifest, self._builder.manifest.subject):
             with suppress(CacheError):  # somebody reads it, or builds on it: it stays
-                self._store.remove(earlier.entry)
+                self._store.remove(entry)
 
     def _look(self, store: Store, subject: Subject, ids: Sequence[int]) -> None:
-        others: list[Earlier] = []
-        for each in find_earlier(store, subject, ids):
-            (self._earlier if each.ratio == subject.identity.ratio else others).append(each)
-        known = sorted({each.ratio for each in others if each.is_version_of(subject)})
+        found = find_earlier(store, subject, ids)
+        self._earlier = [each for each in found if each[1].subject.identity.ratio == subject.identity.ratio]
+        known = sorted({each.subject.identity.ratio for _, each in found if _is_version_of(each, subject)})
         if known and not self._earlier:
             self.notes.append(
                 f"{subject.document.name} has changed, and was condensed at ratio {', '.join(map(str, known))} before: "

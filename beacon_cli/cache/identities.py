@@ -1,5 +1,6 @@
 """What a condensed memory is called in the cache: by the model, the ratio and the document it was made of."""
 
+from dataclasses import asdict
 from typing import Any
 
 from activation_beacon.selection import VERSION
@@ -49,16 +50,7 @@ def subject_of(engine: Engine, document: Document, ratio: int, bits: int) -> Sub
     source = document.source
     return Subject(
         identity(engine.source, ratio, bits),
-        DocumentInfo(
-            name=source.name,
-            path=source.path or "-",
-            size=source.size,
-            sha256=source.sha256,
-            title=source.title,
-            kind=source.kind,
-            selection=document.selection.canonical,
-            page_count=source.page_count,
-        ),
+        DocumentInfo(**asdict(source) | {"path": source.path or "-", "selection": document.selection.canonical}),
         Models(engine.source.name, engine.source.condenser_name),
         Compute(str(engine.device), engine.computing),
     )

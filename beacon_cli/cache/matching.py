@@ -14,6 +14,9 @@ from beacon_cli.checkpoints.model_source import ModelSource, locate_model
 from beacon_cli.errors import BeaconError, ModelError
 from beacon_cli.settings import Condense
 
+# Of a model and of its beacon, None for its own.
+Names = tuple[str, str | None]
+
 
 class Matcher:
     """Looks for models among the names that the user gave, those that a cache was built with, and the default.
@@ -22,20 +25,13 @@ class Matcher:
 
     Args:
         cache: where fingerprints are remembered.
-        model, beacon: the names that the user gave; without a model, others are tried.
-        default: the model and the beacon that are used where none are named.
+        given: the model and the beacon that the user named; None tries others.
+        default: those that are used where none are named.
     """
 
-    def __init__(
-        self,
-        cache: Path,
-        model: str | None = None,
-        beacon: str | None = None,
-        *,
-        default: tuple[str, str | None] = (DEFAULT_MODEL, None),
-    ) -> None:
-        self._cache, self._given, self._default = cache, (model, beacon), default
-        self._tried: dict[tuple[str, str | None], list[ModelSource]] = {}
+    def __init__(self, cache: Path, given: Names | None, default: Names) -> None:
+        self._cache, self._given, self._default = cache, given, default
+        self._tried: dict[Names, list[ModelSource]] = {}
 
     def find(self, subject: Subject) -> ModelSource | None:
         """The model whose memories mean what those of `subject` do; None if it is not found."""
@@ -66,10 +62,9 @@ class Matcher:
             )
         return found
 
-    def _names(self, subject: Subject) -> Iterator[tuple[str, str | None]]:
-        model, beacon = self._given
-        if model is not None:
-            yield model, beacon
+    def _names(self, subject: Subject) -> Iterator[Names]:
+        if self._given is not None:
+            yield self._given
             return
         base, own = subject.models.base, subject.models.beacon
         yield base, None

@@ -7,12 +7,11 @@ which it was: of other contents it says nothing.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.durable.files import write_durably
-from beacon_cli.durable.records import from_json, parse, seal, unseal
+from beacon_cli.durable.records import from_json, parse, unseal
 
 ORIGIN = "origin.json"
 
@@ -86,29 +85,7 @@ def read_origin(folder: Path) -> Origin | None:
         return Origin()
 
 
-def write_origin(folder: Path, origin: Origin) -> None:
-    """Write it, durably.
-
-    Raises:
-        CacheError: if it cannot be written.
-    """
-    write_durably(folder / ORIGIN, seal(origin))
-
-
 def forget_origin(folder: Path) -> None:
     """From now on the cache is one that was built here."""
     with suppress(OSError):  # then it goes on as foreign
         (folder / ORIGIN).unlink(missing_ok=True)
-
-
-def prove(folder: Path, chain: str, *, text: bool = False, activations: bool = False) -> None:
-    """Note that what has this `chain` was proven; nothing of a cache that was built here.
-
-    Raises:
-        CacheError: if that cannot be written.
-    """
-    origin = read_origin(folder)
-    if origin is not None:
-        changes = {"text": chain} if text else {}
-        changes |= {"activations": chain} if activations else {}
-        write_origin(folder, replace(origin, **changes))

@@ -41,7 +41,7 @@ def quantize(rows: Tensor, bits: int) -> Quantized:
     """
     channels = rows.shape[-1]
     largest = 2 ** (bits - 1) - 1
-    groups = rows.float().reshape(*rows.shape[:-1], -1, group_size(channels))  # (…, groups, group)
+    groups = rows.float().reshape(*rows.shape[:-1], -1, math.gcd(channels, GROUP))  # (…, groups, group)
     scales = (groups.abs().amax(-1) / largest).clamp(_SMALLEST, _LARGEST).half()
     codes = (groups / scales.float()[..., None]).round().clamp(-largest, largest).flatten(-2).to(torch.int8)
     if bits == 8:
@@ -86,8 +86,3 @@ def rounded(rows: Tensor, bits: int) -> Tensor:
     if bits == 16:
         return half(rows).to(rows.dtype)
     return dequantize(quantize(rows, bits), bits).to(rows.dtype)
-
-
-def group_size(channels: int) -> int:
-    """Channels that share a scale."""
-    return math.gcd(channels, GROUP)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beacon_cli.cache.damage import Damage
+from beacon_cli.cache.damage import Damage, DamageError
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.manifest import MANIFEST, Manifest, chain_link
 from beacon_cli.cache.pages import Pages, PageText, read_pages
@@ -31,8 +31,8 @@ def examine(folder: Path, manifest: Manifest) -> Iterator[Damage]:
     for index in range(len(manifest.shards)):
         try:
             tensors = read_shard(folder, manifest, index)
-        except CacheError as error:
-            yield Damage.of(error, index)
+        except DamageError as error:
+            yield Damage(error.what, index)
             continue
         first = manifest.intervals_of(index)[0]
         chain = manifest.intervals[index * manifest.intervals_per_shard - 1].chain if first.start else ""
@@ -45,8 +45,8 @@ def examine(folder: Path, manifest: Manifest) -> Iterator[Damage]:
     if manifest.complete:
         try:
             read_pages(folder, manifest)
-        except CacheError as error:
-            yield Damage.of(error, None)
+        except DamageError as error:
+            yield Damage(error.what, None)
 
 
 @contextmanager
@@ -96,11 +96,11 @@ class Repair:
         Raises:
             CacheError: if it cannot be written.
         """
-        from beacon_cli.cache.shards import copied, encode, encode_sink, pack  # noqa: PLC0415  imports torch
+        from beacon_cli.cache.shards import encode, encode_sink, pack  # noqa: PLC0415  imports torch
 
         bits = self.manifest.subject.identity.bits
-        rows = [encode(copied(interval), bits) for interval in intervals]
-        data = pack(rows, tokens, encode_sink(None if sink is None else copied(sink)))
+        rows = [encode(interval, bits) for interval in intervals]
+        data = pack(rows, tokens, encode_sink(sink))
         shard = self.manifest.shards[index]
         return self._put(shard.file_name(index), data, shard.sha256)
 

@@ -110,9 +110,9 @@ class Store:
             ) from error
 
     @classmethod
-    def default(cls, bits: int = 16, limit: int | None = None) -> "Store":
+    def default(cls) -> "Store":
         """The store at `default_root()`."""
-        return cls(default_root(), bits, limit)
+        return cls(default_root())
 
     def entry(self, identity: Identity, document_sha256: str, selection: str) -> Entry:
         """The cache of some pages of a document under `identity`, there or not."""
@@ -128,7 +128,8 @@ class Store:
 
     def uses(self) -> list[Use]:
         """What each cache takes, the one that was used longest ago first; reads no manifest."""
-        uses = [use for key in self._keys() if (use := _use(self.entry_of_key(key)))]
+        keys = [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
+        uses = [use for key in keys if (use := _use(self.entry_of_key(key)))]
         return sorted(uses, key=lambda use: use.last_used)
 
     def find(self, text: str) -> list[Summary]:
@@ -173,9 +174,6 @@ class Store:
             raise CacheError(f"cannot remove {entry.folder}: {error.strerror}; check its permissions") from error
         if removed.exists():
             raise CacheError(f"cannot delete all of {removed}; check its permissions and delete it yourself")
-
-    def _keys(self) -> list[str]:
-        return [path.name for path in self._documents.iterdir() if _KEY.fullmatch(path.name)]
 
     def sweep(self) -> None:
         """Delete what interrupted removals and imports left."""

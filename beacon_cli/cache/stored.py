@@ -35,9 +35,7 @@ class StoredDocument:
         Raises:
             CacheError: if it cannot be read, is not complete, or is for another model.
         """
-        manifest = entry.manifest()
-        if manifest is None or not manifest.complete:
-            raise CacheError(f"cache {entry.key} is not finished; finish it with `beacon cache build` and its document")
+        manifest = entry.finished_manifest()
         meaning, models = manifest.subject.identity, manifest.subject.models
         if identity(source, meaning.ratio, meaning.bits) != meaning:
             raise CacheError(

@@ -1,14 +1,14 @@
 """What `ask`, `summarize` and `chat` share: the model, and an answer as text or as one JSON object."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beacon_cli.cache import default_root, key_at
+from beacon_cli.cache.store import default_root, key_at
 from beacon_cli.commands.options import HowToRead
 from beacon_cli.console.console import Console
-from beacon_cli.console.report import report
-from beacon_cli.errors import CacheError, OutputError
+from beacon_cli.documents.finding import find_documents
+from beacon_cli.errors import CacheError
 from beacon_cli.events import Condensed
 from beacon_cli.logs import record
 from beacon_cli.settings import Settings
@@ -16,42 +16,6 @@ from beacon_cli.settings import Settings
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
     from beacon_cli.library import Memory, Model
-
-
-def answer_from(
-    documents: list[str],
-    question: str,
-    settings: Settings,
-    how: HowToRead,
-    console: Console,
-    *,
-    show_passages: bool = False,
-    report_to: Path | None = None,
-) -> None:
-    """Read `documents`, ask `question` and show the answer."""
-    # Imported here because they import torch, which `--help` can do without.
-    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
-
-    find_documents(documents, cached)  # what is missing is said before a model is fetched
-    with console:
-        asked = answering(settings)
-        model = load_model(settings, console)
-        # Whether a memory is needed shows as it answers; for machines, there are figures of everything.
-        alone = model.source.passages_first and settings.passages != 0 and not console.as_json
-        memory = read(model, documents, question, settings, how, console, when_needed=alone)
-        answer = memory.ask(question, **asked)
-        if console.as_json:
-            console.print_json(as_json(model, memory, answer))
-        else:
-            show(console, memory, answer, show_passages=show_passages)
-        if report_to is not None:
-            _write_report(report_to, model, memory, answer)
-            console.note(f"written: {report_to}")
-        finish(console, model, memory, answer, log=settings.log)
-        if how.reading["cache"]:
-            if memory.pending:
-                console.note("condensing for later questions …")
-            memory.complete()
 
 
 def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer", *, log: bool) -> None:
@@ -63,13 +27,6 @@ def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer",
             record(answer, [document.name for document in memory.texts.documents], model.name)
         except CacheError as error:  # the answer is there all the same
             console.note(f"note: {error}")
-
-
-def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
-    try:
-        path.write_text(report(answer, memory.texts, model.name), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); name another file with --report") from error
 
 
 def read(
@@ -85,14 +42,9 @@ def read(
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
     del asked["temperature"], asked["recall"]  # they take no room
-    return model.read(
-        documents,
-        ratio=settings.ratio or "auto",
-        **how.reading,
-        room=model.room_for(question, **asked),
-        when_needed=when_needed,
-        progress=console.draw,
-    )
+    room = model.room_for(question, **asked)
+    reading = how.reading | {"room": room, "when_needed": when_needed}
+    return model.read(documents, ratio=settings.ratio or "auto", **reading, progress=console.draw)
 
 
 def answering(settings: Settings) -> dict[str, Any]:
@@ -133,8 +85,9 @@ def cached(argument: str) -> str | None:
     return key_at(default_root(), argument)
 
 
-def load_model(settings: Settings, console: Console) -> "Model":
-    """The model that the settings name."""
+def load_model(settings: Settings, console: Console, documents: Sequence[str] = ()) -> "Model":
+    """The model that the settings name; before it is fetched, it is said which of the documents are missing."""
+    find_documents(documents, cached)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.library import load  # noqa: PLC0415  as above
 
@@ -147,7 +100,7 @@ def model_arguments(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def as_json(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any]:
+def as_object(model: "Model", memory: "Memory", answer: "Answer") -> dict[str, Any]:
     """An answer for machines. `tokens_condensed` counts this run only; `seconds` are by stage."""
     read = memory.documents
     seconds = {"find_model": model.seconds} | memory.seconds | answer.seconds

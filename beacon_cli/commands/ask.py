@@ -2,15 +2,20 @@
 
 import os
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import answer_from, cached
+from beacon_cli.commands.answers import answering, as_object, cached, finish, load_model, read, show
 from beacon_cli.console.console import Console
-from beacon_cli.errors import SettingsError
+from beacon_cli.console.report import as_html
+from beacon_cli.errors import OutputError, SettingsError
 from beacon_cli.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from beacon_cli.answering.answer import Answer
+    from beacon_cli.library import Memory, Model
 
 _HOW = 'write it after the documents: beacon ask book.pdf "who is the narrator?"'
 
@@ -55,7 +60,45 @@ def ask(
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
     _check_quotes(documents, question)
     console = Console(quiet=quiet, as_json=as_json, kept=how.kept)
-    answer_from(documents, question, settings, how, console, show_passages=show_passages, report_to=report)
+    _answer(documents, question, settings, how, console, show_passages=show_passages, report=report)
+
+
+def _answer(
+    documents: list[str],
+    question: str,
+    settings: Settings,
+    how: options.HowToRead,
+    console: Console,
+    *,
+    show_passages: bool,
+    report: Path | None,
+) -> None:
+    with console:
+        asked = answering(settings)
+        model = load_model(settings, console, documents)
+        # Whether a memory is needed shows as it answers; for machines, there are figures of everything.
+        alone = model.source.passages_first and settings.passages != 0 and not console.as_json
+        memory = read(model, documents, question, settings, how, console, when_needed=alone)
+        answer = memory.ask(question, **asked)
+        if console.as_json:
+            console.print_json(as_object(model, memory, answer))
+        else:
+            show(console, memory, answer, show_passages=show_passages)
+        if report is not None:
+            _write_report(report, model, memory, answer)
+            console.note(f"written: {report}")
+        finish(console, model, memory, answer, log=settings.log)
+        if how.reading["cache"]:
+            if memory.pending:
+                console.note("condensing for later questions …")
+            memory.complete()
+
+
+def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer") -> None:
+    try:
+        path.write_text(as_html(answer, memory.texts, model.name), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); name another file with --report") from error
 
 
 def _check_quotes(documents: list[str], question: str) -> None:

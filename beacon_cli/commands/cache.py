@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from beacon_cli.cache import Store, Summary, default_root
+from beacon_cli.cache.store import Store, Summary, default_root
 from beacon_cli.commands import cache_upkeep, options
 from beacon_cli.commands.answers import document_as_json, load_model, model_arguments
-from beacon_cli.commands.cache_upkeep import EMPTY, Which, find, name
+from beacon_cli.commands.cache_upkeep import EMPTY, Which, chosen, find, name
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
 from beacon_cli.documents.finding import Place, find_documents
@@ -131,7 +131,7 @@ def show(which: Which, as_json: options.Json = False) -> None:
         return
     for summary in found:
         known = {name: value for name, value in _entry(summary).items() if value not in (None, [])}
-        console.print_record(known | {"size": format_size(summary.size)}, as_json=False)
+        console.print_record(known | {"size": format_size(summary.size)})
 
 
 @app.command("rm")
@@ -144,12 +144,9 @@ def remove(
     if everything == bool(which):
         raise typer.BadParameter("name what to remove, or give --all")
     console, store = Console(quiet=quiet), Store.default()
-    chosen = store.entries() if everything else [summary for each in which or [] for summary in find(store, each)]
-    if not chosen:
-        console.note(EMPTY)
-    for key, summary in {summary.entry.key: summary for summary in chosen}.items():
+    for summary in chosen(store, which, console):
         store.remove(summary.entry)
-        console.note(f"removed {key} ({name(summary)})")
+        console.note(f"removed {summary.entry.key} ({name(summary)})")
 
 
 @app.command("path")

@@ -1,13 +1,15 @@
 """`beacon cache verify`, `prune`, `export` and `import`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beacon_cli.cache import Store, Summary, housekeeping
+from beacon_cli.cache import housekeeping
+from beacon_cli.cache.store import Store, Summary
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.errors import CacheError
@@ -15,7 +17,7 @@ from beacon_cli.quantities import counted, format_size, parse_age, parse_size
 from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from beacon_cli.cache import Entry
+    from beacon_cli.cache.entry import Entry
     from beacon_cli.cache.matching import Matcher
     from beacon_cli.condensing.recondensing import Report
 
@@ -59,9 +61,6 @@ def verify(
 ) -> None:
     """Read condensed documents through and find every damaged bit; exit code 1 if any damage remains."""
     console, store = Console(quiet=quiet, as_json=as_json), Store.default()
-    chosen = [summary for each in which for summary in find(store, each)] if which else store.entries()
-    if not chosen:
-        console.note(EMPTY)
     settings = load_settings(flags)
     # Imported here because it imports torch, which `--help` can do without.
     from beacon_cli.condensing.verification import Verifier  # noqa: PLC0415  as above
@@ -70,7 +69,7 @@ def verify(
         _matcher(store, flags), settings.device, settings.threads, deep=deep, repair=repair, password=password
     )
     reports: list[Report] = []
-    for summary in {summary.entry.key: summary for summary in chosen}.values():
+    for summary in chosen(store, which, console):
         with console:
             report = verifier.verify(summary, console.draw)
         reports.append(report)
@@ -211,6 +210,14 @@ def find(store: Store, which: str) -> list[Summary]:
     return found
 
 
+def chosen(store: Store, which: Sequence[str] | None, console: Console) -> list[Summary]:
+    """The caches that a user means, each once; all of them if none is named. If none is there, that is said."""
+    found = [summary for each in which for summary in find(store, each)] if which else store.entries()
+    if not found:
+        console.note(EMPTY)
+    return list({summary.entry.key: summary for summary in found}.values())
+
+
 def name(summary: Summary) -> str:
     """What a person calls it."""
     return summary.manifest.subject.document.name if summary.manifest else "unusable"
@@ -241,7 +248,8 @@ def _matcher(store: Store, flags: options.Flags) -> "Matcher":
     from beacon_cli.cache.matching import Matcher  # noqa: PLC0415  as above
 
     settings = load_settings({})
-    return Matcher(store.path, flags.get("model"), flags.get("beacon"), default=(settings.model, settings.beacon))
+    given = (flags["model"], flags.get("beacon")) if "model" in flags else None
+    return Matcher(store.path, given, (settings.model, settings.beacon))
 
 
 def _line(report: "Report") -> str:

@@ -42,13 +42,9 @@ def chat(
     settings = load_settings(flags)
     if "-" in documents:
         raise SettingsError("chat reads its questions from standard input; name the documents as files")
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
-
-    find_documents(documents)  # what is missing is said before a model is fetched
     asked = answering(settings)
     with Console(quiet=quiet, kept=how.kept) as console:
-        model = load_model(settings, console)
+        model = load_model(settings, console, documents)
         memory = read(model, documents, "", settings, how, console)
     console = Console(quiet=quiet)
     if sys.stdin.isatty():

@@ -39,8 +39,7 @@ def logs(
                 "answer": each.answer,
                 "support": verdict[each.supported if each.answered else None],
                 "places": places,
-            },
-            as_json=False,
+            }
         )
     if not found:
         console.note("no question is logged" + (" with these words" if words else ""))

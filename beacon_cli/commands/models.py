@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beacon_cli.cache import default_root
+from beacon_cli.cache.store import default_root
 from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.console.tables import Column
@@ -57,14 +57,15 @@ def show(name: Name, as_json: options.Json = False) -> None:
     from beacon_cli.checkpoints.inventory import known_model  # noqa: PLC0415 (as above)
     from beacon_cli.checkpoints.memory import free_memory  # noqa: PLC0415 (as above)
 
-    entry = _entry(known_model(name))
-    if not as_json:
-        sizes = ("size", "download", "to_fetch", "memory")
-        entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
-        if entry["fits"]:
-            entry["fits"] = f"{entry['fits']}, {format_size(free_memory())} of memory are free"
-        entry = {field: value for field, value in entry.items() if value}
-    Console().print_record(entry, as_json=as_json)
+    console, entry = Console(), _entry(known_model(name))
+    if as_json:
+        console.print_json(entry)
+        return
+    sizes = ("size", "download", "to_fetch", "memory")
+    entry |= {field: format_size(entry[field]) for field in sizes if entry[field]}
+    if entry["fits"]:
+        entry["fits"] = f"{entry['fits']}, {format_size(free_memory())} of memory are free"
+    console.print_record({field: value for field, value in entry.items() if value})
 
 
 @app.command("pull")

@@ -12,6 +12,7 @@ import typer
 from beacon_cli.commands import options
 from beacon_cli.commands.answers import answering, load_model
 from beacon_cli.console.console import Console
+from beacon_cli.documents.finding import find_documents
 from beacon_cli.errors import ModelError, SettingsError
 from beacon_cli.logs import state_dir
 from beacon_cli.quantities import counted, parse_size
@@ -56,12 +57,10 @@ def serve(
     settings, most = load_settings(flags), parse_size(upload_limit)
     local = host in _LOCAL or _is_loopback(host)
     _refuse(documents or [], host, local or bool(token), most)
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
-
     places = find_documents(documents or ())
     answering(settings)
     _need_packages()
+    # Imported here because it takes time that `--help` can do without.
     from beacon_cli.serving.http import Limits  # noqa: PLC0415  as above
     from beacon_cli.serving.server import make_app  # noqa: PLC0415  as above
     from beacon_cli.serving.shelf import HowToRead, Shelf  # noqa: PLC0415  as above
@@ -76,7 +75,7 @@ def serve(
         _ = model.engine  # loaded now, and what is wrong with it said now
         shelf = Shelf(model, [*places, *dropped], settings, keep, HowToRead(password, ocr))
         worker = Worker(queue)
-        limits = Limits(queue, timeout, token, (*_LOCAL, host) if local else ("*",))
+        limits = Limits(timeout, token, (*_LOCAL, host) if local else ("*",))
         app = make_app(shelf, settings, limits, uploads, worker)
         url = _url(host, listening)
         served = counted(len(shelf.names), "document") + (f" ({len(dropped)} dropped before)" if dropped else "")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import as_json as answer_as_json
-from beacon_cli.commands.answers import load_model, no_answer
+from beacon_cli.commands.answers import as_object, load_model, no_answer
 from beacon_cli.console.console import Console
 from beacon_cli.settings import Settings, load_settings
 
@@ -36,10 +35,6 @@ def summarize(
 ) -> None:
     """Summarize one or several documents: by the model, or where that is too weak, by the text's own sentences."""
     settings = load_settings(flags)
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.finding import find_documents  # noqa: PLC0415  as above
-
-    find_documents(documents)  # what is missing is said before a model is fetched
     with Console(quiet=quiet, as_json=as_json, kept=how.kept) as console:
         if sections or settings.summary_by == "sentences":
             _by_sentences(_opened(documents, how, console), settings, console, sections, "as asked for")
@@ -56,7 +51,7 @@ def _opened(documents: list[str], how: options.HowToRead, console: Console) -> "
 
 def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, console: Console) -> None:
     """The model's summary; if the model is known to be too weak, or turns out to be, one of the text's sentences."""
-    model = load_model(settings, console)
+    model = load_model(settings, console, documents)
     if model.source.note and settings.summary_by == "auto":
         _by_sentences(_opened(documents, how, console), settings, console, False, model.source.note)
         return
@@ -69,7 +64,7 @@ def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, 
         _by_sentences(memory.texts, settings, console, False, no_answer(model, answer))
         return
     if console.as_json:
-        console.print_json(answer_as_json(model, memory, answer) | {"method": "model"})
+        console.print_json(as_object(model, memory, answer) | {"method": "model"})
     else:
         console.print_answer(answer, memory.documents)
     if not answer.answered:

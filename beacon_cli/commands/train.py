@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from beacon_cli.commands import options
 from beacon_cli.console.console import Console
 from beacon_cli.errors import SettingsError
 from beacon_cli.settings import declared
-from beacon_cli.training.events import Trained
 from beacon_cli.training.settings import TrainSettings, load_train_settings
 
 # What fitting a scorer heeds.
@@ -63,9 +62,10 @@ def train(
     with Console(quiet=quiet, as_json=as_json, kept=kept) as console:
         result = train(settings, out, fresh=fresh, progress=console.draw)
     if as_json:
-        console.print_json(_as_json(result))
+        reached = {"steps": result.step, "loss": result.loss, "tokens": result.tokens}
+        console.print_json({"beacon": str(out), **reached, "seconds": round(result.seconds, 1)})
     else:
-        console.print_line(str(result.folder))
+        console.print_line(str(out))
 
 
 def _fit(settings: TrainSettings, out: Path, *, as_json: bool, quiet: bool) -> None:
@@ -80,13 +80,3 @@ def _fit(settings: TrainSettings, out: Path, *, as_json: bool, quiet: bool) -> N
         console.print_line(str(result.path))
         if result.agreement is not None:
             console.note(f"it keeps {result.agreement:.0%} of the rows that saying a text again does, at ratio 4")
-
-
-def _as_json(result: Trained) -> dict[str, Any]:
-    return {
-        "beacon": str(result.folder),
-        "steps": result.steps,
-        "loss": result.loss,
-        "tokens": result.tokens,
-        "seconds": round(result.seconds, 1),
-    }

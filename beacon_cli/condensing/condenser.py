@@ -267,7 +267,7 @@ class Condenser:
             with document.entry.in_use():
                 return load(engine, document, document.entry, self._progress)
         if store is None:
-            return _Build(engine, text, None, None, self._request, ratio, self._progress).run()
+            return self._build(engine, text, ratio, None)
         entry = entry_of(engine.source, document, ratio, store)
         refresh = self._request.refresh
         if not refresh:
@@ -294,7 +294,7 @@ class Condenser:
                         raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
                     return load(engine, document, entry, self._progress)
                 began_empty = entry.manifest() is None
-                memory = _Build(engine, text, builder, store, self._request, ratio, self._progress).run()
+                memory = self._build(engine, text, ratio, builder)
         except DocumentError:
             # A document that turns out to be unreadable, or too long, leaves the cache as it was.
             if began_empty:
@@ -303,77 +303,64 @@ class Condenser:
         make_room(store, entry, self._progress)
         return memory
 
+    def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> Placed:
+        """Condense a document as its pages come; goes on after what is condensed already.
 
-@dataclass(frozen=True)
-class _Build:
-    """Condensing one document, as its pages come; goes on after what is condensed already.
-
-    Attributes:
-        builder: within its context; None keeps nothing.
-        store: where other caches may have the document's beginning.
-    """
-
-    engine: Engine
-    text: Text
-    builder: Builder | None
-    store: Store | None
-    request: Request
-    ratio: int
-    progress: Progress
-
-    def run(self) -> Placed:
+        Args:
+            builder: within its context; None keeps nothing.
+        """
         began = time.perf_counter()
-        stream, name = self.text.stream, self.text.document.source.name
-        beginning = Beginning(self.builder, None if self.request.refresh else self.store)
-        stem = self.request.stem if self.builder is None else None
-        self.progress(reading(self.text.document, stream))
+        stream, name = text.stream, text.document.source.name
+        beginning = Beginning(builder, None if self._request.refresh else self._store)
+        stem = self._request.stem if builder is None else None
+        self._progress(reading(text.document, stream))
         reader: SequenceReader | None = None
         resumed = 0
-        for ended in self._pages():
+        for ended in self._pages(text, ratio):
             if reader is None:
                 if (stem or beginning).needs_more(stream.ids) and not ended:
                     continue
-                reader = (stem or beginning).reader(self.engine, self.ratio, stream.ids)
+                reader = (stem or beginning).reader(engine, ratio, stream.ids)
                 resumed = reader.consumed
                 for note in beginning.notes:
-                    self.progress(Note(note))
-                self.progress(reading(self.text.document, stream, resumed))
-            condense_intervals(reader, stream.ids, self.ratio, self.builder or stem, self.progress)
+                    self._progress(Note(note))
+                self._progress(reading(text.document, stream, resumed))
+            condense_intervals(reader, stream.ids, ratio, builder or stem, self._progress)
         if reader is None:
             raise RuntimeError("a document ended without a last page")  # _pages always says that it ended
         tail = stream.ids[reader.consumed :]
-        if self.builder is not None:
-            self.builder.finish(tail, stream.pages, stream.warnings)
+        if builder is not None:
+            builder.finish(tail, stream.pages, stream.warnings)
         if beginning.taken is not None:
-            self.progress(Note(f"{name}: {resumed:,} of its {len(stream.ids):,} tokens were condensed before"))
+            self._progress(Note(f"{name}: {resumed:,} of its {len(stream.ids):,} tokens were condensed before"))
             beginning.discard_superseded()
         summary = Condensed(
             name=name,
             tokens=len(stream.ids),
             rows=reader.memory.size + len(tail),
-            ratio=self.ratio,
+            ratio=ratio,
             condensed_now=reader.consumed - resumed,
             pages=len(stream.pages),
-            cache_path=None if self.builder is None else str(self.builder.folder),
+            cache_path=None if builder is None else str(builder.folder),
             warnings=tuple(stream.warnings),
             seconds={"condense": time.perf_counter() - began},
-            path=self.text.document.source.path,
+            path=text.document.source.path,
         )
-        return announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self.progress)
+        return announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self._progress)
 
-    def _pages(self) -> Iterator[bool]:
+    def _pages(self, text: Text, ratio: int) -> Iterator[bool]:
         """Read page after page; yields after each, and once more, True, after the last.
 
         Raises:
             DocumentError: as soon as what has been read is too long, whatever comes.
         """
-        stream, source, needed = self.text.stream, self.engine.source, self.request.needed
+        stream, source, needed = text.stream, self._source, self._request.needed
         ended = False
         while not ended:
-            ended = not stream.read_page(self.progress)
+            ended = not stream.read_page(self._progress)
             # An interval that has begun takes more room than it will when it ends.
             begun = 0 if ended else len(stream.ids) % source.window
-            if not ratios.fits(source, len(stream.ids) - begun, self.ratio, needed):
-                name = self.text.document.source.name
-                raise ratios.too_long(source, name, len(stream.ids), self.ratio, needed, stream.pages)
+            if not ratios.fits(source, len(stream.ids) - begun, ratio, needed):
+                name = text.document.source.name
+                raise ratios.too_long(source, name, len(stream.ids), ratio, needed, stream.pages)
             yield ended

@@ -68,15 +68,13 @@ def load(engine: Engine, document: Document | StoredDocument, entry: Entry, prog
         told = "" if origin is None else f" ({origin.told(manifest)})"
         progress(Note(f"{document.source.name}: taken from the cache{told}, without the document itself"))
     elif foreign:
-        progress(Note(f"{document.source.name}: {_believed(entry)}"))
+        progress(
+            Note(
+                f"{document.source.name}: its condensed memory was imported, and only its text is proven to be the "
+                f"document's; `beacon cache verify --deep --repair {entry.key[:12]}` condenses it again"
+            )
+        )
     return announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
-
-
-def _believed(entry: Entry) -> str:
-    return (
-        "its condensed memory was imported, and only its text is proven to be the document's; "
-        f"`beacon cache verify --deep --repair {entry.key[:12]}` condenses it again"
-    )
 
 
 def announced(placed: Placed, progress: Progress) -> Placed:

@@ -13,7 +13,6 @@ from beacon_cli.cache.repair import Repair
 from beacon_cli.cache.shards import (
     Tensors,
     checksum,
-    copied,
     decode_interval,
     decode_intervals,
     decode_sink,
@@ -167,11 +166,8 @@ class Walk:
         worst = 0.0
         stored = interval_tensors(self._manifest, index, tensors)
         for number, (interval, condensed) in enumerate(zip(self._manifest.intervals_of(index), rows, strict=True)):
-            # Stored numbers were copied to the CPU before they were rounded.
-            here = copied(condensed)
-            front = copied(sink) if sink is not None and not number else None
-            again = encode(here, self._bits)
-            if checksum(again | encode_sink(front)) != interval.sha256:
+            again = encode(condensed, self._bits)
+            if checksum(again | encode_sink(None if number else sink)) != interval.sha256:
                 # A difference of nothing but the bits (the sign of a zero) is one.
                 each = (decode_interval(self._manifest, interval, own) for own in (again, stored[number][0]))
                 worst = max(worst, _difference(*each), 1e-12)

@@ -1,7 +1,7 @@
 """From a document's pages to its tokens, page by page."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.pages import PageText
@@ -61,10 +61,11 @@ class TokenStream:
         progress(PageRead(len(self.pages), len(self.ids)))
         return True
 
-    def read_all(self, progress: Progress = silent) -> None:
+    def read_all(self, progress: Progress = silent) -> Self:
         """Read all pages that are left."""
         while self.read_page(progress):
             pass
+        return self
 
 
 def document_stream(source: ModelSource, document: Document | StoredDocument) -> TokenStream:

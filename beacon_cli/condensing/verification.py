@@ -131,22 +131,17 @@ class Verifier:
         if not manifest.complete:
             return _known(engine, entry)
         if all(damage.shard is not None for damage in repair.damage):
-            return _read(stored_stream(engine.source, entry))
+            return stored_stream(engine.source, entry).read_all()
         document = manifest.subject.document
         with suppress(DocumentError):
             selection = PageSelection.parse(document.selection)
             with open_document(document.path, password=self._password, pages=selection) as opened:
                 if opened.source.sha256 == document.sha256:
-                    return _read(document_stream(engine.source, opened))
+                    return document_stream(engine.source, opened).read_all()
         raise CacheError(
             f"its page texts are damaged, and {document.path} is not the document (or not readable) any more; put it "
             f"back there, or remove the cache (`beacon cache rm {entry.key}`)"
         )
-
-
-def _read(stream: TokenStream) -> TokenStream:
-    stream.read_all()
-    return stream
 
 
 def _known(engine: Engine, entry: Entry) -> TokenStream:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from beacon_cli.console.places import Named, marked_text, page_text
 from beacon_cli.console.progress import AmountBar, ReadingBar, TrainingBar, can_move_cursor
-from beacon_cli.console.tables import Column, columns_of, fitted
+from beacon_cli.console.tables import Column, fitted
 from beacon_cli.console.text import one_line, plain, to_json
 from beacon_cli.errors import OutputError
 from beacon_cli.events import (
@@ -150,19 +150,14 @@ class Console:
         """One JSON value."""
         self._write(to_json(value) + "\n")
 
-    def print_record(self, record: Mapping[str, Any], *, as_json: bool) -> None:
-        """One thing's fields, a line each, or as JSON; an empty line stands between two things."""
-        if as_json:
-            self.print_json(record)
-            return
+    def print_record(self, record: Mapping[str, Any]) -> None:
+        """One thing's fields, a line each; an empty line stands between two things."""
         if self._records:
             self.print_line("")
         self._records += 1
         for field, value in record.items():
-            text = (
-                ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
-            )
-            self.print_line(f"{field}: {one_line(text)}".rstrip())
+            values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+            self.print_line(f"{field}: {one_line(', '.join(map(str, values)))}".rstrip())
 
     def print_line(self, text: str) -> None:
         """Plain text, and the end of a line."""
@@ -180,10 +175,10 @@ class Console:
             text = textwrap.fill(text, self.columns, break_on_hyphens=False, break_long_words=False)
         self._write(text + "\n")
 
-    def print_table(self, columns: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> None:
+    def print_table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """A table that fits the terminal, see `Column`; where there is none, all of it, with tabs."""
         if not sys.stdout.isatty():
-            heads = [column.title for column in columns_of(columns)]
+            heads = [column.title for column in columns]
             self._write("".join("\t".join(map(one_line, row)) + "\n" for row in [heads, *rows]))
             return
         head, *lines = fitted(columns, rows, self._out.width)

@@ -93,34 +93,32 @@ def bar_line(name: str, share: float, figures: Sequence[str], left: str, width: 
     return line
 
 
-class ReadingBar:
+class ReadingBar(Bar):
     """Tokens condensed of all, the page that they are on, tokens/s, time left. `Reading` begins it."""
 
     def __init__(self, console: RichConsole, event: Reading) -> None:
-        self._bar, self._pace = Bar(console, event.name), ReadingPace(event)
+        super().__init__(console, event.name)
+        self._pace = ReadingPace(event)
         self._show()
 
     def update(self, event: PageRead | IntervalDone) -> None:
         self._pace.update(event)
         self._show()
 
-    def stop(self) -> None:
-        self._bar.stop()
-
     def _show(self) -> None:
         pace = self._pace
         figures = [f"{pace.done:,}/{'' if pace.exact else '~'}{pace.total:,.0f}"]
         figures += [f"{pace.speed:,.0f} tokens/s"] if pace.speed else ["tokens"]
         figures.append(f"page {pace.page:,}/{pace.pages:,}")
-        self._bar.show(pace.done, pace.total, figures, pace.seconds_left)
+        self.show(pace.done, pace.total, figures, pace.seconds_left)
 
 
-class AmountBar:
+class AmountBar(Bar):
     """So much of so much, in bytes (and bytes a second) or in things that are counted; time left."""
 
     def __init__(self, console: RichConsole, event: Transfer | Counting) -> None:
-        self.text = event.text
-        self._bar, self._speed = Bar(console, event.text), Speed(event.done)
+        super().__init__(console, event.text)
+        self.text, self._speed = event.text, Speed(event.done)
 
     def update(self, event: Transfer | Counting) -> None:
         speed = self._speed.at(event.done)
@@ -128,34 +126,28 @@ class AmountBar:
             figures = [f"{format_size(event.done)} of {format_size(event.total)}", f"{format_size(round(speed))}/s"]
         else:
             figures = [f"{event.done:,}/{event.total:,}"]
-        self._bar.show(event.done, event.total, figures, (event.total - event.done) / speed if speed > 0 else None)
-
-    def stop(self) -> None:
-        self._bar.stop()
+        self.show(event.done, event.total, figures, (event.total - event.done) / speed if speed > 0 else None)
 
 
-class TrainingBar:
+class TrainingBar(Bar):
     """Steps, loss, tokens/s, time left. Validations get a line that stays; off a terminal, so do checkpoints."""
 
     EVERY = 30.0
 
     def __init__(self, console: RichConsole, event: TrainingBegun) -> None:
-        self._console, self._bar = console, Bar(console, "training", self.EVERY)
-        self._bar.show(event.step, event.steps, [f"step {event.step:,}/{event.steps:,}"], None)
+        super().__init__(console, "training", self.EVERY)
+        self.show(event.step, event.steps, [f"step {event.step:,}/{event.steps:,}"], None)
 
     def update(self, event: TrainStep | Validated | Saved) -> None:
         if isinstance(event, TrainStep):
             figures = [f"step {event.step:,}/{event.steps:,}", f"loss {event.loss:.4f}"]
             figures.append(f"{event.tokens_per_second:,.0f} tokens/s")
-            self._bar.show(event.step, event.steps, figures, event.seconds_left)
+            self.show(event.step, event.steps, figures, event.seconds_left)
         elif isinstance(event, Validated):
             losses = "  ".join(f"{_ratio_name(name)} {loss:.4f}" for name, loss in event.losses.items())
             self._console.print(Text(f"validation at step {event.step:,}: {losses}", style="dim"))
         elif not can_move_cursor(self._console):
-            self._bar.say("saved")
-
-    def stop(self) -> None:
-        self._bar.stop()
+            self.say("saved")
 
 
 def _ratio_name(name: str) -> str:

@@ -33,7 +33,7 @@ blockquote { margin: .25rem 0 1rem; padding-left: 1rem; border-left: .2rem solid
 """
 
 
-def report(answer: "Answer", texts: "Texts", model: str) -> str:
+def as_html(answer: "Answer", texts: "Texts", model: str) -> str:
     """The HTML of a complete answer from `texts`, by the model of that name."""
     question = answer.question or ""
     parts = [f"<title>{_escaped(question)}</title>\n<h1>{_escaped(question)}</h1>"]

@@ -29,16 +29,8 @@ class Column:
     least: int = 8
 
 
-def columns_of(titles: Sequence[str | Column]) -> list[Column]:
-    """Columns of which only some are described: the first identifies a row, the last is left out first."""
-    return [
-        Column(each, keep=not index, drop=index) if isinstance(each, str) else each for index, each in enumerate(titles)
-    ]
-
-
-def fitted(titles: Sequence[str | Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The lines of a table, its head first, that take `width` columns if the columns that stay whole allow it."""
-    columns = columns_of(titles)
     cells = [[each.title for each in columns], *([one_line(cell) for cell in row] for row in rows)]
     by_column = [list(column) for column in zip(*cells, strict=True)]
     figures = [all(_FIGURES.fullmatch(cell) for cell in column[1:]) for column in by_column]

@@ -1,1 +1,1 @@
-"""Files that outlive a power cut, locks, and checked JSON records."""
+"""Files that outlive a power cut, files that grow line by line, locks, and checked JSON records."""

@@ -24,7 +24,7 @@ from beacon_cli.evaluation.passkey import passkey
 from beacon_cli.evaluation.perplexity import Text
 from beacon_cli.evaluation.plan import Plan
 from beacon_cli.evaluation.qa import qa
-from beacon_cli.evaluation.records import Journal, cannot_write
+from beacon_cli.evaluation.records import Journal, writing
 from beacon_cli.evaluation.running import answer_questions, make_methods, predict_texts
 from beacon_cli.evaluation.samples import QuestionTask
 from beacon_cli.evaluation.topic import topic
@@ -124,9 +124,7 @@ def _loaded(plan: Plan, chosen: Settings, progress: Progress) -> tuple[Model, di
 
 
 def _own_ratios(source: ModelSource) -> tuple[int, ...]:
-    return tuple(ratio for ratio in RATIOS if ratio in source.ratios) or tuple(
-        ratio for ratio in source.ratios if ratio
-    )
+    return tuple(ratio for ratio in RATIOS if ratio in source.ratios) or tuple(filter(None, source.ratios))
 
 
 def _prepared(plan: Plan, tokenizer: Tokenizer) -> tuple[QuestionTask | None, list[Text]]:
@@ -186,9 +184,8 @@ def _kept(out: Path | None, found: dict[str, Any], progress: Progress) -> Evalua
     if out is not None:
         paths = report.write(out, found)
         try:
-            paths = [*paths, *plots.draw(out, found)]
+            with writing(out):
+                paths = [*paths, *plots.draw(out, found)]
         except ImportError:
             progress(Note("no pictures: matplotlib is not installed; pip install 'beacon-cli[plots]' brings it"))
-        except OSError as error:
-            raise cannot_write(out, error) from error
     return Evaluated(columns, rows, found, tuple(map(str, paths)))

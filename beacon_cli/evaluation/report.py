@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.durable.lines import replace_text
 from beacon_cli.evaluation.metrics import bootstrap, perplexity, wilson
-from beacon_cli.evaluation.records import Measurement, write_whole
+from beacon_cli.evaluation.records import Measurement, writing
 
 FORMAT = 1
 RESULTS, TABLE = "results.json", "table.md"
@@ -153,7 +154,6 @@ def write(folder: Path, found: dict[str, Any]) -> list[Path]:
         EvaluationError: if they cannot be written.
     """
     paths = [folder / RESULTS, folder / TABLE]
-    write_whole(paths[0], json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     title = f"# {found['task']}\n\n`{found['command']}`\n\n{found['caption']}\n\n"
     parts = [title + markdown(*table(rows_of(found), found["axis"]))]
     cells = rows_of(found, "cells")
@@ -162,5 +162,7 @@ def write(folder: Path, found: dict[str, Any]) -> list[Path]:
         lines = {row.group["depth"]: f"{100 * row.group['depth']:.0f} % deep" for row in mine}
         named = [Row(**{**asdict(row), "method": lines[row.group["depth"]]}) for row in mine]
         parts.append(f"## {method}\n\n" + markdown(*table(named, found["axis"])))
-    write_whole(paths[1], "\n".join(parts))
+    with writing(folder):
+        replace_text(paths[0], json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+        replace_text(paths[1], "\n".join(parts))
     return paths

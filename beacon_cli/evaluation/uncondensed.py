@@ -79,8 +79,7 @@ class Uncondensed:
         """Read on; logits (vocabulary) of what follows the last token, in float32."""
         for hidden in self.feed(ids):
             last = hidden[-1]
-        with torch.inference_mode():
-            return self._attached.logits(last)
+        return self._attached.logits(last)
 
     @torch.inference_mode()
     def mark(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from beacon_cli.errors import BeaconError, DocumentError, SettingsError
+from beacon_cli.errors import DocumentError, SettingsError
 from beacon_cli.serving.requests import RequestError
-from beacon_cli.serving.worker import GivenUpError, QueueFullError
+from beacon_cli.serving.shelf import NotHereError
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 MOST_BYTES = 2**20
 # Of a page of ours: no script, style, picture or request from or to anywhere else, and no frame around it. pdf.js
 # decodes pictures by WebAssembly and puts letters and pictures of a PDF in by blob.
@@ -35,16 +37,28 @@ class Limits:
     """What a server bears.
 
     Attributes:
-        queue: requests that may wait or be answered at once.
-        seconds: that one may take, waiting included.
+        seconds: that a request may take, waiting included.
         token: that a request must bring; None for none.
         hosts: names that the server may be called by; "*" for any.
     """
 
-    queue: int
     seconds: float
     token: str | None
     hosts: tuple[str, ...]
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """`endpoint` for who brings the token, and for no page of another site; others get a `RequestError`."""
+
+        async def answer(request: Request) -> Response:
+            if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+                raise RequestError("a page of another site may not ask here", status=403, code="forbidden")
+            given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+            if self.token is not None and not secrets.compare_digest(given.encode(), self.token.encode()):
+                said = "the token is missing or wrong (Authorization: Bearer …)"
+                raise RequestError(said, status=401, code="invalid_api_key")
+            return await endpoint(request)
+
+        return answer
 
 
 class Protected:
@@ -60,21 +74,6 @@ class Protected:
             await send(message)
 
         await self._app(scope, receive, with_headers)
-
-
-def admit(request: Request, limits: Limits) -> None:
-    """Let in who brings the token, and no page of another site.
-
-    Raises:
-        RequestError: else.
-    """
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        raise RequestError("a page of another site may not ask here", status=403, code="forbidden")
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if limits.token is not None and not secrets.compare_digest(given.encode(), limits.token.encode()):
-        raise RequestError(
-            "the token is missing or wrong (Authorization: Bearer …)", status=401, code="invalid_api_key"
-        )
 
 
 async def json_body(request: Request) -> Any:
@@ -102,22 +101,15 @@ def event(value: Any) -> bytes:
     return f"data: {json.dumps(value)}\n\n".encode()
 
 
-def as_request_error(error: Exception, limits: Limits) -> RequestError:
-    """What a request is answered whose job ended so.
-
-    Raises:
-        Exception: the error itself, if it is a defect.
-    """
-    if isinstance(error, QueueFullError):
-        said = f"{limits.queue} requests are waiting already; ask again later"
-        return RequestError(said, status=429, code="rate_limit_exceeded")
-    if isinstance(error, GivenUpError):
-        return RequestError("the server is being stopped", status=503, code="server_error")
+def as_request_error(error: Exception) -> RequestError:
+    """What a request is answered that ended so: by a `RequestError` or a `BeaconError`."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, NotHereError):
+        return RequestError(str(error), status=404, code="model_not_found")
     if isinstance(error, SettingsError | DocumentError):
         return RequestError(str(error), code="invalid_request")
-    if isinstance(error, BeaconError):
-        return RequestError(str(error), status=500, code="server_error")
-    raise error
+    return RequestError(str(error), status=500, code="server_error")
 
 
 def as_json(error: RequestError) -> dict[str, Any]:
@@ -128,9 +120,8 @@ def as_json(error: RequestError) -> dict[str, Any]:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """The answer to a `RequestError`."""
-    if not isinstance(error, RequestError):
-        raise error
+    """The answer to a `RequestError` or a `BeaconError`."""
+    error = as_request_error(error)
     headers = {"Retry-After": "5"} if error.status in (429, 503) else {}
     return JSONResponse(as_json(error), status_code=error.status, headers=headers)
 

@@ -12,11 +12,11 @@ from starlette.staticfiles import StaticFiles
 
 from beacon_cli.documents.opening import SUFFIXES
 from beacon_cli.errors import BeaconError, DocumentError
-from beacon_cli.serving.http import Limits, admit, as_json, as_request_error, event, json_body
+from beacon_cli.serving.http import Limits, as_json, as_request_error, event, json_body
 from beacon_cli.serving.requests import RequestError
 from beacon_cli.serving.shelf import Names, Shelf
 from beacon_cli.serving.uploads import Uploads
-from beacon_cli.serving.worker import GivenUpError, QueueFullError, Worker
+from beacon_cli.serving.worker import Worker
 
 _FOLDER = Path(__file__).parent / "static"
 # Seconds between two words on how far reading is.
@@ -32,22 +32,22 @@ class Page:
         self._uploading = asyncio.Lock()
 
     def routes(self) -> list[BaseRoute]:
+        guarded = self._limits.guarded
         return [
             Route("/", self.index),
             Mount("/static", StaticFiles(directory=_FOLDER)),
-            Route("/documents", self.documents),
-            Route("/documents", self.upload, methods=["POST"]),
-            Route("/documents", self.remove, methods=["DELETE"]),
-            Route("/documents/reading", self.reading, methods=["POST"]),
-            Route("/documents/page", self.page),
-            Route("/documents/file", self.file),
+            Route("/documents", guarded(self.documents)),
+            Route("/documents", guarded(self.upload), methods=["POST"]),
+            Route("/documents", guarded(self.remove), methods=["DELETE"]),
+            Route("/documents/reading", guarded(self.reading), methods=["POST"]),
+            Route("/documents/page", guarded(self.page)),
+            Route("/documents/file", guarded(self.file)),
         ]
 
     async def index(self, request: Request) -> Response:
         return FileResponse(_FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
 
     async def documents(self, request: Request) -> Response:
-        admit(request, self._limits)
         about = {
             "model": self._shelf.model.name,
             "documents": [self._about(name) for name in self._shelf.names],
@@ -58,7 +58,6 @@ class Page:
 
     async def upload(self, request: Request) -> Response:
         """A document as the body, its name in the query."""
-        admit(request, self._limits)
         # A form of another site could send other types than this one.
         if request.headers.get("content-type") != "application/octet-stream":
             raise RequestError("the body is no application/octet-stream", status=415)
@@ -75,7 +74,6 @@ class Page:
 
     async def remove(self, request: Request) -> Response:
         """Forget a document that was dropped here: the file, and what it was condensed to."""
-        admit(request, self._limits)
         name = self._known(request)
         if not self._uploads.holds(self._shelf.path(name)):
             raise RequestError(f"{name} was not dropped on the page, and stays", status=403)
@@ -87,34 +85,23 @@ class Page:
         def is_short() -> bool:
             return not any(name in names for names in self._shelf.paces)
 
-        try:
-            async for _ in self._worker.stream(forget, is_short):  # where nobody is reading it
-                pass
-        except (QueueFullError, GivenUpError, BeaconError) as error:
-            raise as_request_error(error, self._limits) from error
+        async for _ in self._worker.stream(forget, is_short):  # where nobody is reading it
+            pass
         return Response(status_code=204)
 
     async def reading(self, request: Request) -> Response:
         """Read documents, together; server-sent events say how far it is, and how it ended."""
-        admit(request, self._limits)
         body = await json_body(request)
         named = body.get("documents") if isinstance(body, dict) else None
         if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
             raise RequestError("documents is no list of names", param="documents")
-        try:
-            names = self._shelf.check(named)
-        except DocumentError as error:
-            raise RequestError(str(error), status=404) from error
-        return StreamingResponse(self._steps(names), media_type="text/event-stream", headers=_NO_STORE)
+        steps = self._steps(self._shelf.check(named))
+        return StreamingResponse(steps, media_type="text/event-stream", headers=_NO_STORE)
 
     async def page(self, request: Request) -> Response:
         """The text of a page that was read."""
-        admit(request, self._limits)
         name, number = self._known(request), request.query_params.get("number", "")
-        try:
-            pages = self._shelf.text(name).pages
-        except DocumentError as error:
-            raise RequestError(str(error), status=404) from error
+        pages = self._shelf.text(name).pages
         found = [page for page in pages if str(page.number) == number]
         if not found:
             raise RequestError(f"{name} has no page {number!r}", status=404)
@@ -124,7 +111,6 @@ class Page:
 
     async def file(self, request: Request) -> Response:
         """The bytes of a PDF, in ranges too; of nothing else, for a browser might do more with it than show it."""
-        admit(request, self._limits)
         name = self._known(request)
         path = self._shelf.path(name)
         if not _is_pdf(path):
@@ -132,10 +118,7 @@ class Page:
         return FileResponse(path, media_type="application/pdf", filename="document.pdf", headers=_NO_STORE)
 
     def _known(self, request: Request) -> str:
-        try:
-            return self._shelf.check([_name(request)])[0]
-        except DocumentError as error:
-            raise RequestError(str(error), status=404, param="name") from error
+        return self._shelf.check([_name(request)])[0]
 
     def _about(self, name: str) -> dict[str, Any]:
         path = self._shelf.path(name)
@@ -160,8 +143,8 @@ class Page:
                 await asyncio.wait({job}, timeout=_EVERY)
             await job
             yield event({"stage": "ready"})
-        except (QueueFullError, GivenUpError, BeaconError) as error:
-            yield event(as_json(as_request_error(error, self._limits)))
+        except (RequestError, BeaconError) as error:
+            yield event(as_json(as_request_error(error)))
         finally:
             job.cancel()  # whoever looked on has left
 

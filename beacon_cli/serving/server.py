@@ -18,12 +18,11 @@ from starlette.routing import Route
 from beacon_cli.answering.answer import Answer
 from beacon_cli.answering.citations import Citation
 from beacon_cli.answering.passages import Passage
-from beacon_cli.errors import BeaconError, DocumentError
+from beacon_cli.errors import BeaconError
 from beacon_cli.library import Memory
 from beacon_cli.serving.http import (
     Limits,
     Protected,
-    admit,
     as_json,
     as_request_error,
     event,
@@ -36,7 +35,7 @@ from beacon_cli.serving.page import Page
 from beacon_cli.serving.requests import MODEL, Completion, RequestError, parse
 from beacon_cli.serving.shelf import Shelf
 from beacon_cli.serving.uploads import Uploads
-from beacon_cli.serving.worker import GivenUpError, QueueFullError, Worker
+from beacon_cli.serving.worker import Worker
 from beacon_cli.settings import Settings
 
 # Seconds between two looks whether whoever asked is still there.
@@ -48,9 +47,9 @@ def make_app(shelf: Shelf, settings: Settings, limits: Limits, uploads: Uploads,
     shelf.on_step = worker.give_way
     server = _Server(shelf, settings, limits, worker)
     routes = [
-        Route("/v1/chat/completions", server.complete, methods=["POST"]),
-        Route("/v1/models", server.models),
-        Route("/v1/models/{name:path}", server.model),
+        Route("/v1/chat/completions", limits.guarded(server.complete), methods=["POST"]),
+        Route("/v1/models", limits.guarded(server.models)),
+        Route("/v1/models/{name:path}", limits.guarded(server.model)),
         Route("/health", server.health),
         *Page(shelf, limits, uploads, worker).routes(),
     ]
@@ -59,7 +58,13 @@ def make_app(shelf: Shelf, settings: Settings, limits: Limits, uploads: Uploads,
     return Starlette(
         routes=routes,
         middleware=[trusted, Middleware(Protected)],
-        exception_handlers={404: not_found, 405: not_found, RequestError: refused, Exception: failed},
+        exception_handlers={
+            404: not_found,
+            405: not_found,
+            RequestError: refused,
+            BeaconError: refused,
+            Exception: failed,
+        },
     )
 
 
@@ -72,25 +77,19 @@ class _Server:
         return JSONResponse({"status": "ok"})
 
     async def models(self, request: Request) -> Response:
-        admit(request, self._limits)
         return JSONResponse({"object": "list", "data": [self._about(name) for name in self._names()]})
 
     async def model(self, request: Request) -> Response:
-        admit(request, self._limits)
         name = request.path_params["name"]
         if name not in self._names():
             raise RequestError(f"there is no model {name!r} here", status=404, param="model", code="model_not_found")
         return JSONResponse(self._about(name))
 
     async def complete(self, request: Request) -> Response:
-        admit(request, self._limits)
         asked = parse(await json_body(request))
         if asked.documents is None and len(self._shelf.names) > 1 and asked.model != MODEL:
             raise RequestError(f"there is no model {asked.model!r} here", status=404, code="model_not_found")
-        try:
-            names = self._shelf.check(self._shelf.names if asked.documents is None else asked.documents)
-        except DocumentError as error:
-            raise RequestError(str(error), status=404, param="model", code="model_not_found") from error
+        names = self._shelf.check(self._shelf.names if asked.documents is None else asked.documents)
         if not names:
             raise RequestError("no document is here yet; drop one on the page", status=404, code="model_not_found")
         events = self._events(asked, names)
@@ -121,8 +120,6 @@ class _Server:
                     )  # fmt: skip
                 await asyncio.wait({coming}, timeout=min(_LOOK_UP, max(end - time.monotonic(), 0.001)))
             return await coming
-        except (QueueFullError, GivenUpError, BeaconError) as error:
-            raise as_request_error(error, self._limits) from error
         finally:
             coming.cancel()
             await asyncio.wait({coming})
@@ -212,9 +209,8 @@ async def _chunks(
             while not isinstance(piece, _Done):
                 yield chunk({"content": piece})
                 piece = await anext(rest)
-    except (GivenUpError, BeaconError) as error:
-        said = str(error) or "the server is being stopped"
-        yield event(as_json(RequestError(said, status=500, code="server_error")))
+    except (RequestError, BeaconError) as error:
+        yield event(as_json(as_request_error(error)))
         return
     yield chunk({}, piece.finish, beacon=piece.support)
     if asked.usage:

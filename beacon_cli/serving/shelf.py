@@ -26,6 +26,10 @@ class HowToRead:
     ocr: bool = False
 
 
+class NotHereError(DocumentError):
+    """A document that is not on the shelf, or was not read yet."""
+
+
 class Shelf:
     """Names of documents, and their memories. Only these files are ever read, whatever a request says.
 
@@ -64,11 +68,11 @@ class Shelf:
         """`names`, each once.
 
         Raises:
-            DocumentError: if one is not on the shelf.
+            NotHereError: if one is not on the shelf.
         """
         for name in names:
             if name not in self._paths:
-                raise DocumentError(f"no document is called {name!r} here; GET /v1/models lists them")
+                raise NotHereError(f"no document is called {name!r} here; GET /v1/models lists them")
         return tuple(dict.fromkeys(names))
 
     def add(self, path: Path) -> None:
@@ -94,10 +98,10 @@ class Shelf:
         """What was read of a document.
 
         Raises:
-            DocumentError: if nothing was yet.
+            NotHereError: if nothing was yet.
         """
         if name not in self._texts:
-            raise DocumentError(f"{name} was not read yet; ask about it first")
+            raise NotHereError(f"{name} was not read yet; ask about it first")
         return self._texts[name]
 
     def memory(self, names: Names) -> Memory:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from beacon_cli.cache import Store
+from beacon_cli.cache.store import Store
 from beacon_cli.documents import PageSelection, open_document
 from beacon_cli.documents.finding import Place, files_in
 from beacon_cli.documents.opening import SUFFIXES

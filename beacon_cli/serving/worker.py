@@ -6,16 +6,17 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from beacon_cli.serving.requests import RequestError
+
 # Seconds that the last step of what is being done may take when the server stops.
 _LAST_STEP = 10.0
 
 
-class QueueFullError(Exception):
-    """More is waiting than may."""
-
-
-class GivenUpError(Exception):
+class GivenUpError(RequestError):
     """Nobody waits for it any more, or the server stops."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is being stopped", status=503, code="server_error")
 
 
 def never() -> bool:
@@ -73,11 +74,11 @@ class Worker:
             is_short: whether it may be done amid a long job; asked when one gives way, in the worker's thread.
 
         Raises:
-            QueueFullError: if too much is waiting.
-            GivenUpError: if the server stops.
+            RequestError: if too much is waiting, or the server stops.
         """
         if self._unfinished >= self._most:
-            raise QueueFullError
+            said = f"{self._most} requests are waiting already; ask again later"
+            raise RequestError(said, status=429, code="rate_limit_exceeded")
         self._unfinished += 1
         job = _Job(make, is_short)
         try:

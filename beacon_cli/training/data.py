@@ -180,7 +180,10 @@ def _content(item: _Item, layouts: Layouts) -> list[int] | _Answer:
     if "messages" in value:
         return _Answer(*layouts.chat(_messages(value["messages"])))
     if "text" in value:
-        return layouts.text(_pages(value, "text"))
+        try:
+            return layouts.text(text_pages(_string(value, "text")))
+        except DocumentError as error:
+            raise TrainingError(f"no usable text ({error})") from error
     document, question, answer = (_string(value, name) for name in ("document", "question", "answer"))
     return _Answer(*layouts.question(document, question, answer))
 
@@ -203,13 +206,6 @@ def _string(value: dict[str, Any], name: str) -> str:
         what = "no" if text is None else "an empty" if isinstance(text, str) else "no text as"
         raise TrainingError(f"{what} {name}: give it, or drop the line")
     return text
-
-
-def _pages(value: dict[str, Any], name: str) -> list[str]:
-    try:
-        return text_pages(_string(value, name))
-    except DocumentError as error:
-        raise TrainingError(f"no usable {name} ({error})") from error
 
 
 def _messages(value: Any) -> list[dict[str, str]]:

@@ -64,20 +64,19 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Training is complete; `folder` holds the beacon.
+class Reached:
+    """How far a run has come.
 
     Attributes:
-        loss: of the last step.
-        tokens: read in all, from the first step on.
-        seconds: spent in all.
+        step: how many are done.
+        tokens, seconds: read and spent in all of them.
+        loss: of the last.
     """
 
-    folder: Path
-    steps: int
-    loss: float
-    tokens: int
-    seconds: float
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = float("nan")
 
 
 TrainingEvent = TrainingBegun | TrainStep | Validated | Saved

@@ -22,9 +22,8 @@ from beacon_cli.training.data import TrainingData
 from beacon_cli.training.layouts import Example
 from beacon_cli.training.preparation import Loaded, Prepared
 from beacon_cli.training.schedule import ratio_generator, texts_of_step
+from beacon_cli.training.settings import OBJECTIVES
 from beacon_cli.training.workers import Workers
-
-PARTS = ("ar", "distill", "hidden")
 
 
 class DivergedError(Exception):
@@ -49,7 +48,7 @@ class Learner:
         self._bfloat16, self._workers = loaded.bfloat16, workers
         self._settings, self._config, self._context = prepared.settings, prepared.info.config, prepared.base.context
         self._examples = prepared.data.examples
-        self._objectives = Objectives(**dict.fromkeys(PARTS, 0.0) | self._settings.objectives())
+        self._objectives = Objectives(**dict.fromkeys(OBJECTIVES, 0.0) | self._settings.objectives())
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -65,7 +64,7 @@ class Learner:
         settings, workers, parameters = self._settings, self._workers, self.parameters
         self._forget_gradients()
         # Total loss, its parts, tokens; float64, so that one worker's sum is that of several.
-        sums = torch.zeros(2 + len(PARTS), dtype=torch.float64, device=self.device)
+        sums = torch.zeros(2 + len(OBJECTIVES), dtype=torch.float64, device=self.device)
         wrong: list[str] = []
         drawn = texts_of_step(step, settings.batch, len(self._examples), settings.seed)
         for number, index in drawn[workers.rank :: workers.size]:
@@ -76,7 +75,7 @@ class Learner:
             else:
                 wrong.append(example.where)
             zero = torch.zeros((), device=self.device)
-            parts = [loss.parts.get(name, zero) for name in PARTS]
+            parts = [loss.parts.get(name, zero) for name in OBJECTIVES]
             sums += torch.stack(
                 (*(p.double() for p in (loss.total.detach(), *parts)), zero.double() + len(example.ids))
             )
@@ -94,7 +93,7 @@ class Learner:
             read = ", ".join(self._examples[index].where for _, index in drawn)
             raise DivergedError(f"the gradient is {norm} in step {step + 1}", read)
         has = self._objectives.has
-        shown = {name: mean / settings.batch for name, mean in zip(PARTS, means, strict=True) if has(name)}
+        shown = {name: mean / settings.batch for name, mean in zip(OBJECTIVES, means, strict=True) if has(name)}
         return StepOutcome(total / settings.batch, shown, int(tokens), norm)
 
     @torch.no_grad()

@@ -1,10 +1,13 @@
 """What is measured while training: a line of JSON for every step, and a picture of the loss."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from beacon_cli.durable.lines import add_line, read_lines, rewrite_lines
 from beacon_cli.errors import TrainingError
 
 METRICS_FILE = "metrics.jsonl"
@@ -21,18 +24,17 @@ class Metrics:
 
     def go_on_from(self, step: int, *, write: bool = True) -> None:
         """Keep what was recorded up to and with `step`, and nothing that came after; at step 0, nothing."""
-        self.records = [record for record in _read(self._path) if record["step"] <= step] if step else []
-        if write:
-            rewrite(self._path, "".join(map(_line, self.records)))
+        with writing(self._path):
+            read = [record for record in read_lines(self._path) if isinstance(record, dict)] if step else []
+            self.records = [record for record in read if record["step"] <= step]
+            if write:
+                rewrite_lines(self._path, self.records)
 
     def add(self, record: dict[str, Any]) -> None:
         """Record one more; `step` must be in it."""
         self.records.append(record)
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line(record))
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+        with writing(self._path):
+            add_line(self._path, record)
 
     def validated(self, step: int) -> bool:
         """Whether a validation after `step` is recorded."""
@@ -59,46 +61,22 @@ class Metrics:
         if axes.lines:
             axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
-        try:
+        with writing(self._folder / PLOT_FILE):
             figure.savefig(self._folder / PLOT_FILE, dpi=120)
-        except OSError as error:
-            raise cannot_write(self._folder / PLOT_FILE, error) from error
         return True
 
 
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
-
-
-def _read(path: Path) -> Iterable[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # the last line of a run that was killed
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            yield record
-
-
-def rewrite(path: Path, text: str) -> None:
-    """Put `text` in the place of a file, or of none.
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong with the disk meanwhile is said of `path`.
 
     Raises:
-        TrainingError: if the disk does not take it.
+        TrainingError: if anything does.
     """
-    temporary = path.with_suffix(".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: Exception) -> TrainingError:
-    """What to say of it."""
-    reason = (isinstance(error, OSError) and error.strerror) or error
-    return TrainingError(f"cannot write {path} ({reason}): make room or check permissions, then run the command again")
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"cannot write {path} ({reason}): make room or check permissions, then run the command again"
+        ) from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import training_passes
-from beacon_cli.cache import default_root
+from beacon_cli.cache.store import default_root
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.convert.four_bit import matrix
 from beacon_cli.checkpoints.engine import load_base
@@ -23,7 +23,7 @@ from beacon_cli.errors import TrainingError
 from beacon_cli.events import Note, Progress, Stage, silent
 from beacon_cli.training.data import Lengths, TrainingData, read_data
 from beacon_cli.training.layouts import Layouts
-from beacon_cli.training.settings import COPY, TrainSettings, resolved
+from beacon_cli.training.settings import COPY, TrainSettings
 
 WINDOWS = 8
 WARMUP = 0.05
@@ -103,7 +103,7 @@ def prepare(settings: TrainSettings, progress: Progress = silent) -> Prepared:
     validation = read(settings.eval_data) if settings.eval_data else None
     steps = settings.steps or math.ceil(settings.epochs * len(data.examples) / settings.batch)
     warmup = math.ceil(WARMUP * steps) if settings.warmup is None else settings.warmup
-    settings = resolved(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
+    settings = replace(settings, max_tokens=max_tokens, steps=steps, warmup=warmup, **asdict(config))
     info = BeaconInfo(config, base.name, base.base_fingerprint, None if known is None else known.rope_scaling)
     return Prepared(settings, base, start, info, data, validation, steps, warmup)
 

@@ -8,12 +8,11 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -21,31 +20,17 @@ from torch import nn
 from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
 from activation_beacon.plugin import Beacon
 from beacon_cli.durable.files import sync_path
-from beacon_cli.durable.locks import builders
+from beacon_cli.durable.lines import replace_text
+from beacon_cli.durable.locks import acquire, builders
 from beacon_cli.errors import TrainingError
-from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE, cannot_write, rewrite
+from beacon_cli.training.events import Reached
+from beacon_cli.training.metrics import METRICS_FILE, PLOT_FILE, writing
 from beacon_cli.training.settings import TrainSettings, differences
 
 SETTINGS_FILE = "train.toml"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How far a run has come.
-
-    Attributes:
-        step: how many are done.
-        tokens, seconds: read and spent in all of them.
-        loss: of the last.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss: float = float("nan")
 
 
 class RunFolder:
@@ -69,14 +54,11 @@ class RunFolder:
         Raises:
             TrainingError: if one is there, or the folder cannot be written.
         """
-        try:
+        with writing(self.folder):
             self._checkpoints.mkdir(parents=True, exist_ok=True)
-            lock = builders(self.folder / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise TrainingError(f"another process is training in {self.folder}; wait, or give another --out") from None
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
+        lock = builders(self.folder / ".lock")
+        if not acquire(lock, wait=False):
+            raise TrainingError(f"another process is training in {self.folder}; wait, or give another --out")
         try:
             yield
         finally:
@@ -99,7 +81,8 @@ class RunFolder:
             raise TrainingError(f"{self.folder} holds a beacon without a run that made it; give another --out")
         if latest is not None:
             self._check(latest)
-        rewrite(self.folder / SETTINGS_FILE, self.settings.to_toml())
+        with writing(self.folder / SETTINGS_FILE):
+            replace_text(self.folder / SETTINGS_FILE, self.settings.to_toml())
 
     def _forget(self) -> None:
         if (self.folder / SETTINGS_FILE).exists():
@@ -157,7 +140,7 @@ class RunFolder:
             "progress": asdict(reached),
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in beacon.state_dict().items()}
-        try:
+        with writing(target):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             save_info(temporary, self.info)
@@ -171,9 +154,8 @@ class RunFolder:
             self._publish({name: tensor.bfloat16() for name, tensor in weights.items()})
             temporary.rename(target)
             sync_path(self._checkpoints)
-        except (OSError, SafetensorError) as error:
-            raise cannot_write(target, error) from error
-        self._prune()
+        for old in self._steps()[: -self.settings.keep]:
+            shutil.rmtree(old, ignore_errors=True)
         return target
 
     def _publish(self, weights: dict[str, torch.Tensor]) -> None:
@@ -185,10 +167,6 @@ class RunFolder:
             sync_path(temporary / name)
             (temporary / name).replace(self.folder / name)
         temporary.rmdir()
-
-    def _prune(self) -> None:
-        for old in self._steps()[: -self.settings.keep]:
-            shutil.rmtree(old, ignore_errors=True)
 
     def _check(self, latest: Path) -> None:
         state = self._state(latest)

@@ -16,7 +16,7 @@ from beacon_cli.checkpoints.model_source import locate_model
 from beacon_cli.events import Counting, Note, Progress, Stage, silent
 from beacon_cli.training.data import Lengths, read_data
 from beacon_cli.training.layouts import Example, Layouts
-from beacon_cli.training.metrics import cannot_write
+from beacon_cli.training.metrics import writing
 from beacon_cli.training.settings import TrainSettings
 
 # A text is read in pieces of so many intervals; of all pieces as many as have so many tokens are taken, evenly.
@@ -70,10 +70,8 @@ def fit_scorer(settings: TrainSettings, out: Path, progress: Progress = silent) 
         progress(Counting("fitting the scorer", number, len(pieces) + len(apart)))
         read_again(engine, piece, lambda rows, scores: shares.append(_shared(scorer.scores(rows), scores)))
     progress(Counting("fitting the scorer", len(pieces) + len(apart), len(pieces) + len(apart)))
-    try:
+    with writing(out):
         save_scorer(out, scorer)
-    except OSError as error:
-        raise cannot_write(out, error) from error
     agreement = sum(shares) / len(shares) if shares else None
     return Fitted(out / SCORER_FILE, fit.tokens, agreement, time.perf_counter() - began)
 

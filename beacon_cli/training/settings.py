@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,18 +27,7 @@ OBJECTIVES = ("ar", "distill", "hidden")
 TINY, LARGEST = 1e-30, 1e30
 # What the paper trains with, where neither the user nor another beacon says otherwise.
 PAPER = {"window": 2048, "ratios": (2, 4, 8, 16, 32)}
-SCHEME = (
-    "window",
-    "stride",
-    "ratios",
-    "ratio_mix",
-    "pos",
-    "attn",
-    "attend_prev",
-    "attend_memory",
-    "sink_size",
-    "param",
-)
+SCHEME = tuple(field.name for field in fields(BeaconConfig))
 # What may differ when training goes on: the loss curve does not depend on it (of the data, a checksum is compared).
 FREE = (
     "data", "model", "device", "skip_bad", "eval_data", "eval_every", "save_every", "keep", "pass_tokens",
@@ -214,8 +203,3 @@ def differences(before: Mapping[str, Any], now: TrainSettings) -> list[str]:
     known = json.loads(json.dumps(asdict(now)))
     names = [field.name for field in fields(TrainSettings) if field.name not in FREE]
     return [f"{n} {before.get(n)!r} instead of {known[n]!r}" for n in names if before.get(n) != known[n]]
-
-
-def resolved(settings: TrainSettings, **values: Any) -> TrainSettings:
-    """The same settings with open choices made."""
-    return replace(settings, **values)

@@ -14,8 +14,8 @@ from beacon_cli.errors import TrainingError
 from beacon_cli.events import Event, Note, Stage, silent
 from beacon_cli.training.data import TrainingData
 from beacon_cli.training.events import (
+    Reached,
     Saved,
-    Trained,
     TrainingBegun,
     TrainingEvent,
     TrainingProgress,
@@ -25,7 +25,7 @@ from beacon_cli.training.events import (
 from beacon_cli.training.learner import DivergedError, Learner, StepOutcome
 from beacon_cli.training.metrics import Metrics
 from beacon_cli.training.preparation import Prepared, load, prepare
-from beacon_cli.training.run_folder import Reached, RunFolder
+from beacon_cli.training.run_folder import RunFolder
 from beacon_cli.training.schedule import learning_rate
 from beacon_cli.training.settings import TrainSettings
 from beacon_cli.training.workers import Workers
@@ -33,8 +33,8 @@ from beacon_cli.training.workers import Workers
 BETAS = (0.9, 0.95)
 
 
-def train(settings: TrainSettings, out: Path, *, fresh: bool = False, progress: TrainingProgress = silent) -> Trained:
-    """Train a beacon in the folder `out`; goes on where an earlier run of the same settings was.
+def train(settings: TrainSettings, out: Path, *, fresh: bool = False, progress: TrainingProgress = silent) -> Reached:
+    """Train a beacon in the folder `out`; goes on where an earlier run of the same settings was; returns what is done.
 
     Interrupted, or left by an error of `progress`, it saves its last step.
 
@@ -69,16 +69,16 @@ class _Run:
         self.saved = self.done.step
         self._progress, self._unheard = progress, False
 
-    def go(self) -> Trained:
+    def go(self) -> Reached:
         self.metrics.go_on_from(self.done.step, write=self.workers.rank == 0)
-        if self._is_complete():
+        if self.done.step >= self.prepared.steps and not self._due():
             self._tell(
                 Note(
                     f"all {self.done.step:,} steps are done; to train its beacon further, give --init "
                     f"{self.folder.folder} and another --out; to train it anew, --fresh"
                 )
             )
-            return self._trained()
+            return self.done
         self._load()
         try:
             self._steps()
@@ -90,10 +90,7 @@ class _Run:
             raise
         if self.workers.rank == 0 and not self.metrics.plot():
             self._tell(Note("loss.png is not drawn without matplotlib: pip install 'beacon-cli[plots]'"))
-        return self._trained()
-
-    def _is_complete(self) -> bool:
-        return self.done.step >= self.prepared.steps and not self._due()
+        return self.done
 
     def _load(self) -> None:
         self._tell(Stage(f"loading {self.prepared.base.name}"))
@@ -185,10 +182,6 @@ class _Run:
         self._unheard = True
         self._progress(event)
         self._unheard = False
-
-    def _trained(self) -> Trained:
-        done = self.done
-        return Trained(self.folder.folder, done.step, done.loss, done.tokens, done.seconds)
 
     def _diverged(self, what: str, where: str) -> TrainingError:
         latest, lower = self.folder.latest(), f"a lower --lr ({self.settings.lr:g} now)"

@@ -10,7 +10,7 @@ import beacon_cli as beacon
 from beacon_cli import Model
 from beacon_cli.answering import search_file
 from beacon_cli.answering.prompts import REFUSAL
-from beacon_cli.commands import answers
+from beacon_cli.commands import ask
 from beacon_cli.errors import DocumentError
 from beacon_cli.events import IntervalDone
 from tests.cli.runner import run
@@ -94,7 +94,7 @@ def test_the_tool_answers_and_then_condenses(
     says(EDDA)
     cache = tmp_path / "cache"
     monkeypatch.setenv("BEACON_CACHE_DIR", str(cache))
-    monkeypatch.setattr(answers, "load_model", lambda settings, console: _drawn(scripted_model, cache, console))
+    monkeypatch.setattr(ask, "load_model", lambda settings, console, _: _drawn(scripted_model, cache, console))
     result = run("ask", str(book), WHO_KEEPS, *(["--no-cache"] if no_cache else []))
     assert (result.code, result.out) == (0, f"{EDDA}\n")
     assert ("condensing for later questions" in result.err) == (not no_cache)

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Store, builder
+from beacon_cli.cache import builder
+from beacon_cli.cache.store import Store
 from tests.cache import synthetic_cache
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import DocumentInfo, Entry, Store
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import DocumentInfo
 from beacon_cli.cache.loading import read_shard
 from beacon_cli.cache.shards import decode, decode_sink, interval_tensors
+from beacon_cli.cache.store import Store
 
 
 def forge(source: Entry, root: Path, *, document: DocumentInfo | None = None, noise: float = 0.0) -> Entry:

@@ -22,19 +22,12 @@ from unittest import mock
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import (
-    Builder,
-    Compute,
-    DocumentInfo,
-    Entry,
-    Identity,
-    Models,
-    PageText,
-    Store,
-    Subject,
-    builder,
-    cache_key,
-)
+from beacon_cli.cache import builder
+from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject, cache_key
+from beacon_cli.cache.pages import PageText
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 
 LAYERS, HEADS, ROWS, DIM, TOKENS = 2, 2, 4, 8, 16

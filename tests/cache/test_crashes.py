@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Entry, Store
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.origin import ORIGIN, Origin
 from beacon_cli.cache.repair import repairing
+from beacon_cli.cache.store import Store
 from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import CacheError
 from tests.cache import synthetic_cache

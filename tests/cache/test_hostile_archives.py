@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Store
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.store import Store
 from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import KEY, build, check_message, entry_in

@@ -10,5 +10,5 @@ from beacon_cli.cache.matching import Matcher
 
 def test_looking_on_this_disk_leaves_the_network_to_others(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    Matcher(cache_dir, "owner/model")
+    Matcher(cache_dir, ("owner/model", None), ("owner/other", None))
     assert constants.HF_HUB_OFFLINE is False

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Entry, Store
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.repair import examine
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 from tests.cache.simulated_disk import SimulatedDisk, Tree, put_back
 from tests.cache.synthetic_cache import build, contents, entry_in

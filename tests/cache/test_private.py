@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Store
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import build, check_message, entry_in
 

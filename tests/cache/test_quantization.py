@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import Identity, Store, Subject
+from beacon_cli.cache.identity import Identity, Subject
 from beacon_cli.cache.quantization import half, quantize, rounded
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import DOCUMENT, IDENTITY, SINK, SUBJECT, rows, tokens
 

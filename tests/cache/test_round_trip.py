@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import Entry, PageText, Store
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.pages import PageText
+from beacon_cli.cache.store import Store
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import (
     DOCUMENT,
@@ -249,7 +251,7 @@ def test_nobody_else_can_read_anything_whatever_the_umask(tmp_path: Path, umask:
 
 
 def test_importing_the_store_does_not_import_torch() -> None:
-    code = "import sys, beacon_cli.cache; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, beacon_cli.cache.store; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from activation_beacon.selected import Selected
-from beacon_cli.cache import Builder, Entry, Store, builder, shards
+from beacon_cli.cache import builder, shards
+from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.quantization import rounded
+from beacon_cli.cache.store import Store
 from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import DOCUMENT, IDENTITY, SINK, SUBJECT, TAIL, rows, tokens

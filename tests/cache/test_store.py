@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.cache import Store, default_root
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.store import Store, default_root
 from beacon_cli.durable.records import seal
 from beacon_cli.errors import CacheError
 from tests.cache import synthetic_cache
@@ -33,7 +33,7 @@ OPEN_UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from beacon_cli.errors import CacheError
-from beacon_cli.cache import Store
+from beacon_cli.cache.store import Store
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

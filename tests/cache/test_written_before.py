@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache import Compute, DocumentInfo, Entry, Identity, Models, PageText, Store, Subject
 from beacon_cli.cache.archive import Archive, export
+from beacon_cli.cache.entry import Entry
+from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject
+from beacon_cli.cache.pages import PageText
 from beacon_cli.cache.quantization import rounded
+from beacon_cli.cache.store import Store
 
 WRITTEN = Path(__file__).parent / "written_by_0.1.0"
 INTERVALS, TOKENS, ROWS, SINK_ROWS = 3, 8, 2, 1

@@ -25,7 +25,8 @@ import torch
 
 from beacon_cli import library
 from beacon_cli.answering import decoding
-from beacon_cli.cache import builder, default_root
+from beacon_cli.cache import builder
+from beacon_cli.cache.store import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.local.record import RECORD_FILE
 from beacon_cli.checkpoints.model_source import locate_model

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from activation_beacon.memory import SequenceMemory
-from beacon_cli.cache import Store
 from beacon_cli.cache.manifest import read_manifest
+from beacon_cli.cache.store import Store
 from beacon_cli.durable.records import seal
 from tests.cli.conftest import story
 from tests.cli.runner import assert_misused, assert_refused, run

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.cache import Entry, Models, Store, Subject
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.housekeeping import select
-from beacon_cli.cache.store import Summary
+from beacon_cli.cache.identity import Models, Subject
+from beacon_cli.cache.store import Store, Summary
 from tests.cache.synthetic_cache import PAGES, SUBJECT, TAIL, fill
 from tests.cli.runner import assert_refused, run
 from tests.console.terminal import beacon, run_in_terminal

@@ -28,6 +28,13 @@ def test_questions_out_of_a_pipe_are_answered_line_by_line(book: Path, says: Scr
     assert FACT in result.err
 
 
+def test_what_is_in_the_cache_is_talked_about_by_its_key(book: Path, says: Script) -> None:
+    says("Edda Voss")
+    key = Path(run("cache", "build", str(book), "--json").json[0]["cache_path"]).name
+    book.unlink()
+    assert chat(Path(key[:12]), WHO_KEEPS).out == "Edda Voss\n"
+
+
 def test_a_question_is_asked_in_the_light_of_those_before(book: Path, says: Script) -> None:
     says("Edda Voss", "In 1871")
     chat(book, WHO_KEEPS, BORN)

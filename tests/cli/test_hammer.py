@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from beacon_cli.cache import Store
+from beacon_cli.cache.store import Store
 from beacon_cli.durable.locks import alone
 from tests.checkpoints.merged_checkpoints import V1, checkpoint
 from tests.cli.conftest import story

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from beacon_cli.cache import DocumentInfo, Store, builder
+from beacon_cli.cache import builder
 from beacon_cli.cache.archive import export
+from beacon_cli.cache.identity import DocumentInfo
 from beacon_cli.cache.origin import ORIGIN
+from beacon_cli.cache.store import Store
 from tests.cache.forger import forge
 from tests.cli.runner import Result, assert_refused, run
 from tests.scripted import ROW_BYTES, WINDOW, Script

@@ -57,8 +57,8 @@ def test_no_control_characters_of_a_document_reach_the_terminal(capsys: pytest.C
     console.draw(Note(HOSTILE))
     console.error(HOSTILE)
     console.print_line(HOSTILE)
-    console.print_table([HOSTILE, "b"], [[HOSTILE, "c"]])
-    console.print_record({"a": HOSTILE, "b": [HOSTILE]}, as_json=False)
+    console.print_table([Column(HOSTILE), Column("b")], [[HOSTILE, "c"]])
+    console.print_record({"a": HOSTILE, "b": [HOSTILE]})
     console.print_json({"a": HOSTILE})
     captured = capsys.readouterr()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", captured.out + captured.err)
@@ -79,7 +79,13 @@ def test_shortened() -> None:
     assert shortened("abc", 0) == ""
 
 
-COLUMNS = [Column("key", keep=True), Column("document"), Column("model", drop=2), Column("tokens", drop=1), "used"]
+COLUMNS = [
+    Column("key", keep=True),
+    Column("document"),
+    Column("model", drop=2),
+    Column("tokens", drop=1),
+    Column("used", drop=4),
+]
 ROWS = [["0123456789ab", "a long name of a document.pdf", "model-of-mine", "1,234", "2026-01-01 12:00"]]
 
 
@@ -116,7 +122,7 @@ def test_the_page_that_condensing_is_at(monkeypatch: pytest.MonkeyPatch) -> None
     console.draw(Reading("a", 10, 4, 400, 200))
     bar = console._progress
     assert bar is not None
-    monkeypatch.setattr(bar._bar, "show", lambda done, total, figures, left: shown.append((figures[-1], figures[0])))  # type: ignore[union-attr]  # it is a ReadingBar
+    monkeypatch.setattr(bar, "show", lambda done, total, figures, left: shown.append((figures[-1], figures[0])))  # type: ignore[union-attr]  # it is a ReadingBar
     for page in range(5, 11):
         console.draw(PageRead(page, 100 * page))
     for tokens in (400, 401, 1000):
@@ -144,7 +150,7 @@ def test_records_do_not_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
     out, console = io.StringIO(), Console()
     monkeypatch.setattr(sys, "stdout", out)
     for name in ("x", "y"):
-        console.print_record({"a": name, "long": None}, as_json=False)
+        console.print_record({"a": name, "long": None})
     assert out.getvalue() == "a: x\nlong:\n\na: y\nlong:\n"
 
 

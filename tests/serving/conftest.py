@@ -26,5 +26,5 @@ def shelf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(shelf: Path, scripted_model: Path, says: "Script") -> Iterator[Running]:
-    with Running(shelf, scripted_model, Limits(16, 60, None, HOSTS)) as running:
+    with Running(shelf, scripted_model, Limits(60, None, HOSTS)) as running:
         yield running

@@ -27,14 +27,21 @@ class Running:
     """A server in this process, so that the script speaks for its model."""
 
     def __init__(
-        self, folder: Path, model: Path, limits: Limits, keep: int = 2, most: int = 10**6, how: HowToRead | None = None
+        self,
+        folder: Path,
+        model: Path,
+        limits: Limits,
+        keep: int = 2,
+        most: int = 10**6,
+        how: HowToRead | None = None,
+        queue: int = 16,
     ) -> None:
         settings = Settings(model=str(model), max_new_tokens=64)
         self.folder = folder
         uploads = Uploads(folder.parent / "dropped", most)
         places = [*find_documents([str(folder)]), *uploads.places()]
         self.shelf = Shelf(load(str(model)), places, settings, keep, how)
-        self._worker = Worker(limits.queue)
+        self._worker = Worker(queue)
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         app = make_app(self.shelf, settings, limits, uploads, self._worker)

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from beacon_cli.cache import Store, builder
+from beacon_cli.cache import builder
+from beacon_cli.cache.store import Store
 from beacon_cli.library import load
 from beacon_cli.serving.http import Limits
 from beacon_cli.serving.uploads import Uploads, file_name
@@ -56,7 +57,7 @@ def test_what_was_dropped_is_there_after_a_kill(
 ) -> None:
     drop(server, "book.txt", FACT.encode())
     # Nothing is done when a server ends: another one finds what this one has on the disk.
-    with Running(shelf, scripted_model, Limits(16, 60, None, HOSTS)) as other:
+    with Running(shelf, scripted_model, Limits(60, None, HOSTS)) as other:
         assert "book.txt" in names(other)
         assert other.post(model="beacon:book.txt").status_code == 200
 
@@ -89,7 +90,7 @@ def test_too_much_and_other_types_are_refused(server: Running, tmp_path: Path) -
 
 
 def test_where_none_may_be_dropped_none_is(shelf: Path, scripted_model: Path, says: Script) -> None:
-    with Running(shelf, scripted_model, Limits(16, 60, None, HOSTS), most=0) as server:
+    with Running(shelf, scripted_model, Limits(60, None, HOSTS), most=0) as server:
         assert drop(server, "a.txt", b"x").status_code == 403
         assert not (shelf.parent / "dropped").exists()
 
@@ -185,7 +186,7 @@ def test_a_page_of_another_site_cannot_ask(server: Running) -> None:
 
 
 def test_everything_but_the_page_itself_needs_the_token(shelf: Path, scripted_model: Path, says: Script) -> None:
-    with Running(shelf, scripted_model, Limits(16, 60, "secret", HOSTS)) as server:
+    with Running(shelf, scripted_model, Limits(60, "secret", HOSTS)) as server:
         assert httpx.get(server.url).status_code == 200
         for method, path in (
             ("GET", ""), ("POST", ""), ("DELETE", ""), ("POST", "/reading"), ("GET", "/page"), ("GET", "/file"),

@@ -99,7 +99,7 @@ def test_a_pdf_that_cannot_be_drawn_is_shown_as_text(
     (shelf / "locked.pdf").write_bytes(encrypted(paged(3, fact_at=2), "secret", "AES-256"))
     how = HowToRead(password="secret")
     with (
-        Running(shelf, scripted_model, Limits(16, 60, None, HOSTS), how=how) as server,
+        Running(shelf, scripted_model, Limits(60, None, HOSTS), how=how) as server,
         Tab(browser, server.url) as tab,
     ):
         tab.choose("locked.pdf")
@@ -255,7 +255,7 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(
     browser: Any, shelf: Path, scripted_model: Path, says: Script
 ) -> None:
     says("Edda Voss")
-    with Running(shelf, scripted_model, Limits(16, 60, "secret", HOSTS)) as server, Tab(browser, server.url) as tab:
+    with Running(shelf, scripted_model, Limits(60, "secret", HOSTS)) as server, Tab(browser, server.url) as tab:
         addresses: list[str] = []
         tab.page.on("request", lambda request: addresses.append(request.url))
         for token in ("wrong", "secret"):

@@ -129,7 +129,7 @@ def test_what_is_too_much_or_something_else_has_a_status_of_its_own(server: Runn
 
 
 def test_a_token_is_asked_for(shelf: Path, scripted_model: Path, says: Script) -> None:
-    with Running(shelf, scripted_model, Limits(16, 60, "secret", HOSTS)) as server:
+    with Running(shelf, scripted_model, Limits(60, "secret", HOSTS)) as server:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
             assert server.post(headers=headers).status_code == 401
             assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
@@ -137,7 +137,7 @@ def test_a_token_is_asked_for(shelf: Path, scripted_model: Path, says: Script) -
 
 
 def test_a_full_queue_says_so(shelf: Path, scripted_model: Path, says: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Running(shelf, scripted_model, Limits(1, 60, None, HOSTS)) as server:
+    with Running(shelf, scripted_model, Limits(60, None, HOSTS), queue=1) as server:
         begun, go_on, memory = threading.Event(), threading.Event(), server.shelf.memory
 
         def held(names: tuple[str, ...]) -> Memory:
@@ -156,7 +156,7 @@ def test_a_full_queue_says_so(shelf: Path, scripted_model: Path, says: Script, m
 
 
 def test_an_answer_that_takes_too_long_is_given_up(shelf: Path, scripted_model: Path, says: Script) -> None:
-    with Running(shelf, scripted_model, Limits(4, 0.001, None, HOSTS)) as server:
+    with Running(shelf, scripted_model, Limits(0.001, None, HOSTS), queue=4) as server:
         assert server.post().json()["error"]["code"] == "timeout"
 
 
@@ -175,7 +175,7 @@ def test_the_time_that_an_answer_may_take_is_that_of_all_its_pieces(
         def stop(self) -> None:
             pass
 
-    with Running(shelf, scripted_model, Limits(4, 1.0, None, HOSTS)) as server:
+    with Running(shelf, scripted_model, Limits(1.0, None, HOSTS), queue=4) as server:
         monkeypatch.setattr(server.shelf, "memory", lambda names: Slow())
         assert server.post().json()["error"]["code"] == "timeout"
 

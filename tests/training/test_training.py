@@ -70,7 +70,7 @@ def test_it_learns_and_leaves_what_the_other_commands_take(base: Path, data: Pat
     assert [event.step for event in events if isinstance(event, Saved)] == [3, 6, 9, 12]
     assert [path.name for path in sorted((out / "checkpoints").glob("step*"))] == ["step-000009", "step-000012"]
     steps = [event for event in events if isinstance(event, TrainStep)]
-    assert (done.folder, done.steps, done.loss) == (out, 12, steps[-1].loss)
+    assert (done.step, done.loss) == (12, steps[-1].loss)
     assert [(event.step, event.loss) for event in steps] == curve(out)
     assert steps[0].parts.keys() == {"ar", "distill"}
     (tmp_path / "book.txt").write_text(prose(100))
@@ -188,7 +188,7 @@ def test_a_finished_run_says_so_and_what_to_do_to_train_further(
     monkeypatch.setattr(trainer, "load", lambda prepared: pytest.fail("no model is needed for that"))
     before, events = weights(whole), list[object]()
     again = train(settings(base, data), whole, progress=events.append)
-    assert (again.steps, again.loss) == (STEPS, curve(whole)[-1][1])
+    assert (again.step, again.loss) == (STEPS, curve(whole)[-1][1])
     (note,) = [event.text for event in events if isinstance(event, Note)]
     assert note.startswith("all 8 steps are done;")
     assert f"--init {whole}" in note
