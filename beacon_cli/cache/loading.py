@@ -1,5 +1,7 @@
-"""A memory on its way from disk into the model: every byte is read once, and checked."""
+"""A memory on its way from disk into the model: every byte is read once, checked, and copied once."""
 
+import hashlib
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,12 +10,13 @@ from pathlib import Path
 import torch
 
 from activation_beacon.memory import Activations
-from beacon_cli.cache.damage import DamageError, check_size, read_checked, unreadable
+from beacon_cli.cache.damage import DamageError, check_size, unreadable
 from beacon_cli.cache.manifest import Manifest
-from beacon_cli.cache.shards import WIDTHS, Tensors, decode_intervals, decode_sink, unpack
+from beacon_cli.cache.shards import Tensors, decode_intervals, decode_sink, is_current, unpack
 
 # One thread hashes 1.5 GB/s, a quarter of what memory delivers; shards in flight take up to 16 MiB each.
 THREADS = 4
+_PIECE = 2**20
 
 
 class StoredMemory:
@@ -50,8 +53,8 @@ class StoredMemory:
         Raises:
             CacheError: if its first shard is damaged.
         """
-        current = WIDTHS[self.manifest.subject.identity.bits][0]
-        return not self.manifest.shards or read_shard(self._folder, self.manifest, 0)["keys"].dtype == current
+        manifest = self.manifest
+        return not manifest.shards or is_current(read_shard(self._folder, manifest, 0), manifest.subject.identity.bits)
 
     def __iter__(self) -> Iterator[Activations]:
         """All rows, on the device, in their order: the sink, then those of each shard, or of each interval.
@@ -74,9 +77,10 @@ class StoredMemory:
         """
         with ThreadPoolExecutor(THREADS) as pool:
             ahead: deque[Future[Tensors]] = deque()
+            pinned = self._device.type == "cuda"
             try:
                 for index in range(len(self.manifest.shards)):
-                    ahead.append(pool.submit(read_shard, self._folder, self.manifest, index))
+                    ahead.append(pool.submit(read_shard, self._folder, self.manifest, index, pinned))
                     if len(ahead) > THREADS:
                         yield ahead.popleft().result()
                 while ahead:
@@ -90,15 +94,31 @@ class StoredMemory:
         return [*ids, *self.manifest.tail]
 
 
-def read_shard(folder: Path, manifest: Manifest, index: int) -> Tensors:
+def read_shard(folder: Path, manifest: Manifest, index: int, pinned: bool = False) -> Tensors:
     """The contents of shard `index`, read and checked in one go.
+
+    Args:
+        pinned: read into memory that a CUDA device can fetch from by itself.
 
     Raises:
         CacheError: if it is missing, damaged, or not what the manifest says.
     """
     shard = manifest.shards[index]
     path = folder / shard.file_name(index)
+    digest = hashlib.sha256()
     try:
-        return unpack(read_checked(path, shard.size, shard.sha256), manifest, index)
-    except ValueError as error:
+        with path.open("rb", buffering=0) as file:
+            check_size(path, os.fstat(file.fileno()), shard.size)
+            data = torch.empty(shard.size, dtype=torch.uint8, pin_memory=pinned)
+            rest = memoryview(data.numpy())  # type: ignore[arg-type]  # numpy's own
+            while rest and (count := file.readinto(rest[:_PIECE])):
+                digest.update(rest[:count])
+                rest = rest[count:]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if rest or digest.hexdigest() != shard.sha256:
+        raise DamageError(folder, f"{path.name} does not match its checksum")
+    try:
+        return unpack(data, manifest, index)
+    except (ValueError, RecursionError) as error:
         raise DamageError(folder, f"{path.name} is malformed: {error}") from error

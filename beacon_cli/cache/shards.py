@@ -1,13 +1,13 @@
 """Activations as the bytes of safetensors files, and back. Imports torch, and is itself imported when needed."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from activation_beacon.memory import Activations
@@ -15,10 +15,29 @@ from activation_beacon.selected import Selected
 from beacon_cli.cache.manifest import Interval, Manifest
 from beacon_cli.cache.quantization import Quantized, dequantize, half, quantize
 from beacon_cli.checkpoints.selecting import SELECT
+from beacon_cli.durable.records import from_json, parse
 
+_TYPES = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
 # What rows may be of in each width, the first being what they are of today: 16 bits were once what was computed in.
-WIDTHS = {16: (torch.float16, torch.bfloat16, torch.float32), 8: (torch.int8,), 4: (torch.uint8,)}
+_WIDTHS = {16: (torch.float16, torch.bfloat16, torch.float32), 8: (torch.int8,), 4: (torch.uint8,)}
 Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor in the header of a safetensors file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, ...]
 
 
 def _copied(rows: Activations) -> Activations:
@@ -53,6 +72,11 @@ def encode(rows: Activations, bits: int) -> Tensors:
         "key_scales": keys.scales,
         "value_scales": values.scales,
     }
+
+
+def is_current(tensors: Tensors, bits: int) -> bool:
+    """Whether rows are stored in the type in which `encode` would store them."""
+    return tensors["keys"].dtype == _WIDTHS[bits][0]
 
 
 def decode(tensors: Tensors, bits: int) -> Activations:
@@ -111,20 +135,40 @@ def pack(intervals: Sequence[Tensors], tokens: Iterable[int], sink: Tensors) -> 
     return save(tensors | sink | {"tokens": torch.tensor(list(tokens), dtype=torch.int32)})
 
 
-def unpack(data: bytes, manifest: Manifest, index: int) -> Tensors:
-    """The tensors of shard `index`.
+def unpack(data: Tensor, manifest: Manifest, index: int) -> Tensors:
+    """The tensors of shard `index`, as views of the file's bytes.
+
+    Args:
+        data: (size) uint8, on any device.
 
     Raises:
         ValueError: if the bytes are not what `pack` makes, or do not hold what the manifest says.
+        RecursionError: if the header is nested absurdly deep.
     """
-    try:
-        tensors = load(data)
-    except (SafetensorError, KeyError) as error:  # a type of numbers that torch does not know is a KeyError
-        raise ValueError(f"it is no file of tensors ({error})") from error
+    length = int.from_bytes(_bytes(data[:8]), "little")
+    if not 8 + length < len(data):
+        raise ValueError("its header is cut off")
+    header = from_json(_bytes(data[8 : 8 + length]))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    places = {name: parse(_Place, place) for name, place in header.items()}
+    tensors, end = {}, 0
+    for name, place in sorted(places.items(), key=lambda item: item[1].data_offsets):
+        dtype = _TYPES.get(place.dtype)
+        if dtype is None or len(place.data_offsets) != 2 or place.data_offsets[0] != end:
+            raise ValueError("its header is none of ours")
+        begin, end = place.data_offsets
+        size = math.prod(place.shape) * dtype.itemsize
+        first = 8 + length + begin
+        if end - begin != size or first + size > len(data) or first % dtype.itemsize:
+            raise ValueError("its header is none of ours")
+        tensors[name] = data[first : first + size].view(dtype).view(place.shape)
+    if 8 + length + end != len(data):
+        raise ValueError("bytes follow after its tensors")
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != _expected_shapes(manifest, index, tensors):
         raise ValueError("it does not hold what the manifest says")
     keys, values = tensors["keys"].dtype, tensors["values"].dtype
-    if keys != values or keys not in WIDTHS[manifest.subject.identity.bits]:
+    if keys != values or keys not in _WIDTHS[manifest.subject.identity.bits]:
         raise ValueError("its rows are not as many bits wide as the manifest says")
     tokens = tensors["tokens"]
     if tokens.dtype != torch.int32 or bool((tokens < 0).any()):
@@ -171,6 +215,10 @@ def _check_selected(manifest: Manifest, index: int, tensors: Tensors) -> None:
             raise ValueError("its heads have other numbers of rows than it holds")
         if not 0 <= int(own.min()) <= int(own.max()) < manifest.span(interval):
             raise ValueError("its rows stand outside of their interval")
+
+
+def _bytes(data: Tensor) -> bytes:
+    return data.cpu().numpy().tobytes()
 
 
 def _is_selected(manifest: Manifest) -> bool:

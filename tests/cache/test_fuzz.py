@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
 
 from beacon_cli.cache.archive import Archive, export
 from beacon_cli.cache.loading import read_shard
@@ -83,6 +82,10 @@ def changed(data: bytes, changes: list[Change]) -> bytes:
     return data
 
 
+def as_tensor(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+
+
 class Original:
     """A cache and its export, as they were written."""
 
@@ -141,24 +144,26 @@ def test_a_shard_whose_checksum_was_made_to_fit(original: Original, changes: lis
     """The chain has the last word: it holds for no other rows and no other tokens."""
     data = changed(original.shard_bytes, changes)
     try:
-        tensors = unpack(data, original.manifest, 0)
-    except ValueError:
+        tensors = unpack(as_tensor(data), original.manifest, 0)
+    except (ValueError, RecursionError):
         return
     chain = ""
     for rows, tokens in interval_tensors(original.manifest, 0, tensors):
         chain = chain_link(chain, checksum(rows), tokens)
     if chain == original.manifest.intervals_of(0)[-1].chain:
-        expected = unpack(original.shard_bytes, original.manifest, 0)
+        expected = unpack(as_tensor(original.shard_bytes), original.manifest, 0)
         assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
 
 
 @pytest.mark.parametrize("spoiled", ["negative", "not whole"])
 def test_token_ids_that_are_none(original: Original, spoiled: str) -> None:
-    tensors = unpack(original.shard_bytes, original.manifest, 0)
-    tokens = tensors["tokens"]
-    tensors["tokens"] = -1 - tokens if spoiled == "negative" else tokens.float()
+    data = as_tensor(original.shard_bytes).clone()
+    if spoiled == "negative":
+        unpack(data, original.manifest, 0)["tokens"][0] = -1
+    else:
+        data = as_tensor(original.shard_bytes.replace(b'"dtype":"I32"', b'"dtype":"F32"'))
     with pytest.raises(ValueError, match="token ids"):
-        unpack(save(tensors), original.manifest, 0)
+        unpack(data, original.manifest, 0)
 
 
 @fuzz
