@@ -70,7 +70,7 @@ def compare(place: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping[s
     if extra := sorted(found.keys() - wanted.keys()):
         name = found[extra[0]].name
         raise ModelError(
-            f"{place} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name}): "
+            f"{place} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name!r:.60}): "
             "use another checkpoint"
         )
     for name, tensor in found.items():

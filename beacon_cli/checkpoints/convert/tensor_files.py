@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from beacon_cli.errors import ModelError
@@ -52,23 +54,25 @@ class StoredTensor:
         Raises:
             ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
         """
-        content = bytearray(self.size)
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                file.seek(self.start)
-                view = memoryview(content)
-                while view:
-                    count = file.readinto(view)
-                    if not count:
-                        raise ModelError(f"{self.path} ends before {self.name}: download it again")
-                    view = view[count:]
-        except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
-        if not content:
-            return torch.empty(self.shape, dtype=dtype)
-        tensor = torch.frombuffer(content, dtype=DTYPES[self.dtype]).reshape(self.shape).to(dtype)
+        content = torch.from_numpy(read_bytes(self.path, self.name, self.start, self.size))
+        tensor = content.view(DTYPES[self.dtype]).reshape(self.shape).to(dtype)
         check_finite(self.path, self.name, tensor)
         return tensor
+
+
+def read_bytes(path: Path, name: str, start: int, size: int) -> NDArray[np.uint8]:
+    """The bytes of the tensor `name` in a file, in memory of their own.
+
+    Raises:
+        ModelError: if they cannot be read.
+    """
+    try:
+        content = np.fromfile(path, np.uint8, size, offset=start)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): download it again") from error
+    if len(content) < size:
+        raise ModelError(f"{path} ends before {name}: download it again")
+    return content
 
 
 def check_finite(path: Path, name: str, tensor: Tensor) -> None:
@@ -173,17 +177,11 @@ def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> None:
         header[tensor.name] = {"dtype": _NAMES[tensor.dtype], "shape": tensor.shape, "data_offsets": offsets}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb", buffering=0) as file:
-        _write(file, len(text).to_bytes(8, "little") + text)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
         for tensor in ordered:
             value = tensor.make()
             if (value.dtype, tuple(value.shape)) != (tensor.dtype, tensor.shape):
                 raise ValueError(f"{tensor.name} was announced as {tensor.shape}, {tensor.dtype}")
-            _write(file, value.contiguous().flatten().view(torch.uint8).numpy().data)
+            file.write(value.contiguous().flatten().view(torch.uint8).numpy().data)
             del value
-
-
-def _write(file: Any, content: Any) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]

@@ -9,7 +9,7 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beacon_cli.checkpoints.convert.tensor_files import check_finite
+from beacon_cli.checkpoints.convert.tensor_files import check_finite, read_bytes
 from beacon_cli.checkpoints.local.gguf_name import parts_of
 from beacon_cli.errors import ModelError
 
@@ -60,15 +60,7 @@ class GgufTensor:
         Raises:
             ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
         """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.start)
-                content = file.read(self.size)
-        except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
-        if len(content) < self.size:
-            raise ModelError(f"{self.path} ends before {self.name}: download it again")
-        rows = np.frombuffer(bytearray(content), np.uint8).reshape(*self.shape[:-1], -1)
+        rows = read_bytes(self.path, self.name, self.start, self.size).reshape(*self.shape[:-1], -1)
         # Scales that are no numbers are found below.
         with np.errstate(all="ignore"):
             values = gguf.dequantize(rows, self.kind).reshape(self.shape)
@@ -129,6 +121,13 @@ def open_gguf(path: Path) -> GgufFile:
             f"put {', '.join(missing[:3])}{', …' if missing[3:] else ''} beside it"
         )
     return _joined([_open_part(path.with_name(name)) for name in names])
+
+
+def names_in_transformers(architecture: str, layers: int, names: Iterable[str]) -> dict[str, str]:
+    """Those `names` of a model's tensors in transformers, by what the format calls each."""
+    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    stored = gguf.get_tensor_name_map(kind, layers)
+    return {stored.get_name(name, (".weight", ".bias")) or name: name for name in names}
 
 
 def _joined(parts: list[GgufFile]) -> GgufFile:

@@ -5,7 +5,7 @@ converted models, would cost accuracy a second time (SmolLM2-135M's Q4_1 file on
 perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantized once more).
 """
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
 from beacon_cli.checkpoints.convert.lora import Lora
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
-from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, open_gguf
+from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, names_in_transformers, open_gguf
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
 from beacon_cli.checkpoints.local.record import Record, write_record
@@ -28,21 +28,6 @@ from beacon_cli.events import Progress, silent
 
 # By what a file calls them: how transformers does, and the class that makes the model. Mistral's files say "llama".
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-_NAME = re.compile(r"(?:blk\.(\d{1,4})\.)?([a-z_]+)\.(weight|bias)")
-_OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-_INNER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 # By what each of Llama 3's angles is divided, which files state instead of the rule that it follows from.
 _FREQUENCIES = "rope_freqs.weight"
 
@@ -135,9 +120,10 @@ def open_model(path: Path) -> GgufModel:
         model = meta_model(config)
     except ConfigError as error:
         raise ModelError(f"{path} cannot be converted ({error}): use another file") from error
-    weights = dict(_weights(file, config))
     tied = tied_head(model)
-    compare(path, {name: tuple(part.shape) for name, part in model.state_dict().items() if name != tied}, weights)
+    shapes = {name: tuple(part.shape) for name, part in model.state_dict().items() if name != tied}
+    weights = _weights(file, config, names_in_transformers(architecture, config["num_hidden_layers"], shapes))
+    compare(path, shapes, weights)
     return GgufModel(file, config, weights)
 
 
@@ -251,24 +237,17 @@ def _llama3_scaling(file: GgufFile, architecture: str, head_dim: int) -> dict[st
     raise ModelError(f"{file.path} scales its positions in a way that is not known here: use another file")
 
 
-def _weights(file: GgufFile, config: dict[str, Any]) -> list[tuple[str, _Weight]]:
-    """The tensors by the names that transformers has for them.
-
-    Raises:
-        ModelError: if one has no place in a model of this architecture.
-    """
+def _weights(file: GgufFile, config: dict[str, Any], ours: Mapping[str, str]) -> dict[str, _Weight]:
+    """The tensors by the names that transformers has for them; what it has none for keeps its own."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    found: list[tuple[str, _Weight]] = []
+    found: dict[str, _Weight] = {}
     for name, stored in file.tensors.items():
         if name == _FREQUENCIES:
             continue
-        parts = _NAME.fullmatch(name)
-        ours = (_OUTER if parts[1] is None else _INNER).get(parts[2]) if parts else None
-        if parts is None or ours is None:
-            raise ModelError(f"{file.path} holds a tensor that is not known here ({name!r:.60}): use another file")
-        full = f"{ours}.{parts[3]}" if parts[1] is None else f"model.layers.{int(parts[1])}.{ours}.{parts[3]}"
-        interleaved = heads.get(parts[2], 0) if config["model_type"] == "llama" else 0
+        part = name.rpartition(".")[0].rpartition(".")[2]
+        interleaved = heads.get(part, 0) if config["model_type"] == "llama" else 0
         if interleaved and stored.shape[0] % (2 * interleaved):
             raise ModelError(f"{file.path} is damaged ({name} has {stored.shape[0]:,} rows): download it again")
-        found.append((full, _Weight(stored, full, interleaved)))
+        full = ours.get(name, name)
+        found[full] = _Weight(stored, full, interleaved)
     return found
