@@ -137,39 +137,39 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
     transformers_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    note, packed = "", bits == 4
-    if packed and _weight_bits(source.folder) == 16:
-        return _load_base_in_16_bits(source, place, dtype)
-    if packed:
+    note, packed = "", False
+    if bits == 4 and _weight_bits(source.folder) == 16:
+        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
+        if place.type == "cpu" and (note := _too_large(needed, "bfloat16")):
+            dtype = torch.bfloat16
+        model = _load(source.folder, place, dtype, None)
+    elif bits == 4:
         model = load_four_bit(source, place, dtype)
+        note = _too_large(4 * model.num_parameters(), "4-bit") if place.type == "cpu" else ""
+        packed = place.type != "cpu" or bool(note)
+        if not packed:
+            model = model.dequantize(dtype=dtype).to(dtype)
     else:
         model = _load(source.folder, place, dtype, None)
         if getattr(model.config, "quantization_config", None) is not None:
             model = model.dequantize(dtype=dtype).to(dtype)
-    if packed and place.type == "cpu":
-        model, note = _dequantize_if_it_fits(model)
-        packed = bool(note)
     return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
 
 
 def _weight_bits(folder: Path) -> int:
-    """16 for a converted model whose weights are not to be quantized any more, else 4."""
+    """16 for a converted model whose weights were dequantized (to quantize them once more would cost accuracy), else
+    4."""
     return read_record(folder).weight_bits if (folder / RECORD_FILE).exists() else 4
 
 
-def _load_base_in_16_bits(source: ModelSource | BaseSource, place: torch.device, dtype: torch.dtype) -> Base:
-    """A model that was dequantized when it was converted: to quantize it once more would cost accuracy."""
-    note = ""
-    if place.type == "cpu":
-        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
-        if needed > WEIGHTS_SHARE * free_memory():
-            dtype = torch.bfloat16
-            note = (
-                f"computing in bfloat16 on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not "
-                f"fit into the {free_memory() / 2**30:.1f} GiB that are free"
-            )
-    model = _load(source.folder, place, dtype, None)
-    return Base(model.requires_grad_(False).eval(), place, dtype, False, note)
+def _too_large(needed: int, instead: str) -> str:
+    """What is said where so many bytes of float32 weights do not fit; empty where they do."""
+    if needed <= WEIGHTS_SHARE * free_memory():
+        return ""
+    return (
+        f"computing in {instead} on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not fit "
+        f"into the {free_memory() / 2**30:.1f} GiB that are free"
+    )
 
 
 def pick_device(device: Device) -> torch.device:
@@ -210,10 +210,7 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
         stored = getattr(config, "quantization_config", None)
         if stored is not None:
             # Weights keep their stored form; only the type they are computed in is this machine's.
-            config.quantization_config = {
-                **_as_dict(stored),
-                "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch."),
-            }
+            config.quantization_config = {**stored, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -228,23 +225,3 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"the model in {folder} cannot be loaded ({reason}): download or convert it again") from error
     return model
-
-
-def _as_dict(quantization: Any) -> dict[str, Any]:
-    return dict(quantization) if isinstance(quantization, dict) else dict(quantization.to_dict())
-
-
-def _dequantize_if_it_fits(model: Any) -> tuple[Any, str]:
-    parameters = sum(_elements(parameter) for parameter in model.parameters())
-    needed = 4 * parameters
-    if needed > WEIGHTS_SHARE * free_memory():
-        return model, (
-            f"computing in 4-bit on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not fit "
-            f"into the {free_memory() / 2**30:.1f} GiB that are free"
-        )
-    return model.dequantize(dtype=torch.float32).float(), ""
-
-
-def _elements(parameter: Any) -> int:
-    state = getattr(parameter, "quant_state", None)
-    return int(torch.Size(state.shape).numel()) if state is not None else int(parameter.numel())
