@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from beacon_cli.documents.content import DocumentFile, PageContent, RunningHead
 from beacon_cli.documents.raw import reopen
+from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.documents.worker.readers import open_file
 from beacon_cli.errors import DocumentError
@@ -38,9 +39,10 @@ _DEAR = 0.2
 def main() -> None:
     """Serve one document."""
     source = sys.stdin.buffer
-    opening = Opening(**decode(source.readline()))
+    fields = decode(source.readline())
+    opening = Opening(**fields | {"limits": Limits(**fields["limits"])})
     data = source.read(opening.data_size) if opening.path is None else None
-    _limit_memory(opening.memory)
+    _limit_memory(opening.limits.memory)
     logging.disable()  # nobody hears the libraries
     warnings.simplefilter("ignore")
     requests: SimpleQueue[bytes] = SimpleQueue()
@@ -52,7 +54,8 @@ def main() -> None:
 
 
 def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -> None:
-    _limit_processor_time((opening.open_seconds + opening.page_seconds) * _CPU_ALLOWANCE)
+    limits = opening.limits
+    _limit_processor_time((limits.open_seconds + limits.page_seconds) * _CPU_ALLOWANCE)
     try:
         document = _open(opening, data)
         facts = Facts(document.page_count, document.title, document.has_text(_tuples(opening.ranges)))
@@ -63,14 +66,14 @@ def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -
     running: list[RunningHead] = []
     while True:
         request = decode(requests.get())
-        _limit_processor_time(opening.page_seconds * _CPU_ALLOWANCE)
+        _limit_processor_time(limits.page_seconds * _CPU_ALLOWANCE)
         if "page" in request:
             began = time.process_time()
             content = document.page(request["page"], running)
-            if content.outcome == "damaged" and time.process_time() - began > _DEAR * opening.page_seconds:
+            if content.outcome == "damaged" and time.process_time() - began > _DEAR * limits.page_seconds:
                 content = PageContent("", "lost")
-            if len(content.text) > opening.page_characters:
-                content = PageContent(content.text[: opening.page_characters], content.outcome, cut=True)
+            if len(content.text) > limits.page_characters:
+                content = PageContent(content.text[: limits.page_characters], content.outcome, cut=True)
             _answer(encode(content))
         elif "edges" in request:
             _answer(encode({"edges": document.edges(request["edges"])}))

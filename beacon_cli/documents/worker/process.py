@@ -16,7 +16,6 @@ from typing import Any, Literal
 from beacon_cli.documents.content import Extras, PageContent
 from beacon_cli.documents.pdf import running_heads
 from beacon_cli.documents.selection import PageSelection
-from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted, format_size
@@ -49,8 +48,8 @@ class ReadingProcess:
     does not allow another process.
     """
 
-    def __init__(self, opening: Opening, data: bytes | None, limits: Limits) -> None:
-        self._opening, self._data, self._limits = opening, data, limits
+    def __init__(self, opening: Opening, data: bytes | None) -> None:
+        self._opening, self._data, self._limits = opening, data, opening.limits
         self._child: subprocess.Popen[bytes] | None = None
         self._unread = bytearray()
         self._lost: list[int] = []
@@ -61,7 +60,7 @@ class ReadingProcess:
         """Labels, sections and notes; none if finding them takes too much."""
         try:
             self._send({"extras": True})
-            fields = self._receive(self._opening.open_seconds)
+            fields = self._receive(self._limits.open_seconds)
         except LostError:
             self._open()
             return Extras()
@@ -135,7 +134,7 @@ class ReadingProcess:
             self._write(encode(self._opening))
             if self._data is not None:
                 self._write(self._data)
-            fields = self._receive(self._opening.open_seconds)
+            fields = self._receive(self._limits.open_seconds)
         except LostError as error:
             self.close()
             raise DocumentError(f"{self._opening.name}: {self._lost_line(error.reason)}") from None
@@ -192,7 +191,7 @@ class ReadingProcess:
 
     def _lost_line(self, reason: Reason) -> str:
         what = {
-            "time": f"takes more than {self._opening.open_seconds:.3g} s to open",
+            "time": f"takes more than {self._limits.open_seconds:.3g} s to open",
             "memory": f"takes more than {self._limits.memory >> 20:,} MiB of memory to open",
             "crash": "makes its reader crash",
         }[reason]
