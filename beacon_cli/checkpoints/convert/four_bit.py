@@ -14,6 +14,15 @@ from activation_beacon.errors import CheckpointError
 from beacon_cli.checkpoints.local.model_folder import MARK
 
 
+def settings(dtype: torch.dtype) -> Any:
+    """What tells transformers so, for products in `dtype`: a `BitsAndBytesConfig`."""
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  takes seconds, which most commands can do without
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
 def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
     """The entries of a state dict that hold `weight` in 4 bits, as stock transformers loads them.
 

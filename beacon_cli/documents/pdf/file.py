@@ -5,6 +5,7 @@ Of pypdf's exceptions only their first words get out, in a `DocumentError`. Runs
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,6 @@ from pypdf.generic import DictionaryObject
 from beacon_cli.documents.content import Extras, Outcome, PageContent, RunningHead
 from beacon_cli.documents.pdf import extras, running_heads
 from beacon_cli.documents.pdf.annotations import visible_texts
-from beacon_cli.documents.pdf.ending import check_ending, damaged
 from beacon_cli.documents.pdf.fonts import is_gibberish
 from beacon_cli.documents.pdf.layout import LineCollector
 from beacon_cli.documents.pdf.objects import FORMS_WITHIN_FORMS, attempt, drawn, within
@@ -41,8 +41,19 @@ _PAINTS = re.compile(rb"(?<!\S)(?:[fFSsBb]\*?|sh|Do)(?!\S)")
 _REBUILT = "its table of objects is damaged and was made anew: something may be missing"
 
 
+# A PDF ends like this; what follows may only be white space and zeros (some downloads are padded). What says where the
+# table of objects is, before it, may be damaged: then that is made anew.
+_END, _END_WITHIN, _MOST_PADDING = b"%%EOF", 2048, 1 << 20
+
+
 class _DamagedError(DocumentError):
     """A PDF that is not whole."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"is truncated or damaged ({reason}): download it again, or repair it "
+            "(for instance: qpdf damaged.pdf repaired.pdf)"
+        )
 
 
 class PdfFile:
@@ -56,7 +67,8 @@ class PdfFile:
     """
 
     def __init__(self, file: BinaryIO, password: str | None, *, ocr: bool = False) -> None:
-        check_ending(file)
+        if not _is_there_to_its_end(file):
+            raise _DamagedError("its end is missing")
         self._password, self._ocr = password, ocr
         self._outcomes: dict[int, Outcome] = {}  # of pages whose fonts do not tell their letters
         self._rebuilt = False
@@ -86,11 +98,11 @@ class PdfFile:
             ) from error
         except Exception as error:  # pypdf raises whatever its parsing runs into
             told = isinstance(error, PyPdfError) and "b'" not in str(error)  # else it tells of pypdf, not of the file
-            raise _damaged(_brief(error) if told else "its structure is broken") from error
+            raise _DamagedError(_brief(error) if told else "its structure is broken") from error
         if isinstance(declared, int) and self.page_count < declared:
-            raise _damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
+            raise _DamagedError(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
-            raise _damaged("it has no pages")
+            raise _DamagedError("it has no pages")
 
     def _open_rebuilt(self, file: BinaryIO) -> bool:
         for whole in rebuilt(file, self._password):
@@ -181,8 +193,10 @@ class PdfFile:
         return None if len(title) > 200 or _NO_TITLE.fullmatch(title) else title
 
 
-def _damaged(reason: str) -> _DamagedError:
-    return _DamagedError(str(damaged(reason)))
+def _is_there_to_its_end(file: BinaryIO) -> bool:
+    """Told without parsing it."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_PADDING))
+    return _END in file.read().rstrip(b"\0\t\n\f\r ")[-_END_WITHIN:]
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:
