@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from activation_beacon import Attached, SequenceReader, attach
 from activation_beacon.products import eight_bit_weights
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.arithmetic import Arithmetic, fast_arithmetic
+from beacon_cli.checkpoints.convert.four_bit import settings as four_bit_settings
 from beacon_cli.checkpoints.lean import fill, outline
 from beacon_cli.checkpoints.local.model_folder import read_settings, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
@@ -26,34 +26,23 @@ FEW_ROWS = 4
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Everything that reading and answering need.
+class Base:
+    """A base model alone, frozen.
 
     Attributes:
-        source: which model this is.
-        attached: the model, with its beacon if it has one.
         device: where it runs.
         dtype: of hidden states and memories.
+        packed: whether its projections are in 4 bits still, or again matrices.
         note: what its user should know about how it runs; empty if nothing.
         arithmetic: the types of its products, where they are not all `dtype`.
     """
 
-    source: ModelSource
-    attached: Attached
+    model: Any
     device: torch.device
     dtype: torch.dtype
+    packed: bool = False
     note: str = ""
     arithmetic: Arithmetic | None = None
-
-    def reader(self, ratio: int) -> SequenceReader:
-        """A reader with an empty memory that condenses every interval at `ratio`."""
-        if self.source.info is None:
-            return self.attached.selecting_reader(ratio, self.source.selection)
-        return self.attached.reader(ratio)
-
-    @property
-    def model(self) -> nn.Module:
-        return self.attached.model
 
     @property
     def computing(self) -> str:
@@ -61,6 +50,25 @@ class Engine:
         if self.arithmetic is None:
             return str(self.dtype).removeprefix("torch.")
         return "+".join(dict.fromkeys((self.arithmetic.reading, self.arithmetic.decoding)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Base):
+    """Everything that reading and answering need.
+
+    Attributes:
+        source: which model this is.
+        attached: the model, with its beacon if it has one.
+    """
+
+    source: ModelSource
+    attached: Attached
+
+    def reader(self, ratio: int) -> SequenceReader:
+        """A reader with an empty memory that condenses every interval at `ratio`."""
+        if self.source.info is None:
+            return self.attached.selecting_reader(ratio, self.source.selection)
+        return self.attached.reader(ratio)
 
 
 def load_engine(source: ModelSource, device: Device = "auto", threads: int | None = None) -> Engine:
@@ -87,24 +95,7 @@ def load_engine(source: ModelSource, device: Device = "auto", threads: int | Non
             dtype=base.model.get_input_embeddings().weight.dtype, device=base.device,
         )  # fmt: skip
         attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
-    return Engine(source, attached, base.device, base.dtype, base.note, base.arithmetic)
-
-
-@dataclass(frozen=True)
-class Base:
-    """A base model alone, frozen.
-
-    Attributes:
-        dtype, note, arithmetic: see `Engine`.
-        packed: whether its projections are in 4 bits still, or again matrices.
-    """
-
-    model: Any
-    device: torch.device
-    dtype: torch.dtype
-    packed: bool
-    note: str = ""
-    arithmetic: Arithmetic | None = None
+    return Engine(**vars(base), source=source, attached=attached)
 
 
 def _load_lean(source: ModelSource, device: Device) -> Base | None:
@@ -119,7 +110,7 @@ def _load_lean(source: ModelSource, device: Device) -> Base | None:
         return None
     if arithmetic.decoding != "float32":
         model.pack(eight_bit_weights, FEW_ROWS)
-    return Base(model, torch.device("cpu"), torch.float32, packed=False, arithmetic=arithmetic)
+    return Base(model, torch.device("cpu"), torch.float32, arithmetic=arithmetic)
 
 
 def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits: int = 4) -> Base:
@@ -191,15 +182,7 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     Raises:
         ModelError: if its weights are missing, damaged or unsuitable.
     """
-    from transformers import BitsAndBytesConfig  # noqa: PLC0415  as above
-
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return _load(source.folder, device, dtype, quantization)
+    return _load(source.folder, device, dtype, four_bit_settings(dtype))
 
 
 def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any) -> Any:

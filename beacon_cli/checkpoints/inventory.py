@@ -23,7 +23,7 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.measured import best_condenser
+from beacon_cli.checkpoints.selecting import best_condenser
 from beacon_cli.errors import ModelError
 
 

@@ -20,7 +20,7 @@ WEIGHTS = "model*.safetensors"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SCORER = "scorer.safetensors"
-# What an adapter was measured to keep, see `checkpoints.measured`.
+# What an adapter was measured to keep, see `checkpoints.selecting`.
 MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG, WEIGHTS),

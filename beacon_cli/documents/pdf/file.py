@@ -39,11 +39,9 @@ _FORGET_AFTER = 64
 _INLINE_IMAGE = re.compile(rb"\bBI\b.{1,2000}?\bID\b", re.DOTALL)
 _PAINTS = re.compile(rb"(?<!\S)(?:[fFSsBb]\*?|sh|Do)(?!\S)")
 _REBUILT = "its table of objects is damaged and was made anew: something may be missing"
-
-
 # A PDF ends like this; what follows may only be white space and zeros (some downloads are padded). What says where the
 # table of objects is, before it, may be damaged: then that is made anew.
-_END, _END_WITHIN, _MOST_PADDING = b"%%EOF", 2048, 1 << 20
+_END, _END_WITHIN = b"%%EOF", 2048
 
 
 class _DamagedError(DocumentError):
@@ -195,8 +193,12 @@ class PdfFile:
 
 def _is_there_to_its_end(file: BinaryIO) -> bool:
     """Told without parsing it."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_PADDING))
-    return _END in file.read().rstrip(b"\0\t\n\f\r ")[-_END_WITHIN:]
+    size, seen, content = file.seek(0, os.SEEK_END), 0, b""
+    while len(content) < _END_WITHIN and seen < size:
+        seen = min(size, 4 * seen + _END_WITHIN)
+        file.seek(size - seen)
+        content = file.read().rstrip(b"\0\t\n\f\r ")
+    return _END in content[-_END_WITHIN:]
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:

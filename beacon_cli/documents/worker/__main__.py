@@ -17,7 +17,7 @@ from io import BytesIO
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from beacon_cli.documents.content import DocumentFile, PageContent, RunningHead
+from beacon_cli.documents.content import PageContent, RunningHead
 from beacon_cli.documents.raw import reopen
 from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
@@ -57,19 +57,21 @@ def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -
     limits = opening.limits
     _limit_processor_time((limits.open_seconds + limits.page_seconds) * _CPU_ALLOWANCE)
     try:
-        document = _open(opening, data)
-        facts = Facts(document.page_count, document.title, document.has_text(_tuples(opening.ranges)))
+        file = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
+        document = open_file(opening.kind, file, opening.name, opening.password, ocr=opening.ocr)
+        facts = Facts(
+            document.page_count, document.title, document.has_text([(first, last) for first, last in opening.ranges])
+        )
     except DocumentError as error:
         _answer(encode({"error": str(error)}))
         return
     _answer(encode(facts))
-    running: list[RunningHead] = []
     while True:
         request = decode(requests.get())
         _limit_processor_time(limits.page_seconds * _CPU_ALLOWANCE)
         if "page" in request:
             began = time.process_time()
-            content = document.page(request["page"], running)
+            content = document.page(request["page"], [RunningHead(*head) for head in request["running"]])
             if content.outcome == "damaged" and time.process_time() - began > _DEAR * limits.page_seconds:
                 content = PageContent("", "lost")
             if len(content.text) > limits.page_characters:
@@ -77,19 +79,8 @@ def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -
             _answer(encode(content))
         elif "edges" in request:
             _answer(encode({"edges": document.edges(request["edges"])}))
-        elif "running" in request:
-            running = [RunningHead(*head) for head in request["running"]]
         else:
             _answer(encode(document.extras()))
-
-
-def _open(opening: Opening, data: bytes | None) -> DocumentFile:
-    file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
-    return open_file(opening.kind, file, opening.name, opening.password, ocr=opening.ocr)
-
-
-def _tuples(ranges: object) -> tuple[tuple[int, int], ...]:
-    return tuple((first, last) for first, last in ranges)  # type: ignore[attr-defined]  # JSON has lists for tuples
 
 
 def _listen(source: BinaryIO, requests: SimpleQueue[bytes]) -> None:

@@ -20,8 +20,6 @@ from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted, format_size
 
-# How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
-_AHEAD = 8
 # A longer line than this is not what `Limits.page_characters` lets through.
 _LONGEST_LINE_FACTOR = 8
 
@@ -59,8 +57,7 @@ class ReadingProcess:
     def extras(self) -> Extras:
         """Labels, sections and notes; none if finding them takes too much."""
         try:
-            self._send({"extras": True})
-            fields = self._receive(self._limits.open_seconds)
+            fields = self._ask({"extras": True}, self._limits.open_seconds)
         except LostError:
             self._open()
             return Extras()
@@ -71,8 +68,7 @@ class ReadingProcess:
         samples: dict[int, list[str]] = {}
         for number in running_heads.sample(self.facts.page_count):
             try:
-                self._send({"edges": number})
-                samples[number] = self._receive(self._limits.page_seconds)["edges"]
+                samples[number] = self._ask({"edges": number}, self._limits.page_seconds)["edges"]
             except LostError:
                 self._lost.append(number)
                 self._open()
@@ -80,14 +76,11 @@ class ReadingProcess:
         self._running = [astuple(head) for head in running_heads.find(samples)]
 
     def pages(self, numbers: Sequence[int]) -> Iterator[PageContent]:
-        """Yield these pages, extracted ahead of whoever reads them; a lost one costs its process and is passed over.
+        """Yield these pages; a lost one costs its process and is passed over.
 
         Raises `DocumentError` when too many are lost, or when all of them take too long.
         """
         limit, spent = self._limits.all_seconds + self._limits.all_seconds_per_page * len(numbers), 0.0
-        self._send({"running": self._running})
-        wanted = [number for number in numbers if number not in self._lost]
-        sent = received = 0
         for number in numbers:
             content = PageContent("", "lost")
             if spent > limit:
@@ -95,18 +88,13 @@ class ReadingProcess:
             waiting = time.monotonic()
             if number not in self._lost:
                 try:
-                    while sent < min(len(wanted), received + _AHEAD):
-                        self._send({"page": wanted[sent]})
-                        sent += 1
-                    content = PageContent(**self._receive(self._limits.page_seconds))
+                    request = {"page": number, "running": self._running}
+                    content = PageContent(**self._ask(request, self._limits.page_seconds))
                     if content.outcome == "lost":
                         self._lose(number, numbers)
                 except LostError:
                     self._lose(number, numbers)
                     self._open()
-                    self._send({"running": self._running})
-                    sent = received + 1
-                received += 1
             spent += time.monotonic() - waiting
             yield content
 
@@ -146,8 +134,9 @@ class ReadingProcess:
             raise DocumentError(fields["error"])
         return Facts(**fields)
 
-    def _send(self, request: dict[str, Any]) -> None:
+    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._write(encode(request))
+        return self._receive(seconds)
 
     def _write(self, data: bytes) -> None:
         if self._child is None or self._child.stdin is None:
