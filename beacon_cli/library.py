@@ -295,6 +295,7 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
+        recall: int = DEFAULTS.recall,
         template: str | None = None,
         history: Sequence[Turn] = (),
     ) -> Answer:
@@ -306,6 +307,8 @@ class Memory:
             temperature: 0 always takes the likeliest token.
             passages: how many passages that the question is about are found by BM25 and read again, uncondensed, before
                 it is answered; None for as many as the model has room for, 0 answers from the condensed memory alone.
+            recall: around how many of these passages the memory is read; 0 for all of it, as is always done with what a
+                beacon condensed.
             template: in which words the question is put: it has {question} in it, and may have {passages}, which stand
                 before it otherwise.
             history: questions and answers before it, the oldest first; see `chat`.
@@ -316,7 +319,9 @@ class Memory:
         """
         if not question.strip():
             raise SettingsError('the question is empty; write one, like "Who is the narrator?"')
-        return self._answer(question.strip(), Decoding(max_new_tokens, temperature, passages, template), history)
+        return self._answer(
+            question.strip(), Decoding(max_new_tokens, temperature, passages, recall, template), history
+        )
 
     def chat(
         self,
@@ -324,12 +329,18 @@ class Memory:
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         temperature: float = DEFAULTS.temperature,
         passages: int | None = DEFAULTS.passages,
+        recall: int = DEFAULTS.recall,
         template: str | None = None,
     ) -> Chat:
         """A conversation, in which each question is asked in the light of those before; see `ask`."""
         return Chat(
             partial(
-                self.ask, max_new_tokens=max_new_tokens, temperature=temperature, passages=passages, template=template
+                self.ask,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                passages=passages,
+                recall=recall,
+                template=template,
             )
         )
 
@@ -341,7 +352,7 @@ class Memory:
         temperature: float = DEFAULTS.temperature,
     ) -> Answer:
         """Ask for a summary of about `length` words; see `ask`. (`texts.summarize` makes one without the model.)"""
-        return self._answer(None, Decoding(max_new_tokens, temperature, 0, length=length))
+        return self._answer(None, Decoding(max_new_tokens, temperature, 0, 0, length=length))
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

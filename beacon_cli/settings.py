@@ -246,8 +246,15 @@ class Settings(Checked):
         None,
         "N|auto",
         "Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
-        shown="as many as a sixteenth of the model's context holds, at least 2",
+        shown="as many as a sixteenth of the model's context holds, at least 5 if they fit",
         none="auto",
+        least=0,
+    )
+    recall: int = setting(
+        4,
+        "N",
+        "Of the memory, read what surrounds so many of the passages that the question is about; 0 reads all of it, as "
+        "is always done with what a beacon condensed.",
         least=0,
     )
     summary_by: SummaryBy = setting(

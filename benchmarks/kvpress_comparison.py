@@ -86,7 +86,7 @@ def main() -> None:
         model = beacon.load(options.model, options.beacon, condense=options.condense, cache_dir=folder)
         task = qa(model.source.tokenizer, options.questions, options.samples, seed=0)
         journal = Journal(None, {})
-        answer_questions(make_methods(["full", "condensed"], model, ratios, passages=0), task, journal)
+        answer_questions(make_methods(["full", "condensed"], model, ratios, 0, 0), task, journal)
         read = {record.key for record in journal.records if record.method == "full" and record.problem is None}
         records = [record for record in journal.records if record.key in read]
         samples = {sample.key: sample for sample in task.samples() if sample.key in read}

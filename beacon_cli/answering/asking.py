@@ -12,6 +12,7 @@ from beacon_cli.answering.decoding import End, generate
 from beacon_cli.answering.judging import judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
+from beacon_cli.answering.recall import recalled
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -21,8 +22,9 @@ from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
-# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
-AGAIN_SHARE, LEAST_AGAIN = 16, 2
+# Left to itself, reading again takes this part of the model's context, or so many passages. Room is kept free for
+# fewer: what then does not fit is left out.
+AGAIN_SHARE, AGAIN, LEAST_AGAIN = 16, 5, 2
 # Passages that are told of as what the question is about.
 FOUND = 5
 # A question of fewer terms than this goes on from the one before.
@@ -38,6 +40,7 @@ class Decoding:
         temperature: 0 always takes the likeliest token.
         passages: how many passages are read again before a question; None for as many as the model has room for, 0
             answers from the condensed memory alone.
+        recall: around how many of the passages that a question is about the memory is read, see `recall`; 0: all of it.
         template: in which words a question is put, see `check_template`; None for those that suit the model.
         length: words of a summary; None for a few sentences.
 
@@ -48,13 +51,14 @@ class Decoding:
     max_new_tokens: int
     temperature: float
     passages: int | None
+    recall: int
     template: str | None = None
     length: int | None = None
 
     def __post_init__(self) -> None:
         if self.template is not None:
             check_template(self.template)
-        for name in ("max_new_tokens", "temperature", "passages"):
+        for name in ("max_new_tokens", "temperature", "passages", "recall"):
             declared(Settings)[name].check(getattr(self, name), name)
 
 
@@ -76,9 +80,9 @@ def answer(
 ) -> Generator[str, None, Outcome]:
     """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
 
-    The memory goes on from there: rewind it before the next question. A model that does better so
+    The memory may go on from there: rewind it before the next question. A model that does better so
     (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there,
-    what it makes of the memory is taken if the text supports it.
+    and they are not all of the text, what it makes of the memory is taken if the text supports it.
 
     Args:
         history: what was said before, the oldest first; of it, the latest turns that fit are read, and condensed like
@@ -103,7 +107,7 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        reader, question = self.placed.reader, self.question
+        reader, question = self._memory.reader, self.question
         before, prompt, again = self._prompt()
         if question is None or not again or self.history or not self.engine.source.passages_first:
             for _step in reader.feed(before):
@@ -130,9 +134,9 @@ class _Asking:
                 yield held
                 held, told = "", True
         self._judge(outcome)
-        if not (told or outcome.answered):
+        if not (told or outcome.answered) and len(again) < len(self.index.passages):
             second = Outcome(passages=outcome.passages)
-            more = "".join(self._spoken(self.placed.reader, prompt, second))
+            more = "".join(self._spoken(self._memory.reader, prompt, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -180,6 +184,13 @@ class _Asking:
         return question
 
     @cached_property
+    def _memory(self) -> Placed:
+        """What of the memory the question is asked after."""
+        if self.question is None or not self.how.recall:
+            return self.placed
+        return recalled(self.engine, self.placed, self._found[: self.how.recall])
+
+    @cached_property
     def _found(self) -> Sequence[Passage]:
         """The passages that the question is about, the best first."""
         if self.engine.source.passages_first and self.how.passages != 0:
@@ -206,7 +217,7 @@ class _Asking:
 
         If not all fits, the oldest turns are left out, then the passages that fit worst.
         """
-        source, placed, how = self.engine.source, self.placed, self.how
+        source, placed, how = self.engine.source, self._memory, self.how
         left = source.context - placed.reader.memory.size - how.max_new_tokens
         encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
         while True:
@@ -239,10 +250,10 @@ class _Asking:
         if self.how.passages is not None:
             return list(self._found[: self.how.passages][::-1])
         source, wanted = self.engine.source, list[Passage]()
-        room = max(source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
+        room = source.context // AGAIN_SHARE
         for passage in self._found:
             room -= len(source.tokenizer.encode(passage.headed))
-            if room < 0:
+            if room < 0 and len(wanted) >= AGAIN:
                 break
             wanted.append(passage)
         return wanted[::-1]

@@ -71,7 +71,7 @@ def read(
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
-    del asked["temperature"]
+    del asked["temperature"], asked["recall"]  # they take no room
     return model.read(
         documents,
         ratio=settings.ratio or "auto",
@@ -89,7 +89,7 @@ def answering(settings: Settings) -> dict[str, Any]:
     """
     from beacon_cli.answering.prompts import check_template  # noqa: PLC0415  imports torch; `--help` can do without
 
-    asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages")}
+    asked = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "passages", "recall")}
     return asked | {"template": None if settings.template is None else check_template(settings.template)}
 
 

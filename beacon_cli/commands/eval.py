@@ -20,7 +20,7 @@ _FLAGS = [name for name, each in declared(Plan).items() if each.option]
 
 
 @options.flags(Plan, *_FLAGS, into="wanted")
-@options.flags(Settings, *options.LOADING, "passages")
+@options.flags(Settings, *options.LOADING, "passages", "recall")
 def evaluate(
     *,
     task: Annotated[str, typer.Argument(metavar="TASK", help=declared(Plan)["task"].help)],

@@ -13,7 +13,17 @@ from beacon_cli.settings import Setting, declared
 # The settings that decide which model is loaded, how a document is condensed, and how a question is answered.
 LOADING = ("model", "beacon", "beacon_bits", "condense", "device", "threads")
 CONDENSING = (*LOADING, "ratio", "system", "cache_bits")
-ANSWERING = (*LOADING, "ratio", "max_new_tokens", "temperature", "passages", "system", "template", "cache_bits")
+ANSWERING = (
+    *LOADING,
+    "ratio",
+    "max_new_tokens",
+    "temperature",
+    "passages",
+    "recall",
+    "system",
+    "template",
+    "cache_bits",
+)
 # What `flags` hands to a command: the text of each flag that was given, by the setting's name. See `load_settings`.
 Flags = Mapping[str, Any]
 # What Ctrl-C leaves of a document that goes into the cache.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from beacon_cli.answering.texts import Texts
 
 _SETTINGS = (
-    *(name for name in options.ANSWERING if name not in ("passages", "template")),
+    *(name for name in options.ANSWERING if name not in ("passages", "recall", "template")),
     "summary_by",
     "summary_length",
 )

@@ -19,30 +19,35 @@ class BeaconMethod(Method):
     Args:
         ratio: at which documents are condensed; "auto" takes, like `beacon ask`, the smallest at which they fit.
         passages: how many are read again before a question; None for as many as fit, see `Memory.ask`.
+        recall: around how many of them the memory is read; 0 for all of it.
     """
 
-    def __init__(self, name: str, model: Model, ratio: Ratio, passages: int | None) -> None:
+    def __init__(self, name: str, model: Model, ratio: Ratio, passages: int | None, recall: int) -> None:
         super().__init__(name, model.engine)
-        self._model, self._ratio, self._passages = model, ratio, passages
+        self._model, self._ratio, self._passages, self._recall = model, ratio, passages, recall
         self._stem = Stem()
 
     def ask(self, sample: EvalSample, max_new_tokens: int) -> Reply:
         memory = self._read(sample, max_new_tokens)
         answer = memory.ask(
-            sample.question, max_new_tokens=max_new_tokens, temperature=0.0, passages=self._passages
-        )  # fmt: skip
+            sample.question,
+            max_new_tokens=max_new_tokens,
+            temperature=0.0,
+            passages=self._passages,
+            recall=self._recall,
+        )
         return Reply(answer.text, memory.rows, memory.ratio)
 
     def losses(self, ids: Sequence[int]) -> Iterator[Tensor]:
         """None without a fixed ratio, for running text asks no question that one could be chosen by."""
         if self._ratio == "auto":
             return iter(())
-        source = self.engine.source
-        rows = source.window // self._ratio if self._ratio else source.window
-        intervals = (source.context - source.sink_size - source.window) // rows
-        reader = self.engine.reader(self._ratio)
-        most = intervals * source.window - len(source.frame.opening)
-        return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids[:most])
+        source, reader = self.engine.source, self.engine.reader(self._ratio)
+        if source.info is not None:  # a beacon's memory is read whole, and ends with the context
+            rows = source.window // self._ratio if self._ratio else source.window
+            intervals = (source.context - source.sink_size - source.window) // rows
+            ids = ids[: intervals * source.window - len(source.frame.opening)]
+        return running_losses(self.engine, lambda whole: (step.hidden for step in reader.feed(whole)), ids)
 
     def forget(self) -> None:
         super().forget()

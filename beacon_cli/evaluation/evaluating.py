@@ -85,13 +85,14 @@ def evaluate(plan: Plan, chosen: Settings, progress: Progress = silent) -> Evalu
         "samples": plan.samples,
         "seed": plan.seed,
         "passages": chosen.passages,
+        "recall": chosen.recall,
         "stream": plan.stream,
         "settings": {"files": [text.sha256 for text in texts]} if task is None else task.settings,
     }
     journal = Journal(plan.out, identity)
     engine = model.engine
     began = time.perf_counter()
-    methods = make_methods(plan.methods, model, ratios, chosen.passages, plan.stream, others)
+    methods = make_methods(plan.methods, model, ratios, chosen.passages, chosen.recall, plan.stream, others)
     if task is None:
         predict_texts(methods, texts, plan.lengths, journal, progress)
     else:

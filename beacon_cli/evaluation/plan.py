@@ -12,7 +12,9 @@ from beacon_cli.settings import Checked, Condense, read_flags, setting
 Task = Literal["passkey", "needle", "topic", "perplexity", "qa"]
 # What can condense for a model; "condensed" is what does if nothing else is said.
 CONDENSERS = get_args(Condense)
-METHODS = ("full", "truncated", "streaming", "condensed", "ask")
+METHODS = ("full", "truncated", "streaming", "condensed", "recall", "ask")
+# What has to be asked a question.
+_ASKED = ("recall", "ask")
 LONGEST = 4 << 20
 
 
@@ -88,6 +90,7 @@ class Plan(Checked):
         "NAME,…",
         "full: full attention, up to the context; truncated: the middle cut out; streaming: sink and sliding window; "
         "condensed: from condensed memory alone; beacon, scorer, select: the same, by that, on the same weights; "
+        "recall: from those parts of it that search finds; "
         "ask: as beacon ask does it, with passages read again.",
         shown=",".join(METHODS),
         choices=(*METHODS, *CONDENSERS),
@@ -120,7 +123,7 @@ class Plan(Checked):
 
 
 def load_plan(task: str, flags: Mapping[str, Any], **more: Any) -> Plan:
-    """A plan from flags: no value twice, lengths and depths in order; perplexity without the method that asks.
+    """A plan from flags: no value twice, lengths and depths in order; perplexity without methods that ask.
 
     Raises:
         SettingsError: for what cannot be measured.
@@ -131,5 +134,5 @@ def load_plan(task: str, flags: Mapping[str, Any], **more: Any) -> Plan:
         ratios=plan.ratios and tuple(dict.fromkeys(plan.ratios)),
         lengths=tuple(sorted(set(plan.lengths))),
         depths=tuple(sorted(set(plan.depths))),
-        methods=tuple(name for name in dict.fromkeys(plan.methods) if (task, name) != ("perplexity", "ask")),
+        methods=tuple(name for name in dict.fromkeys(plan.methods) if task != "perplexity" or name not in _ASKED),
     )

@@ -21,6 +21,7 @@ def make_methods(
     model: Model,
     ratios: Sequence[int],
     passages: int | None,
+    recall: int,
     stream: int | None = None,
     others: Mapping[str, Model] = MappingProxyType({}),
 ) -> list[Method]:
@@ -35,10 +36,11 @@ def make_methods(
         "truncated": [Truncated(model.engine)],
         "streaming": [Streaming(model.engine, stream)],
         **{
-            name: [BeaconMethod(f"{name} {ratio}x", each, ratio, passages=0) for ratio in ratios]
+            name: [BeaconMethod(f"{name} {ratio}x", each, ratio, 0, 0) for ratio in ratios]
             for name, each in condensing.items()
         },
-        "ask": [BeaconMethod("ask", model, "auto", passages)],
+        "recall": [BeaconMethod(f"recall {ratio}x", model, ratio, 0, recall) for ratio in ratios],
+        "ask": [BeaconMethod("ask", model, "auto", passages, recall)],
     }
     chosen = dict.fromkeys(model.source.condense if name == "condensed" else name for name in names)
     return [method for name in chosen for method in made[name]]

@@ -138,6 +138,7 @@ class _Server:
                 max_new_tokens=asked.max_new_tokens or settings.max_new_tokens,
                 temperature=settings.temperature if asked.temperature is None else asked.temperature,
                 passages=settings.passages,
+                recall=settings.recall,
                 template=asked.template,
                 history=asked.history,
             )

@@ -144,16 +144,26 @@ class RaggedMemory(Cache):
         layers = [counts[first : first + heads] for first in range(0, len(counts), heads)]
         self._segments.append(_Segment(activations.size, activations.span, layers))
 
-    def extend(self, other: "RaggedMemory", sink: int) -> None:
-        """Place another memory after this one, without its first `sink` rows, which are a segment."""
-        first = 1 if sink else 0
-        start = self.places - sink
+    def extend(self, other: "RaggedMemory", parts: Sequence[range]) -> None:
+        """Place after this memory what stands in parts of another one, each closing up to the one before.
+
+        Args:
+            parts: of its places, in their order, disjoint.
+        """
+        counts = []
         for layer, theirs in zip(self._layers, other._layers, strict=True):
             layer.begin(len(theirs.heads), theirs.heads[0].free)
+            before = [head.count for head in layer.heads]
             for head, their in zip(layer.heads, theirs.heads, strict=True):
-                free, places = their.free[sink:], their.places[sink:]
-                head.keep(free, their.values[sink : their.count], start + places)
-        self._segments += other._segments[first:]
+                start = self.places
+                for part in parts:
+                    rows = slice(*torch.searchsorted(their.places, torch.tensor([part.start, part.stop])).tolist())
+                    places = their.places[rows] + (start - part.start)
+                    head.keep(their.free[rows], their.values[: their.count][rows], places)
+                    start += len(part)
+            counts.append([head.count - rows for head, rows in zip(layer.heads, before, strict=True)])
+        size = round(sum(map(sum, counts)) / sum(map(len, counts)))
+        self._segments.append(_Segment(size, sum(map(len, parts)), counts))
 
     def truncate(self, size: int) -> None:
         """Forget the rows from `size` on, which is where a finished interval ended."""

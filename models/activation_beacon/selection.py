@@ -4,9 +4,12 @@ An interval is read as it is, after the memory. Then the model is asked to say i
 those stay that this draws on most: a row's score is the largest attention probability that any query gives it (KVzip,
 arXiv 2505.23416) plus the sum of what all give it, times the length of its value. There is one budget for all layers
 and heads of an interval, so each keeps its own number of rows. A row stands at its place in the text, however many rows
-stay before it; where the model's positions do not last, places are shrunk by what that takes. Unlike in the published
-method, nothing of a text but its memory and one interval is ever held, and no attention matrix but a few rows of one
-head's. With a scorer, which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
+stay before it. Where the model's positions do not last, an interval is read after the sink and as much of the memory
+as stands last, so that no place is shrunk and all intervals take as long (`benchmarks/README.md`, memory.py). What is
+kept as it is, like a question, is read after all of the memory, its places shrunk by what that takes, or after what
+`SelectingReader.recall` took of it. Unlike in the published method, nothing of a text but its memory and one interval
+is ever held, and no attention matrix but a few rows of one head's. With a scorer, which predicts the scores, the
+interval is not said again (`activation_beacon.scorer`).
 
 With all rows kept, this is full attention in the same passes, in our decoder to the bit: keys are kept as they are
 before they are turned, and turned again by the same arithmetic. Only rounding differs in transformers' models, and
@@ -30,11 +33,11 @@ from activation_beacon.selected import select_rows
 from activation_beacon.sequence_reader import SequenceReader
 
 # Counts up when the same text would keep other rows.
-VERSION = 2
+VERSION = 3
 # Places in an interval are stored in 16 bits.
 LONGEST = 2**15 - 1
 # What of a reader changes as it reads, its memory apart.
-_STATE = ("sink", "_consumed", "_finished", "_ids", "_pieces", "_ratio", "_start", "_next", "_last")
+_STATE = ("sink", "_consumed", "_finished", "_ids", "_pieces", "_ratio", "_start", "_near", "_next", "_last")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class SelectionMark:
     """Where a reader was, see `SelectingReader.mark`."""
 
     memory: RaggedMark
+    near: RaggedMark | None
     state: Mapping[str, Any]
 
 
@@ -116,9 +120,11 @@ class SelectingReader(SequenceReader):
                 f"positions, and has {self._positions:,}"
             )
         self._consumed, self._finished = 0, False
-        # Of the interval in progress: its tokens, in how many pieces they came, its ratio and its first position.
+        # Of the interval in progress: its tokens, in how many pieces they came, its ratio, its first position, and what
+        # it is read with: the memory, or what of it is near.
         self._ids: tuple[int, ...] = ()
         self._pieces, self._ratio, self._start = 0, ratio, 0
+        self._near = self._rows
         self._next = ratio
 
     @property
@@ -146,13 +152,16 @@ class SelectingReader(SequenceReader):
 
     @torch.inference_mode()
     def mark(self) -> SelectionMark:
-        return SelectionMark(self.memory.mark(), {name: getattr(self, name) for name in _STATE})
+        state = {name: getattr(self, name) for name in _STATE}
+        return SelectionMark(self.memory.mark(), None if self._near is self.memory else self._near.mark(), state)
 
     @torch.inference_mode()
     def rewind(self, mark: SelectionMark) -> None:
         self.memory.rewind(mark.memory)
         for name, value in mark.state.items():
             setattr(self, name, value)
+        if mark.near is not None:
+            self._near.rewind(mark.near)
 
     @torch.inference_mode()
     def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
@@ -166,9 +175,21 @@ class SelectingReader(SequenceReader):
 
     @torch.inference_mode()
     def place(self, other: "SelectingReader", ratio: int) -> None:
-        self.memory.extend(other.memory, other.sink)
+        self.memory.extend(other.memory, [range(other.sink, other.memory.places)])
         self._consumed += other.consumed
         self._finished = self._finished or other.consumed > 0
+
+    @torch.inference_mode()
+    def recall(self, other: "SelectingReader", parts: Sequence[range]) -> None:
+        """Begin with the sink and some parts of what another reader has finished, each closing up to the one before.
+
+        Only these are then read with: of a long text, most of which has nothing to do with what follows.
+
+        Args:
+            parts: of the tokens that it has read, after its sink, in their order, disjoint.
+        """
+        self.memory.extend(other.memory, [range(other.sink), *parts])
+        self._consumed, self.sink, self._finished = self.memory.places, other.sink, True
 
     @torch.inference_mode()
     def end_interval(self) -> None:
@@ -178,9 +199,9 @@ class SelectingReader(SequenceReader):
     def _read(self, ids: Sequence[int]) -> SelectionStep:
         if not self._ids:
             self._ratio = self._next
-            self._start = self._first_position()
+            self._near, self._start = self._before()
         hidden = self._run(ids, self._start + len(self._ids), turning=not self._ids)
-        self.memory.commit(len(ids))
+        self._near.commit(len(ids))
         self._ids += tuple(ids)
         self._pieces += 1
         self._consumed += len(ids)
@@ -189,9 +210,14 @@ class SelectingReader(SequenceReader):
             return SelectionStep(hidden)
         return SelectionStep(hidden, *self._finish())
 
-    def _first_position(self) -> int:
-        """Where the interval begins, with the memory before it."""
-        return self.memory.stand(self._positions - self.selection.room(self._ratio))
+    def _before(self) -> tuple[RaggedMemory, int]:
+        """What of the memory stands before the next interval, and where that then begins."""
+        memory, room = self.memory, self._positions - self.selection.room(self._ratio)
+        if self._ratio == 0 or memory.places <= room:
+            return memory, memory.stand(room)
+        near = RaggedMemory(self._attached.layers, self._attached.rotary)
+        near.extend(memory, [range(self.sink), range(memory.places - (room - self.sink), memory.places)])
+        return near, near.stand(room)
 
     def _run(self, ids: Sequence[int], position: int, *, turning: bool = False) -> Tensor:
         """(tokens, hidden) last hidden states.
@@ -200,7 +226,7 @@ class SelectingReader(SequenceReader):
             turning: let the memory turn queries and keys, so that it has these without rotation exactly: to take off
                 one that the model gave would round them.
         """
-        device, memory = self._attached.device, self.memory
+        device, memory = self._attached.device, self._near
         positions = position_tensor(range(position, position + len(ids)), device)
         memory.rotary  # noqa: B018  with the frequencies of this sequence, whoever has read meanwhile
         mask, given = memory.mask(positions if turning else None), positions * (0 if turning else 1)
@@ -208,13 +234,13 @@ class SelectingReader(SequenceReader):
 
     def _finish(self) -> tuple[Activations | None, Activations | None]:
         """Let the interval in progress become memory; what did."""
-        ids, ratio, memory = self._ids, self._ratio, self.memory
+        ids, ratio, near = self._ids, self._ratio, self._near
         if self._pieces > 1:
-            memory.forget_interval()
+            near.forget_interval()
             self._run(ids, self._start, turning=True)
-            memory.commit(len(ids))
+            near.commit(len(ids))
         sink = 0 if self._finished else min(self.selection.sink, len(ids))
-        rows = memory.interval()
+        rows = near.interval()
         front = rows.part(0, sink) if sink else None
         others = rows.part(sink, None) if sink < len(ids) else None
         if others is not None and ratio > 1:
@@ -222,9 +248,9 @@ class SelectingReader(SequenceReader):
             if self.observe is not None:
                 self.observe(others, scores)
             others = select_rows(others, best(scores, max(1, others.size // ratio)))
-        self._ids, self._pieces, self._finished = (), 0, True
+        self._ids, self._pieces, self._finished, self._near = (), 0, True, self.memory
         self.sink += sink
-        memory.finish_interval(front, others)
+        self.memory.finish_interval(front, others)
         return front, others
 
     def _scores(self, rows: Activations, first: int) -> Tensor:
@@ -232,7 +258,7 @@ class SelectingReader(SequenceReader):
         if self.selection.scorer is not None:
             return self.selection.scorer.scores(rows)
         again = [*self.selection.instruction, *self._ids]
-        return self.memory.scores(first, lambda: self._run(again, self._start + len(self._ids)))
+        return self._near.scores(first, lambda: self._run(again, self._start + len(self._ids)))
 
 
 def best(scores: Tensor, rows: int) -> Tensor:

@@ -175,18 +175,35 @@ def test_a_restored_memory_goes_on_bit_for_bit(ratio: int, positions: str) -> No
         assert torch.equal(resumed.logits(), through.logits())
 
 
-def test_places_are_those_of_the_text_and_shrink_by_no_more_than_is_needed() -> None:
-    ids = random_ids(90)
+def test_a_question_is_read_after_places_that_shrink_by_no_more_than_is_needed() -> None:
+    ids, scales = random_ids(98), []
     with attach(tiny_model(**POSITIONS["too few"]), None) as attached:
         reader = attached.selecting_reader(4, SELECTION)
-        scales = []
-        for start in range(0, 90, 10):
-            reader.read(ids[start : start + 10])
+        for start in range(0, 96, 16):
+            reader.condense_at(4)
+            reader.read(ids[start : start + 16])
+            assert reader.memory.scale == 1
+            mark = reader.mark()
+            reader.condense_at(0)
+            reader.read(ids[96:])
             scales.append(reader.memory.scale)
-    # Asked to say it again, the model needs 16 + 3 + 16 of its 60 positions.
-    assert [round(scale, 6) for scale in scales] == [
-        round(min(1.0, 25 / (16 * (end // 16))), 6) if end > 16 else 1.0 for end in range(9, 90, 10)
-    ]
+            reader.rewind(mark)
+    # Of the 60 positions, 16 are for the interval in progress.
+    assert [round(scale, 6) for scale in scales] == [round(min(1.0, 44 / end), 6) for end in range(16, 97, 16)]
+
+
+def test_far_into_a_text_an_interval_is_read_after_what_stands_near() -> None:
+    """With other words further back, but for the sink, it leaves the same rows if these are the same."""
+    ids = random_ids(96)
+    with attach(tiny_model(**POSITIONS["too few"]), None) as attached:
+        whole, near = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(ids[:80])
+        # Asked to say it again, the model needs 16 + 3 + 16 of its 60 positions for an interval.
+        near.recall(whole, [range(80 - (60 - 35 - whole.sink), 80)])
+        for one, other in zip(parts_of(whole, ids[80:]), parts_of(near, ids[80:]), strict=True):
+            assert torch.equal(one.keys, other.keys)
+            assert torch.equal(one.values, other.values)
+        assert torch.equal(whole.logits(), near.logits())
 
 
 def test_a_memory_placed_elsewhere_answers_as_if_built_there() -> None:
@@ -207,6 +224,42 @@ def test_a_memory_placed_elsewhere_answers_as_if_built_there() -> None:
         found = there.read(ids[96:])
     torch.testing.assert_close(found, expected.logits(), atol=1e-4, rtol=1e-4)
     assert torch.equal(there.memory.counts, expected.memory.counts)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_to_recall_everything_is_to_have_the_whole_memory(positions: str) -> None:
+    model, ids = tiny_model(**POSITIONS[positions]), random_ids(100)
+    with attach(model, None) as attached:
+        whole, mine = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(ids[:96])
+        mine.recall(whole, [range(whole.sink, 20), range(20, 96)])
+        assert_same(mine, whole)
+        assert (mine.consumed, mine.sink, mine.memory.size) == (96, whole.sink, whole.memory.size)
+        assert torch.equal(mine.read(ids[96:]), whole.read(ids[96:]))
+
+
+@given(st.lists(st.integers(3, 96), min_size=0, max_size=6, unique=True).map(sorted))
+@settings(max_examples=20, deadline=None)
+def test_what_is_recalled_is_what_stood_there(ends: list[int]) -> None:
+    parts = [range(*pair) for pair in zip(ends[::2], ends[1::2], strict=False)]
+    with attach(tiny_model(), None) as attached:
+        whole, mine = (attached.selecting_reader(4, SELECTION) for _ in range(2))
+        whole.read(random_ids(96))
+        before = [(head.free.clone(), head.places.clone()) for head in heads(whole)]
+        mine.recall(whole, parts)
+        stood = [*range(SELECTION.sink), *(place for part in parts for place in part)]
+        assert mine.memory.places == mine.consumed == len(stood)
+        for head, (free, places) in zip(heads(mine), before, strict=True):
+            kept = [row for row, place in enumerate(places.tolist()) if place in stood]
+            assert torch.equal(head.free, free[kept])
+            assert head.places.tolist() == [stood.index(place) for place in places[kept].tolist()]
+        mark = mine.mark()
+        expected = mine.read([5, 6])
+        mine.rewind(mark)
+        assert torch.equal(mine.read([5, 6]), expected)
+        for head, (free, places) in zip(heads(whole), before, strict=True):
+            assert torch.equal(head.free, free)
+            assert torch.equal(head.places, places)
 
 
 def test_places_are_exact_far_into_a_text() -> None:

@@ -37,7 +37,7 @@ def engine() -> Engine:
 
 
 def methods_of(engine: Engine, *names: str, ratios: Sequence[int] = (2, 8), passages: int = 0) -> list[Method]:
-    return make_methods(names, tiny_model_of(engine), ratios, passages)
+    return make_methods(names, tiny_model_of(engine), ratios, passages, 0)
 
 
 def sample(ids: list[int], question: str = "who?") -> EvalSample:
@@ -55,7 +55,7 @@ def story(lines: int, question: str = "who?", key: str = "0") -> EvalSample:
 def test_what_is_measured_is_what_the_library_answers(tmp_path: Path, ratio: Ratio, passages: int) -> None:
     engine = tiny_engine(1500)
     asked = [story(60, "who is 7?"), story(60, "is line 3 odd?"), story(3, "is line 1 odd?")]
-    method = BeaconMethod("ask", tiny_model_of(engine), ratio, passages)
+    method = BeaconMethod("ask", tiny_model_of(engine), ratio, passages, 0)
     replies = [method.ask(each, LENGTH) for each in asked]
     for each, reply in zip(asked, replies, strict=True):
         (tmp_path / "story.txt").write_text(each.text)
@@ -67,21 +67,36 @@ def test_what_is_measured_is_what_the_library_answers(tmp_path: Path, ratio: Rat
         assert len(reply.text) > 0
 
 
+def selecting(model: Model) -> Model:
+    """The same weights, of which selection condenses."""
+    source = replace(model.source, info=None, beacon_folder=None, beacon_fingerprint="select")
+    vars(source)["frame"] = FRAME
+    other = Model(source, "cpu", Path())
+    other.share_weights(model)
+    return other
+
+
 def test_what_else_condenses_is_measured_on_the_same_weights(tmp_path: Path) -> None:
     model = tiny_model_of(tiny_engine(1500), tmp_path)
-    select = replace(model.source, info=None, beacon_folder=None, beacon_fingerprint="select")
-    vars(select)["frame"] = FRAME
-    other = Model(select, "cpu", tmp_path)
-    other.share_weights(model)
-    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, others={"select": other})
+    other = selecting(model)
+    methods = make_methods(["condensed", "select", "beacon"], model, [2, 8], 0, 0, others={"select": other})
     assert [method.name for method in methods] == ["beacon 2x", "beacon 8x", "select 2x", "select 8x"]
     assert other.engine.model is model.engine.model
     told = story(40, "is line 3 odd?")
     beacon, *_, selected = (method.ask(told, LENGTH) for method in methods)
+    (recalling,) = make_methods(["recall"], other, [8], 0, 2)
     memory = other.read_text(told.text, ratio=8, cache=False)
-    answer = memory.ask(told.question, max_new_tokens=LENGTH, temperature=0.0, passages=0)
-    assert (selected.text, selected.rows) == (answer.text, memory.rows)
+    for method, recall in ((selected, 0), (recalling.ask(told, LENGTH), 2)):
+        answer = memory.ask(told.question, max_new_tokens=LENGTH, temperature=0.0, passages=0, recall=recall)
+        assert (method.text, method.rows) == (answer.text, memory.rows)
+    assert recalling.name == "recall 8x"
     assert selected.rows < beacon.rows < len(told.ids)
+
+
+def test_selection_predicts_texts_of_any_length() -> None:
+    model = selecting(tiny_model_of(tiny_engine(300)))
+    (method,) = make_methods(["condensed"], model, [2], 0, 0)
+    assert sum(map(len, method.losses(random_ids(3000)))) == 2999
 
 
 def test_a_file_is_read_as_its_text_is(engine: Engine, tmp_path: Path) -> None:
@@ -169,7 +184,7 @@ def test_what_does_not_fit_is_said_not_scored(engine: Engine) -> None:
 
 def test_a_question_that_leaves_less_room_is_asked_at_another_ratio() -> None:
     model = tiny_model_of(tiny_engine(500))
-    method = BeaconMethod("ask", model, "auto", 0)
+    method = BeaconMethod("ask", model, "auto", 0, 0)
     replies = [method.ask(story(14, question), LENGTH) for question in ("who?", "who? " * 20, "who?")]
     assert [reply.ratio for reply in replies] == [0, 2, 0]
     assert replies[0] == replies[2]

@@ -1,0 +1,65 @@
+"""The parts of a memory that a question is about: those around the passages that search finds.
+
+What else a long text left behind distracts from them, and beyond the model's context it can no longer tell places
+apart. `benchmarks/recall.py` has figures. (Choosing, by the question, of what is kept of a long text is as old as
+InfLLM, arXiv 2402.04617, which compares keys; here search chooses, for it has the text.)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from activation_beacon import SelectingReader
+from beacon_cli.answering.passages import Passage
+from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.condensing.placing import Placed, name_text
+
+# So many tokens before and after a passage are recalled with it.
+AROUND = 64
+
+
+def recalled(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Placed:
+    """Of documents in a memory what stands around passages of them, and of the unfinished interval too.
+
+    All of it if there are no passages, or if a beacon condensed it, whose rows were trained to be read together.
+    """
+    reader = placed.reader
+    if not (passages and isinstance(reader, SelectingReader) and reader.consumed):
+        return placed
+    end = reader.memory.places
+    spans = _joined(_spans(engine, placed, reader, passages))
+    within = (range(max(span.start, reader.sink), min(span.stop, end)) for span in spans)
+    mine = engine.attached.selecting_reader(placed.ratio, reader.selection)
+    mine.recall(reader, [span for span in within if span])
+    tail = [token for span in spans for token in placed.tail[max(span.start - end, 0) : max(span.stop - end, 0)]]
+    return replace(placed, reader=mine, tail=tail)
+
+
+def _spans(engine: Engine, placed: Placed, reader: SelectingReader, passages: Sequence[Passage]) -> Iterator[range]:
+    """The places of passages in the memory, and `AROUND` of them."""
+    encode, opening = engine.source.tokenizer.encode, len(engine.source.frame.opening)
+    several, end = len(placed.documents) > 1, opening
+    for number, document in enumerate(placed.documents):
+        name, tokens = document.summary.name, document.pages[-1].end_token
+        if several:
+            end += len(encode(name_text(name, first=not number)))
+        # Of one of several documents, what stands in the first memory of all, or in the prompt, is left out.
+        first = opening if not several or tokens < reader.window else reader.sink
+        begin = end - first
+        for page in document.pages:
+            for passage in passages:
+                if (passage.document, passage.page) == (name, page.number):
+                    before = len(encode(page.text[: page.text.find(passage.text)]))
+                    start = begin + page.first_token + before
+                    yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
+        end = begin + tokens
+
+
+def _joined(spans: Iterator[range]) -> list[range]:
+    """The same places in order, each once."""
+    joined: list[range] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if joined and span.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(span.stop, joined[-1].stop))
+        else:
+            joined.append(span)
+    return joined
