@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
 from beacon_cli.checkpoints.convert.four_bit import quantize, settings
 from beacon_cli.checkpoints.convert.merged import Merged
-from beacon_cli.checkpoints.convert.skeleton import Stored
-from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, Stored, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, MEASURED, SCORER, SINGLE, companions

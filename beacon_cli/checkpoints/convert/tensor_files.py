@@ -33,17 +33,16 @@ _PIECE = 2**24
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in a file.
+class Stored:
+    """A tensor in a file, whatever that file's format.
 
     Attributes:
-        start: of its bytes in the file.
-        size: in bytes.
+        shape: as torch has it, rows first.
+        start, size: of its bytes in the file.
     """
 
     path: Path
     name: str
-    dtype: str
     shape: tuple[int, ...]
     start: int
     size: int
@@ -54,40 +53,38 @@ class StoredTensor:
         Raises:
             ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
         """
-        content = torch.from_numpy(read_bytes(self.path, self.name, self.start, self.size))
-        tensor = content.view(DTYPES[self.dtype]).reshape(self.shape).to(dtype)
-        check_finite(self.path, self.name, tensor)
+        try:
+            content = np.fromfile(self.path, np.uint8, self.size, offset=self.start)
+        except OSError as error:
+            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
+        if len(content) < self.size:
+            raise ModelError(f"{self.path} ends before {self.name}: download it again")
+        tensor = self.decoded(content).to(dtype)
+        flat = tensor.flatten()
+        pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
+        if not all(bool(piece.isfinite().all()) for piece in pieces):
+            raise ModelError(
+                f"{self.path}: {self.name} holds values that are not finite (NaN or infinite): "
+                "download it again, or use another checkpoint"
+            )
         return tensor
 
-
-def read_bytes(path: Path, name: str, start: int, size: int) -> NDArray[np.uint8]:
-    """The bytes of the tensor `name` in a file, in memory of their own.
-
-    Raises:
-        ModelError: if they cannot be read.
-    """
-    try:
-        content = np.fromfile(path, np.uint8, size, offset=start)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}): download it again") from error
-    if len(content) < size:
-        raise ModelError(f"{path} ends before {name}: download it again")
-    return content
+    def decoded(self, content: NDArray[np.uint8]) -> Tensor:
+        """What its bytes mean; may share their memory."""
+        raise NotImplementedError
 
 
-def check_finite(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse a tensor of a file that holds something else than numbers.
+@dataclass(frozen=True)
+class StoredTensor(Stored):
+    """A tensor in a safetensors file."""
 
-    Raises:
-        ModelError: if it holds NaN or infinite values.
-    """
-    flat = tensor.flatten()
-    pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
-    if not all(bool(piece.isfinite().all()) for piece in pieces):
-        raise ModelError(
-            f"{path}: {name} holds values that are not finite (NaN or infinite): "
-            "download it again, or use another checkpoint"
-        )
+    dtype: str
+
+    def decoded(self, content: NDArray[np.uint8]) -> Tensor:
+        """As it is stored."""
+        if not self.size:  # of which torch makes no other type
+            return torch.empty(self.shape, dtype=DTYPES[self.dtype])
+        return torch.from_numpy(content).view(DTYPES[self.dtype]).reshape(self.shape)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -144,7 +141,7 @@ def _stored(path: Path, name: str, entry: Any, base: int) -> StoredTensor:
         raise ModelError(
             f"{path} is damaged ({name} has {end - start:,} bytes, not those of {shape}): download it again"
         )
-    return StoredTensor(path, name, dtype, shape, base + start, end - start)
+    return StoredTensor(path, name, shape, base + start, end - start, dtype)
 
 
 @dataclass(frozen=True)

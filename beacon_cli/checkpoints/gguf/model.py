@@ -6,7 +6,7 @@ perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantize
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +33,6 @@ _FREQUENCIES = "rope_freqs.weight"
 
 
 @dataclass(frozen=True)
-class _Weight:
-    """A tensor of the model, as transformers lays it out.
-
-    Attributes:
-        heads: of a projection whose rows are in another order in the file; 0 for any other tensor.
-    """
-
-    stored: GgufTensor
-    name: str
-    heads: int = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stored.shape
-
-    @property
-    def size(self) -> int:
-        return self.stored.size
-
-    def read(self, dtype: torch.dtype) -> Tensor:
-        tensor = self.stored.read(dtype)
-        if not self.heads:
-            return tensor
-        # Files of Llamas have the two halves of each head's rotary pairs interleaved.
-        rows = tensor.view(self.heads, -1, 2, *tensor.shape[1:])
-        return rows.transpose(1, 2).reshape(tensor.shape)
-
-
-@dataclass(frozen=True)
 class GgufModel:
     """A GGUF file that is a whole model, as far as can be told without reading its weights.
 
@@ -72,7 +43,7 @@ class GgufModel:
 
     file: GgufFile
     config: dict[str, Any]
-    weights: dict[str, _Weight]
+    weights: dict[str, GgufTensor]
 
     @property
     def name(self) -> str:
@@ -142,7 +113,7 @@ def convert_gguf(
             written. `target` is then as it was, and nothing else is left.
     """
     reader = CountingReader(source.size, progress)
-    tensors = [_new_tensor(weight, reader, lora) for weight in source.weights.values()]
+    tensors = [_new_tensor(name, weight, reader, lora) for name, weight in source.weights.items()]
     dtype = source.config["dtype"] if lora is None else str(LORA_DTYPE).removeprefix("torch.")
     with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
         write_tokenizer(source.file, folder)
@@ -151,19 +122,19 @@ def convert_gguf(
         write_record(folder, record)
 
 
-def _new_tensor(weight: _Weight, reader: CountingReader, lora: Lora | None) -> NewTensor:
+def _new_tensor(name: str, weight: GgufTensor, reader: CountingReader, lora: Lora | None) -> NewTensor:
     dtype = _dtype(weight) if lora is None else LORA_DTYPE
 
     def make() -> Tensor:
         tensor = reader.read(weight, dtype)
-        return lora.merged(weight.name, tensor) if lora is not None and weight.name in lora.parts else tensor
+        return lora.merged(name, tensor) if lora is not None and name in lora.parts else tensor
 
-    return NewTensor(weight.name, dtype, weight.shape, make)
+    return NewTensor(name, dtype, weight.shape, make)
 
 
-def _dtype(weight: _Weight) -> torch.dtype:
+def _dtype(weight: GgufTensor) -> torch.dtype:
     """What it is kept in: numbers as they are, what is dequantized in the 16 bits that its scales have."""
-    return {"F32": torch.float32, "BF16": torch.bfloat16}.get(weight.stored.kind.name, torch.float16)
+    return {"F32": torch.float32, "BF16": torch.bfloat16}.get(weight.kind.name, torch.float16)
 
 
 def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
@@ -237,10 +208,10 @@ def _llama3_scaling(file: GgufFile, architecture: str, head_dim: int) -> dict[st
     raise ModelError(f"{file.path} scales its positions in a way that is not known here: use another file")
 
 
-def _weights(file: GgufFile, config: dict[str, Any], ours: Mapping[str, str]) -> dict[str, _Weight]:
+def _weights(file: GgufFile, config: dict[str, Any], ours: Mapping[str, str]) -> dict[str, GgufTensor]:
     """The tensors by the names that transformers has for them; what it has none for keeps its own."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    found: dict[str, _Weight] = {}
+    found: dict[str, GgufTensor] = {}
     for name, stored in file.tensors.items():
         if name == _FREQUENCIES:
             continue
@@ -248,6 +219,5 @@ def _weights(file: GgufFile, config: dict[str, Any], ours: Mapping[str, str]) ->
         interleaved = heads.get(part, 0) if config["model_type"] == "llama" else 0
         if interleaved and stored.shape[0] % (2 * interleaved):
             raise ModelError(f"{file.path} is damaged ({name} has {stored.shape[0]:,} rows): download it again")
-        full = ours.get(name, name)
-        found[full] = _Weight(stored, full, interleaved)
+        found[ours.get(name, name)] = replace(stored, heads=interleaved)
     return found
