@@ -2,6 +2,7 @@
 
 import time
 import weakref
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,12 +16,12 @@ from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, T
 from beacon_cli.answering.chat import Chat
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import question_text, template_for
-from beacon_cli.answering.search_file import IndexedText
+from beacon_cli.answering.search_file import IndexedText, keep_index
 from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.condensing.condenser import Condenser, Request
+from beacon_cli.condensing.condenser import Condenser, Measured, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.documents import PageSelection
@@ -134,6 +135,7 @@ class Model:
         refresh: bool = False,
         ocr: bool = False,
         room: int | None = None,
+        when_needed: bool = False,
         progress: Progress = silent,
     ) -> "Memory":
         """Read documents: condense them now, or take what the cache has of them.
@@ -149,14 +151,17 @@ class Model:
             ocr: read pages of PDFs that are only images by tesseract, which must be installed.
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
+            when_needed: condense only when the memory is needed, which a question that is answered from passages alone
+                does not: see `Memory.complete`.
 
         Raises:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
         places = find_documents(paths_of(documents), partial(key_at, self._cache[0]))
         condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
-        placed = condenser.read(places)
-        return Memory(self.engine, placed, condenser.seconds)
+        if when_needed:
+            return Memory(self, condenser, condenser.measure(places))
+        return Memory(self, condenser, condenser.read(places))
 
     def read_text(
         self,
@@ -178,8 +183,7 @@ class Model:
                 memory of that text ends.
         """
         condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, stem)
-        placed = condenser.read([Place(name, text=text)])
-        return Memory(self.engine, placed, condenser.seconds)
+        return Memory(self, condenser, condenser.read([Place(name, text=text)]))
 
     def condense(
         self,
@@ -261,22 +265,59 @@ class Model:
 class Memory:
     """What a model has read: ask it as often as you like, a question does not use it up. Made by `Model.read`.
 
-    Attributes:
-        documents: the figures of each document that was read.
-        rows: of memory that they take.
-        seconds: spent on reading, by stage: "open", "load_model", "condense" or "load_cache".
+    What it was read from is condensed; with `when_needed`, as soon as a question needs that, or one of its figures is
+    asked for.
     """
 
-    def __init__(self, engine: Engine, placed: Placed, seconds: dict[str, float]) -> None:
-        self.documents = tuple(document.summary for document in placed.documents)
-        self.rows = placed.rows  # now: what is asked later takes rows of its own
-        self.seconds = dict(seconds)
-        for document in self.documents:
-            for stage, spent in document.seconds.items():
-                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-        self._engine, self._placed = engine, placed
-        self._end = placed.reader.mark()
+    def __init__(self, model: Model, condenser: Condenser, read: Placed | Measured) -> None:
+        self._engine, self._condenser, self._read = model.engine, condenser, read
         self._running: weakref.ref[Answer] | None = None
+        if isinstance(read, Placed):
+            self.complete()
+
+    def complete(self) -> None:
+        """Condense, or load from the cache, what was not needed until now.
+
+        Raises:
+            BeaconError: see `Model.read`.
+        """
+        indexed = self.pending and "texts" in vars(self)
+        where = self._placed.documents[0].summary.cache_path
+        if indexed and where is not None and len(self._placed.documents) == 1:
+            keep_index(self.texts.index, Path(where))  # which was made when there was no cache
+
+    @property
+    def pending(self) -> bool:
+        """Whether documents that were not in the cache have still to be condensed."""
+        if isinstance(self._read, Placed) or "_placed" in vars(self):
+            return False
+        return any(text.folder is None for text in self._read.texts)
+
+    @cached_property
+    def _placed(self) -> Placed:
+        placed = self._read if isinstance(self._read, Placed) else self._read.place()
+        # What is asked later takes rows of its own.
+        self._end, self._rows = placed.reader.mark(), placed.rows
+        return placed
+
+    @property
+    def documents(self) -> tuple[Condensed, ...]:
+        """The figures of each document that was read."""
+        return tuple(document.summary for document in self._placed.documents)
+
+    @property
+    def rows(self) -> int:
+        """Rows of memory that they take."""
+        self.complete()
+        return self._rows
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Spent on reading, by stage: "open", "load_model", "condense" or "load_cache"."""
+        spent: Counter[str] = Counter()
+        for document in self.documents:
+            spent.update(document.seconds)
+        return {**self._condenser.seconds, **spent}
 
     @property
     def tokens(self) -> int:
@@ -286,7 +327,7 @@ class Memory:
     @property
     def ratio(self) -> int:
         """The condensing ratio, the same for all documents."""
-        return self._placed.ratio
+        return self._read.ratio
 
     def ask(
         self,
@@ -367,6 +408,8 @@ class Memory:
         """The documents' text, for what needs no model: searching, marking what was found, and a summary of the text's
         own sentences.
         """
+        if isinstance(self._read, Measured) and "_placed" not in vars(self):
+            return Texts(tuple(IndexedText(each.name, each.pages, each.path, each.folder) for each in self._read.texts))
         read = (
             IndexedText(about.name, text.pages, about.path, Path(about.cache_path) if about.cache_path else None)
             for text in self._placed.documents
@@ -387,5 +430,9 @@ class Memory:
                 running.complete()
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
+        return (yield from answer(self._engine, self.ratio, self._rewound, self.texts.index, question, how, history))
+
+    def _rewound(self) -> Placed:
+        """The memory, where the documents end."""
         self._placed.reader.rewind(self._end)
-        return (yield from answer(self._engine, self._placed, self.texts.index, question, how, history))
+        return self._placed

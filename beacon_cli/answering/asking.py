@@ -1,7 +1,7 @@
 """Answering a question from a memory: what is read again, the prompt, decoding, and where the answer stands."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,7 +72,8 @@ class Turn:
 
 def answer(
     engine: Engine,
-    placed: Placed,
+    ratio: int,
+    place: Callable[[], Placed],
     index: SearchIndex,
     question: str | None,
     how: Decoding,
@@ -85,13 +86,15 @@ def answer(
     and they are not all of the text, what it makes of the memory is taken if the text supports it.
 
     Args:
+        ratio: at which what is read on is condensed, as the documents were.
+        place: the memory, where the documents end; called if it is needed.
         history: what was said before, the oldest first; of it, the latest turns that fit are read, and condensed like
             any text.
 
     Raises:
         SettingsError: if the question and an answer do not fit the model's context.
     """
-    return _Asking(engine, placed, index, question, how, history, time.perf_counter()).answer()
+    return _Asking(engine, ratio, place, index, question, how, history, time.perf_counter()).answer()
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class _Asking:
     """A question to a memory; see `answer`. `began` is when."""
 
     engine: Engine
-    placed: Placed
+    ratio: int
+    place: Callable[[], Placed]
     index: SearchIndex
     question: str | None
     how: Decoding
@@ -107,35 +111,32 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        reader, question = self._memory.reader, self.question
-        before, prompt, again = self._prompt()
-        if question is None or not again or self.history or not self.engine.source.passages_first:
-            for _step in reader.feed(before):
+        question, again = self.question, [] if self.history else self._wanted()
+        if question is not None and again and self.engine.source.passages_first:
+            outcome = yield from self._from_passages(question, again)
+        else:
+            before, prompt, again = self._prompt()
+            for _step in self._memory.reader.feed(before):
                 pass
             outcome = Outcome(passages=tuple(again))
-            yield from self._spoken(reader, prompt, outcome)
+            yield from self._spoken(self._memory.reader, prompt, outcome)
             self._judge(outcome)
-        else:
-            outcome = yield from self._from_passages(question, again, prompt)
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
 
-    def _from_passages(
-        self, question: str, again: Sequence[Passage], prompt: Sequence[int]
-    ) -> Generator[str, None, Outcome]:
-        """Ask with the passages alone. A refusal is held back, for then the memory is asked, by `prompt`."""
-        source, outcome = self.engine.source, Outcome(passages=tuple(again))
-        asked = question_text(question, [passage.headed for passage in again], template=self._template)
-        alone = [*source.frame.opening, *source.tokenizer.encode(asked), *source.frame.closing]
-        held, told = "", False
-        for piece in self._spoken(self.engine.reader(self.placed.ratio), alone, outcome):
+    def _from_passages(self, question: str, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
+        """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
+        prompt, again = self._passages_alone(question, again)
+        outcome, held, told = Outcome(passages=tuple(again)), "", False
+        for piece in self._spoken(self.engine.reader(self.ratio), prompt, outcome):
             held += piece
             if told or not begins_refusal(held):
                 yield held
                 held, told = "", True
         self._judge(outcome)
         if not (told or outcome.answered) and len(again) < len(self.index.passages):
-            second = Outcome(passages=outcome.passages)
+            _, prompt, again = self._prompt()
+            second = Outcome(passages=tuple(again))
             more = "".join(self._spoken(self._memory.reader, prompt, second))
             self._judge(second)
             if second.answered and second.supported is True:
@@ -144,12 +145,22 @@ class _Asking:
             yield held
         return outcome
 
+    def _passages_alone(self, question: str, again: Sequence[Passage]) -> tuple[list[int], Sequence[Passage]]:
+        """Token ids of the question after passages, and those of them that fit."""
+        source = self.engine.source
+        while True:
+            asked = question_text(question, [passage.headed for passage in again], template=self._template)
+            prompt = [*source.frame.opening, *source.tokenizer.encode(asked), *source.frame.closing]
+            if len(prompt) + self.how.max_new_tokens <= source.context or not again:
+                return prompt, again
+            again = again[1:]
+
     def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:
         """Read a prompt and yield what the model says then; `outcome` is told of it."""
         # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
         reader.condense_at(0)
         logits = reader.read(prompt)
-        reader.condense_at(self.placed.ratio)
+        reader.condense_at(self.ratio)
         engine, how = self.engine, self.how
         decoder = engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
@@ -186,9 +197,10 @@ class _Asking:
     @cached_property
     def _memory(self) -> Placed:
         """What of the memory the question is asked after."""
+        placed = self.place()
         if self.question is None or not self.how.recall:
-            return self.placed
-        return recalled(self.engine, self.placed, self._found[: self.how.recall])
+            return placed
+        return recalled(self.engine, placed, self._found[: self.how.recall])
 
     @cached_property
     def _found(self) -> Sequence[Passage]:

@@ -53,8 +53,13 @@ def index_of(documents: Sequence[IndexedText]) -> SearchIndex:
     tables = None if data is None else unpacked(data, passages)
     index = SearchIndex(passages, tables)
     if tables is None:
-        write_derived(folder, _KIND, packed(index))
+        keep_index(index, folder)
     return index
+
+
+def keep_index(index: SearchIndex, folder: Path) -> None:
+    """Keep a document's index with its cache."""
+    write_derived(folder, _KIND, packed(index))
 
 
 def packed(index: SearchIndex) -> bytes:

@@ -36,7 +36,9 @@ def answer_from(
     with console:
         asked = answering(settings)
         model = load_model(settings, console)
-        memory = read(model, documents, question, settings, how, console)
+        # Whether a memory is needed shows as it answers; for machines, there are figures of everything.
+        alone = model.source.passages_first and settings.passages != 0 and not console.as_json
+        memory = read(model, documents, question, settings, how, console, when_needed=alone)
         answer = memory.ask(question, **asked)
         if console.as_json:
             console.print_json(as_json(model, memory, answer))
@@ -46,6 +48,10 @@ def answer_from(
             _write_report(report_to, model, memory, answer)
             console.note(f"written: {report_to}")
         finish(console, model, memory, answer, log=settings.log)
+        if how.reading["cache"]:
+            if memory.pending:
+                console.note("condensing for later questions …")
+            memory.complete()
 
 
 def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer", *, log: bool) -> None:
@@ -54,7 +60,7 @@ def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer",
         console.note(no_answer(model, answer))
     if log:
         try:
-            record(answer, [document.name for document in memory.documents], model.name)
+            record(answer, [document.name for document in memory.texts.documents], model.name)
         except CacheError as error:  # the answer is there all the same
             console.note(f"note: {error}")
 
@@ -67,7 +73,14 @@ def _write_report(path: Path, model: "Model", memory: "Memory", answer: "Answer"
 
 
 def read(
-    model: "Model", documents: list[str], question: str, settings: Settings, how: HowToRead, console: Console
+    model: "Model",
+    documents: list[str],
+    question: str,
+    settings: Settings,
+    how: HowToRead,
+    console: Console,
+    *,
+    when_needed: bool = False,
 ) -> "Memory":
     """What the model makes of the documents, with room for a question like this."""
     asked = answering(settings)
@@ -77,6 +90,7 @@ def read(
         ratio=settings.ratio or "auto",
         **how.reading,
         room=model.room_for(question, **asked),
+        when_needed=when_needed,
         progress=console.draw,
     )
 
@@ -95,7 +109,7 @@ def answering(settings: Settings) -> dict[str, Any]:
 
 def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages: bool = False) -> None:
     """The answer as it comes, where it stands, and the passages that it was given."""
-    console.print_answer(answer, memory.documents)
+    console.print_answer(answer, memory.texts.documents)
     if show_passages:
         console.print_line("")
         console.print_passages(answer.passages[::-1] or answer.found, memory.texts, answer.question or "")

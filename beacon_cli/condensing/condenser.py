@@ -4,15 +4,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
+from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import Beginning
 from beacon_cli.cache.housekeeping import make_room
 from beacon_cli.cache.identities import entry_of, subject_of
 from beacon_cli.cache.origin import has_own_text
+from beacon_cli.cache.pages import PageText
 from beacon_cli.cache.store import Store
 from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
@@ -62,6 +65,31 @@ class _Text:
     document: Document | StoredDocument
     stream: TokenStream
     tokens: int | None
+    entry: Entry | None = None  # where the cache has it
+
+    @property
+    def pages(self) -> Sequence[PageText]:
+        """Of a text that is known."""
+        return self.stream.pages if self.entry is None else self.entry.pages()
+
+
+@dataclass(frozen=True)
+class MeasuredText:
+    """The text of a document; `folder`: a cache that has it, of whatever ratio."""
+
+    name: str
+    pages: Sequence[PageText]
+    path: str | None
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Documents whose text is known, and the ratio at which they fit; `place` brings them into one memory."""
+
+    texts: Sequence[MeasuredText]
+    ratio: int
+    place: Callable[[], Placed]
 
 
 class Condenser:
@@ -96,27 +124,39 @@ class Condenser:
             CacheError: if the cache cannot be written, read or trusted.
             ModelError: if there are several, and the model's rotary frequencies are not fixed.
         """
+        self._request = self._as_stored(places)
+        ratio = self._request.ratio
+        if len(places) > 1 or places[0].folder is not None or ratio is None:
+            return self.measure(places).place()
+        began = time.perf_counter()
+        with self._open(places[0]) as document:
+            text = _Text(places[0].path, document, document_stream(self._source, document), None)
+            self.seconds["open"] += time.perf_counter() - began
+            return self._place([text], ratio)
+
+    def measure(self, places: Sequence[Place]) -> Measured:
+        """Read the text of documents, and find out at which ratio they fit; nothing is condensed yet. See `read`."""
         began = time.perf_counter()
         self._request = self._as_stored(places)
-        with ExitStack() as opened:
-            if len(places) == 1 and places[0].folder is None and self._request.ratio is not None:
-                document = self._open(places[0])
-                opened.enter_context(document)
-                ratio = self._request.ratio
-                texts = [_Text(places[0].path, document, document_stream(self._source, document), None)]
-            else:
-                texts = self._measured(places)
-                ratio = self._fitting_ratio(texts, len(places))
-                if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
-                    self._progress(Note(note))
-            loading = time.perf_counter()
-            self.seconds["open"] += loading - began
-            engine = self._engine()
-            self.seconds["load_model"] += time.perf_counter() - loading
-            memories = (self._memory(engine, text, ratio) for text in texts)
-            if len(texts) == 1:
-                return next(memories)
-            return place_together(engine, ratio, self._names(texts), memories)
+        texts = self._measured(places)
+        ratio = self._fitting_ratio(texts, len(places))
+        if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
+            self._progress(Note(note))
+        named = [
+            MeasuredText(name, text.pages, text.document.source.path, None if text.entry is None else text.entry.folder)
+            for name, text in zip(self._names(texts), texts, strict=True)
+        ]
+        self.seconds["open"] += time.perf_counter() - began
+        return Measured(named, ratio, lambda: self._place(texts, ratio))
+
+    def _place(self, texts: Sequence[_Text], ratio: int) -> Placed:
+        loading = time.perf_counter()
+        engine = self._engine()
+        self.seconds["load_model"] += time.perf_counter() - loading
+        memories = (self._memory(engine, text, ratio) for text in texts)
+        if len(texts) == 1:
+            return next(memories)
+        return place_together(engine, ratio, self._names(texts), memories)
 
     def _as_stored(self, places: Sequence[Place]) -> Request:
         """The request, with the ratio of what is to be taken from the cache without its document."""
@@ -185,7 +225,7 @@ class Condenser:
                     if self._store.limit is not None:
                         # Making room for one document must not take away the text of another.
                         stream.read_all()
-                    return _Text(place.path, document, stream, manifest.tokens)
+                    return _Text(place.path, document, stream, manifest.tokens, entry)
         stream = document_stream(self._source, document)
         self._progress(reading(document, stream))
         stream.read_all(self._progress)

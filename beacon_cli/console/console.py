@@ -110,12 +110,18 @@ class Console:
 
     def print_answer(self, answer: "Answer", documents: Sequence[Named]) -> None:
         """The answer as it comes, and where it stands, or what the documents have instead."""
-        self._end_progress()
+        begun = False
         try:
             for piece in answer:
+                self._end_progress()
                 self._write(plain(piece))
-        finally:  # the error, if one comes, begins on a line of its own
-            self._write("\n")
+                begun = True
+        except BaseException:
+            if begun:  # the error begins on a line of its own
+                self._write("\n")
+            raise
+        self._end_progress()
+        self._write("\n")
         if answer.supported is False:
             self.note("unsupported: no passage says so" + ("; the closest are:" if answer.closest else ""))
         elif answer.supported == "partly":
