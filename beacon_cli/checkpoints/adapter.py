@@ -49,38 +49,30 @@ def load_adapter(
         with torch.device("meta"):
             beacon = Beacon.like(read_info(folder).config, model)
         _check(folder / WEIGHTS_FILE, beacon, entries)
-        beacon.embedding = nn.Parameter(entries["embedding"].to(dtype), requires_grad=False)
+    elif bits == 4:
+        beacon, entries = load_beacon(folder, model, dtype=_SOURCE_DTYPE, device=device), {}
+        for name, tensor in beacon.state_dict().items():
+            entries |= quantize(name, tensor) if name.endswith(".weight") else {name: tensor}
     else:
-        beacon = load_beacon(folder, model, dtype=_SOURCE_DTYPE if bits == 4 else dtype, device=device)
-        if bits != 4:
-            return beacon
-        entries = {}
-        beacon.embedding.data = beacon.embedding.data.to(dtype)
+        return load_beacon(folder, model, dtype=dtype, device=device)
+    beacon.embedding = nn.Parameter(entries["embedding"].to(dtype), requires_grad=False)
     for index, layer in enumerate(beacon.layers):
         projections = cast(nn.ModuleDict, layer)
-        for p, linear in projections.items():
-            name = f"layers.{index}.{p}"
-            if entries:
-                own, bias = _of(f"{name}.weight", entries), entries.get(f"{name}.bias")
-            else:
-                own, bias = quantize(f"{name}.weight", cast(Tensor, linear.weight)), cast(Tensor | None, linear.bias)
-            projections[p] = _layer(f"{name}.weight", own, None if bias is None else bias.to(dtype), packed, dtype)
+        for p in projections:
+            projections[p] = _layer(f"layers.{index}.{p}", entries, packed, dtype)
     return beacon.requires_grad_(False).eval()
 
 
-def _layer(name: str, entries: dict[str, Tensor], bias: Tensor | None, packed: bool, dtype: torch.dtype) -> nn.Module:
+def _layer(name: str, entries: dict[str, Tensor], packed: bool, dtype: torch.dtype) -> nn.Module:
+    bias = entries[f"{name}.bias"].to(dtype) if f"{name}.bias" in entries else None
     if packed:
-        return four_bit_linear(name, entries, bias, dtype)
-    weight = dequantize(name, entries).to(dtype)
+        return four_bit_linear(f"{name}.weight", entries, bias, dtype)
+    weight = dequantize(f"{name}.weight", entries).to(dtype)
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:
         linear.bias = nn.Parameter(bias, requires_grad=False)
     return linear
-
-
-def _of(name: str, entries: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {entry: tensor for entry, tensor in entries.items() if entry == name or entry.startswith(f"{name}.")}
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Tensor]:
@@ -97,7 +89,7 @@ def _check(path: Path, beacon: Beacon, entries: dict[str, Tensor]) -> None:
     for name, expected in beacon.state_dict().items():
         shape: tuple[int, ...] | None = None
         if f"{name}{MARK}" in entries:
-            shape = stored_shape(name, _of(name, entries))
+            shape = stored_shape(name, entries)
         elif name in entries:
             shape = tuple(entries[name].shape)
         if shape != tuple(expected.shape):

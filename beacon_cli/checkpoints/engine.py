@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from activation_beacon import Attached, SequenceReader, attach
 from activation_beacon.products import eight_bit_weights
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.arithmetic import Arithmetic, fast_arithmetic
+from beacon_cli.checkpoints.convert.four_bit import settings as four_bit_settings
 from beacon_cli.checkpoints.lean import fill, outline
 from beacon_cli.checkpoints.local.model_folder import read_settings, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
@@ -26,34 +26,23 @@ FEW_ROWS = 4
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Everything that reading and answering need.
+class Base:
+    """A base model alone, frozen.
 
     Attributes:
-        source: which model this is.
-        attached: the model, with its beacon if it has one.
         device: where it runs.
         dtype: of hidden states and memories.
+        packed: whether its projections are in 4 bits still, or again matrices.
         note: what its user should know about how it runs; empty if nothing.
         arithmetic: the types of its products, where they are not all `dtype`.
     """
 
-    source: ModelSource
-    attached: Attached
+    model: Any
     device: torch.device
     dtype: torch.dtype
+    packed: bool = False
     note: str = ""
     arithmetic: Arithmetic | None = None
-
-    def reader(self, ratio: int) -> SequenceReader:
-        """A reader with an empty memory that condenses every interval at `ratio`."""
-        if self.source.info is None:
-            return self.attached.selecting_reader(ratio, self.source.selection)
-        return self.attached.reader(ratio)
-
-    @property
-    def model(self) -> nn.Module:
-        return self.attached.model
 
     @property
     def computing(self) -> str:
@@ -61,6 +50,25 @@ class Engine:
         if self.arithmetic is None:
             return str(self.dtype).removeprefix("torch.")
         return "+".join(dict.fromkeys((self.arithmetic.reading, self.arithmetic.decoding)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Base):
+    """Everything that reading and answering need.
+
+    Attributes:
+        source: which model this is.
+        attached: the model, with its beacon if it has one.
+    """
+
+    source: ModelSource
+    attached: Attached
+
+    def reader(self, ratio: int) -> SequenceReader:
+        """A reader with an empty memory that condenses every interval at `ratio`."""
+        if self.source.info is None:
+            return self.attached.selecting_reader(ratio, self.source.selection)
+        return self.attached.reader(ratio)
 
 
 def load_engine(source: ModelSource, device: Device = "auto", threads: int | None = None) -> Engine:
@@ -87,24 +95,7 @@ def load_engine(source: ModelSource, device: Device = "auto", threads: int | Non
             dtype=base.model.get_input_embeddings().weight.dtype, device=base.device,
         )  # fmt: skip
         attached = attach(base.model, beacon, rope_scaling=source.info.rope_scaling)
-    return Engine(source, attached, base.device, base.dtype, base.note, base.arithmetic)
-
-
-@dataclass(frozen=True)
-class Base:
-    """A base model alone, frozen.
-
-    Attributes:
-        dtype, note, arithmetic: see `Engine`.
-        packed: whether its projections are in 4 bits still, or again matrices.
-    """
-
-    model: Any
-    device: torch.device
-    dtype: torch.dtype
-    packed: bool
-    note: str = ""
-    arithmetic: Arithmetic | None = None
+    return Engine(**vars(base), source=source, attached=attached)
 
 
 def _load_lean(source: ModelSource, device: Device) -> Base | None:
@@ -119,7 +110,7 @@ def _load_lean(source: ModelSource, device: Device) -> Base | None:
         return None
     if arithmetic.decoding != "float32":
         model.pack(eight_bit_weights, FEW_ROWS)
-    return Base(model, torch.device("cpu"), torch.float32, packed=False, arithmetic=arithmetic)
+    return Base(model, torch.device("cpu"), torch.float32, arithmetic=arithmetic)
 
 
 def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits: int = 4) -> Base:
@@ -137,39 +128,39 @@ def load_base(source: ModelSource | BaseSource, device: Device = "auto", *, bits
     transformers_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    note, packed = "", bits == 4
-    if packed and _weight_bits(source.folder) == 16:
-        return _load_base_in_16_bits(source, place, dtype)
-    if packed:
+    note, packed = "", False
+    if bits == 4 and _weight_bits(source.folder) == 16:
+        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
+        if place.type == "cpu" and (note := _too_large(needed, "bfloat16")):
+            dtype = torch.bfloat16
+        model = _load(source.folder, place, dtype, None)
+    elif bits == 4:
         model = load_four_bit(source, place, dtype)
+        note = _too_large(4 * model.num_parameters(), "4-bit") if place.type == "cpu" else ""
+        packed = place.type != "cpu" or bool(note)
+        if not packed:
+            model = model.dequantize(dtype=dtype).to(dtype)
     else:
         model = _load(source.folder, place, dtype, None)
         if getattr(model.config, "quantization_config", None) is not None:
             model = model.dequantize(dtype=dtype).to(dtype)
-    if packed and place.type == "cpu":
-        model, note = _dequantize_if_it_fits(model)
-        packed = bool(note)
     return Base(model.requires_grad_(False).eval(), place, dtype, packed, note)
 
 
 def _weight_bits(folder: Path) -> int:
-    """16 for a converted model whose weights are not to be quantized any more, else 4."""
+    """16 for a converted model whose weights were dequantized (to quantize them once more would cost accuracy), else
+    4."""
     return read_record(folder).weight_bits if (folder / RECORD_FILE).exists() else 4
 
 
-def _load_base_in_16_bits(source: ModelSource | BaseSource, place: torch.device, dtype: torch.dtype) -> Base:
-    """A model that was dequantized when it was converted: to quantize it once more would cost accuracy."""
-    note = ""
-    if place.type == "cpu":
-        needed = 2 * sum(path.stat().st_size for path in weight_files(source.folder))
-        if needed > WEIGHTS_SHARE * free_memory():
-            dtype = torch.bfloat16
-            note = (
-                f"computing in bfloat16 on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not "
-                f"fit into the {free_memory() / 2**30:.1f} GiB that are free"
-            )
-    model = _load(source.folder, place, dtype, None)
-    return Base(model.requires_grad_(False).eval(), place, dtype, False, note)
+def _too_large(needed: int, instead: str) -> str:
+    """What is said where so many bytes of float32 weights do not fit; empty where they do."""
+    if needed <= WEIGHTS_SHARE * free_memory():
+        return ""
+    return (
+        f"computing in {instead} on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not fit "
+        f"into the {free_memory() / 2**30:.1f} GiB that are free"
+    )
 
 
 def pick_device(device: Device) -> torch.device:
@@ -191,15 +182,7 @@ def load_four_bit(source: ModelSource | BaseSource, device: torch.device, dtype:
     Raises:
         ModelError: if its weights are missing, damaged or unsuitable.
     """
-    from transformers import BitsAndBytesConfig  # noqa: PLC0415  as above
-
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return _load(source.folder, device, dtype, quantization)
+    return _load(source.folder, device, dtype, four_bit_settings(dtype))
 
 
 def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any) -> Any:
@@ -210,10 +193,7 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
         stored = getattr(config, "quantization_config", None)
         if stored is not None:
             # Weights keep their stored form; only the type they are computed in is this machine's.
-            config.quantization_config = {
-                **_as_dict(stored),
-                "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch."),
-            }
+            config.quantization_config = {**stored, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -228,23 +208,3 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: 
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"the model in {folder} cannot be loaded ({reason}): download or convert it again") from error
     return model
-
-
-def _as_dict(quantization: Any) -> dict[str, Any]:
-    return dict(quantization) if isinstance(quantization, dict) else dict(quantization.to_dict())
-
-
-def _dequantize_if_it_fits(model: Any) -> tuple[Any, str]:
-    parameters = sum(_elements(parameter) for parameter in model.parameters())
-    needed = 4 * parameters
-    if needed > WEIGHTS_SHARE * free_memory():
-        return model, (
-            f"computing in 4-bit on the CPU, which is slow: {needed / 2**30:.1f} GiB of float32 weights do not fit "
-            f"into the {free_memory() / 2**30:.1f} GiB that are free"
-        )
-    return model.dequantize(dtype=torch.float32).float(), ""
-
-
-def _elements(parameter: Any) -> int:
-    state = getattr(parameter, "quant_state", None)
-    return int(torch.Size(state.shape).numel()) if state is not None else int(parameter.numel())

@@ -23,7 +23,7 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.measured import best_condenser
+from beacon_cli.checkpoints.selecting import best_condenser
 from beacon_cli.errors import ModelError
 
 
@@ -47,7 +47,9 @@ def known_models() -> list[KnownModel]:
         found[name] = replace(model, download=size, state=_download_state(name) if size else "not here")
     for name, path in gguf_files_elsewhere().items():
         made = found.pop(os.path.realpath(path), None)
-        found[name] = replace(made, id=name) if made else _elsewhere(name, path)
+        base, size = name.rpartition("/")[2], path.stat().st_size
+        there = KnownModel(name, base=base, state="of another program", size=size, condense="select")
+        found[name] = replace(made, id=name) if made else there
     order = list(get_args(State))
     return sorted(found.values(), key=lambda model: (model.id != own.id, order.index(model.state), model.id))
 
@@ -85,11 +87,6 @@ def _default() -> KnownModel:
         size=file.stat().st_size if file else 0,
         adapters=default.adapters(),
     )
-
-
-def _elsewhere(name: str, path: Path) -> KnownModel:
-    base, size = name.rpartition("/")[2], path.stat().st_size
-    return KnownModel(name, base=base, state="of another program", size=size, condense="select")
 
 
 def _converted() -> Iterator[KnownModel]:

@@ -140,8 +140,7 @@ def fill(model: LanguageModel, folder: Path, *, bits: int, dtype: torch.dtype) -
 
 def _weight(name: str, entries: Mapping[str, Tensor], bits: int) -> Tensor:
     if f"{name}{MARK}" in entries:
-        own = {entry: value for entry, value in entries.items() if entry == name or entry.startswith(f"{name}.")}
-        return dequantize(name, own)
+        return dequantize(name, entries)
     weight = entries[name]
     if bits == 4 and name.endswith("_proj.weight"):
         return dequantize(name, quantize(name, weight.float()))

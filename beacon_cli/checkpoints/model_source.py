@@ -21,9 +21,8 @@ from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
-from beacon_cli.checkpoints.measured import best_condenser, read_kept
 from beacon_cli.checkpoints.obtain import obtain
-from beacon_cli.checkpoints.selecting import RATIOS, SELECT, condensers, selection_of
+from beacon_cli.checkpoints.selecting import RATIOS, SELECT, best_condenser, condensers, read_kept, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError

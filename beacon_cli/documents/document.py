@@ -77,7 +77,6 @@ class Document:
         self, raw: RawFile, selection: PageSelection, kind: Kind, *, password: str | None, limits: Limits
     ) -> None:
         self._raw = raw
-        self._limits = limits
         self._opening = Opening(
             kind=kind,
             name=raw.name,
@@ -86,11 +85,8 @@ class Document:
             data_size=0 if raw.real_path else raw.size,
             password=password,
             ranges=selection.ranges,
-            memory=limits.memory,
-            open_seconds=limits.opening(kind, raw.size),
-            page_characters=limits.page_characters,
-            page_seconds=limits.page_seconds,
             ocr=selection.ocr,
+            limits=limits.applied(kind, raw.size, ocr=selection.ocr),
         )
         self.warnings: list[str] = []
         self._running: set[ReadingProcess] = set()
@@ -145,7 +141,7 @@ class Document:
 
     def _start(self) -> ReadingProcess:
         data = None if self._raw.real_path else self._raw.read()
-        process = ReadingProcess(self._opening, data, self._limits)
+        process = ReadingProcess(self._opening, data)
         self._running.add(process)
         return process
 
@@ -169,7 +165,7 @@ class Document:
         for outcome, state in _REMARKS:
             if numbers := told.get(outcome):
                 yield f"{_pages(numbers)} {state}"
-        limits = self._limits
+        limits = self._opening.limits
         if numbers := told.get("lost"):
             limit = f"{limits.page_seconds:g} s or {limits.memory >> 20:,} MiB of memory"
             yield f"{_pages(numbers)} left out, as reading took more than {limit}"

@@ -57,13 +57,12 @@ def open_document(
     raw = open_raw(path) if text is None else in_memory(path, text.encode("utf-8", "replace"))
     try:
         kind = _kind(raw) if text is None else "text"
-        selection, limits = pages or PageSelection.all(), limits or Limits()
+        selection = pages or PageSelection.all()
         if selection.ocr and kind == "pdf":
             check_ocr(raw.name)
-            limits = limits.with_ocr()
         elif selection.ocr:  # there is nothing to recognize in other kinds
             selection = replace(selection, ocr=False)
-        return Document(raw, selection, kind, password=password, limits=limits)
+        return Document(raw, selection, kind, password=password, limits=limits or Limits())
     except OSError as error:
         raw.file.close()
         raise raw.error(f"cannot be read ({error.strerror}): check the disk it is on") from error

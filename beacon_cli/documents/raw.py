@@ -65,7 +65,12 @@ def open_raw(path: str) -> RawFile:
     A pipe is read to its end and kept in memory, and so is what lies elsewhere (`s3://…`); a regular file is read
     where it lies. Raises `DocumentError` for what is missing, not permitted, not a file, or empty.
     """
-    raw = _stdin() if path == "-" else _fetched(path) if is_remote(path) else _open_path(path)
+    if path == "-":
+        raw = _stdin()
+    elif is_remote(path):
+        raw = RawFile(printable(path), printable(path), BytesIO(fetch(path)))
+    else:
+        raw = _open_path(path)
     if raw.size == 0:
         raw.file.close()
         raise raw.error("is empty: there is nothing to read")
@@ -82,11 +87,6 @@ def _stdin() -> RawFile:
     if sys.stdin is None:
         raise DocumentError("stdin: is closed: name a file, or pipe one in")
     return in_memory("stdin", sys.stdin.buffer.read())
-
-
-def _fetched(location: str) -> RawFile:
-    name = printable(location)
-    return RawFile(name, name, BytesIO(fetch(location)))
 
 
 def _open_path(path: str) -> RawFile:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any
 
 from beacon_cli.errors import DocumentError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://")
-Result = TypeVar("Result")
 
 
 def is_remote(path: str) -> bool:
@@ -24,15 +24,9 @@ def fetch(location: str) -> bytes:
     Raises:
         DocumentError: if they cannot be had.
     """
-
-    def read() -> bytes:
-        import fsspec  # noqa: PLC0415  heavy, and seldom needed
-
-        with fsspec.open(location, "rb") as file:
-            data: bytes = file.read()
-            return data
-
-    return _reached(location, read)
+    with _reaching(location) as fsspec, fsspec.open(location, "rb") as file:
+        data: bytes = file.read()
+        return data
 
 
 def documents_at(location: str, suffixes: Collection[str]) -> list[str]:
@@ -41,22 +35,21 @@ def documents_at(location: str, suffixes: Collection[str]) -> list[str]:
     Raises:
         DocumentError: if it cannot be listed.
     """
-
-    def found() -> list[str]:
-        import fsspec  # noqa: PLC0415  as above
-
+    with _reaching(location) as fsspec:
         system, path = fsspec.core.url_to_fs(location)
         if not system.isdir(path):
             return [location]
         files = [str(system.unstrip_protocol(name)) for name in system.find(path)]
         return sorted(each for each in files if PurePosixPath(each).suffix.lower() in suffixes)
 
-    return _reached(location, found)
 
-
-def _reached(location: str, work: Callable[[], Result]) -> Result:
+@contextmanager
+def _reaching(location: str) -> Iterator[Any]:
+    """fsspec; what goes wrong with it is said of `location`."""
     try:
-        return work()
+        import fsspec  # noqa: PLC0415  heavy, and seldom needed
+
+        yield fsspec
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DocumentError(

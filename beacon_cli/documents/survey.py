@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import Literal
 
 from beacon_cli.documents.finding import Place, places_of
@@ -16,6 +15,8 @@ from beacon_cli.documents.raw import printable
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.errors import BeaconError, DocumentError
 from beacon_cli.events import Counting, Progress, silent
+
+State = Literal["read", "warned", "refused"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Inspected:
     """
 
     path: str
-    state: Literal["read", "warned", "refused"]
+    state: State
     pages: int
     words: int
     characters: int
@@ -61,27 +62,17 @@ def survey(
     progress: Progress = silent,
 ) -> list[Inspected]:
     """Read documents, as many at a time as there are processors: what each came to, in the order of `paths`."""
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, Inspected]] = queue.SimpleQueue()
-    for index in range(len(paths)):
-        waiting.put(index)
-
-    def work() -> None:
-        while True:
-            try:
-                index = waiting.get_nowait()
-            except queue.Empty:
-                return
-            done.put((index, inspect(paths[index], password=password, pages=pages)))
-
-    # Daemons, so that Ctrl-C need not wait for them; the processes that they read with end with this one.
-    for _ in range(min(os.cpu_count() or 1, len(paths))):
-        threading.Thread(target=work, daemon=True).start()
     found: dict[int, Inspected] = {}
-    while len(found) < len(paths):
-        progress(Counting("reading", len(found), len(paths)))
-        index, inspected = done.get()
-        found[index] = inspected
+
+    def work(index: int) -> tuple[int, Inspected]:
+        return index, inspect(paths[index], password=password, pages=pages)
+
+    progress(Counting("reading", 0, len(paths)))
+    # Its threads are daemons: Ctrl-C need not wait for them. The processes that they read with end with this one.
+    with ThreadPool(min(os.cpu_count() or 1, len(paths))) as pool:
+        for index, inspected in pool.imap_unordered(work, range(len(paths))):
+            found[index] = inspected
+            progress(Counting("reading", len(found), len(paths)))
     return [found[index] for index in range(len(paths))]
 
 
@@ -89,10 +80,6 @@ def inspect(path: str, *, password: str | None = None, pages: PageSelection | No
     """Read a document."""
     began = time.perf_counter()
     name = printable(path)
-
-    def refused(remark: str) -> Inspected:
-        return Inspected(name, "refused", 0, 0, 0, time.perf_counter() - began, (remark,))
-
     read = words = characters = 0
     try:
         with open_document(path, password=password, pages=pages) as document:
@@ -101,9 +88,12 @@ def inspect(path: str, *, password: str | None = None, pages: PageSelection | No
                 words += len(page.text.split())
                 characters += len(page.text)
             remarks = tuple(document.warnings)
+        state: State = "warned" if remarks else "read"
     except BeaconError as error:
-        return refused(str(error).removeprefix(f"{name}: "))
+        state, remarks = "refused", (str(error).removeprefix(f"{name}: "),)
     except Exception as error:  # a defect of this tool: it is a row as any other, and the rest is looked at
-        return refused(f"beacon failed unexpectedly ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
-    state: Literal["read", "warned"] = "warned" if remarks else "read"
+        reason = " ".join(str(error).split())[:200]
+        state, remarks = "refused", (f"beacon failed unexpectedly ({type(error).__name__}: {reason})",)
+    if state == "refused":
+        read = words = characters = 0
     return Inspected(name, state, read, words, characters, time.perf_counter() - began, remarks)

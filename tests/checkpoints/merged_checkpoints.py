@@ -41,12 +41,23 @@ COMMON: dict[str, Any] = {
     "use_cache": True,
     "vocab_size": VOCABULARY,
 }
+
+
+def _family(model_type: str, name: str, heads: int, **settings: Any) -> dict[str, Any]:
+    """What a base model of this family has in its configuration."""
+    return {
+        "model_type": model_type,
+        "architectures": [f"{name}ForCausalLM"],
+        "auto_map": {"AutoModelForCausalLM": f"modeling_{model_type}.{name}ForCausalLM"},
+        "num_key_value_heads": heads,
+        **settings,
+    }
+
+
+AS_MISTRAL = _family("mistral", "Mistral", 2, sliding_window=16)
 V1: dict[str, Any] = {
     **COMMON,
-    "model_type": "llama",
-    "architectures": ["LlamaForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"},
-    "num_key_value_heads": 4,
+    **_family("llama", "Llama", 4),
     "beacon_window": 32,
     "beacon_stride": [32],
     "beacon_stride_mix": "step-random",
@@ -58,34 +69,27 @@ V1: dict[str, Any] = {
     "retrieval_method": None,
     "retrieval_topk": None,
 }
+_BETWEEN: dict[str, Any] = {
+    "window": 32,
+    "stride": 32,
+    "attn": "step-expansion",
+    "attend_prev": False,
+    "ratio": [2, 4, 8],
+    "ratio_mix": "adapt-1024",
+    "param": ["q", "k", "v", "o"],
+    "embed_init": "eos",
+    "sink_size": 0,
+}
 BETWEEN: dict[str, Any] = {
     **COMMON,
-    "model_type": "mistral",
-    "architectures": ["MistralForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_mistral.MistralForCausalLM"},
-    "num_key_value_heads": 2,
-    "sliding_window": 16,
-    "beacon_window": 32,
-    "beacon_stride": 32,
-    "beacon_attn": "step-expansion",
-    "beacon_attend_prev": False,
-    "beacon_ratio": [2, 4, 8],
-    "beacon_ratio_mix": "adapt-1024",
-    "beacon_param": ["q", "k", "v", "o"],
-    "beacon_embed_init": "eos",
-    "beacon_sink_size": 0,
+    **AS_MISTRAL,
+    **{f"beacon_{name}": value for name, value in _BETWEEN.items()},
     "retrieval_method": None,
     "retrieval_topk": None,
 }
 V2: dict[str, Any] = {
     **COMMON,
-    "model_type": "qwen2",
-    "architectures": ["Qwen2ForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_qwen2.Qwen2ForCausalLM"},
-    "num_key_value_heads": 2,
-    "sliding_window": 16,
-    "use_sliding_window": False,
-    "max_window_layers": 28,
+    **_family("qwen2", "Qwen2", 2, sliding_window=16, use_sliding_window=False, max_window_layers=28),
     "beacon_window": 32,
     "beacon_stride": 32,
     "beacon_attn": "full-coverage",
@@ -98,28 +102,15 @@ V2: dict[str, Any] = {
     "beacon_sink_size": 0,
     "beacon_parallel_window": 1,
 }
+_ULTRAGIST = {**_BETWEEN, "attend_prev": True, "ratio": [2, 4, 8, 16, 32], "sink_size": 1}
 ULTRAGIST: dict[str, Any] = {
     **COMMON,
-    "model_type": "llama",
-    "architectures": ["LlamaForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"},
-    "num_key_value_heads": 4,
-    "pretraining_tp": 1,
-    "ultragist_window": 32,
-    "ultragist_stride": 32,
-    "ultragist_attn": "step-expansion",
-    "ultragist_attend_prev": True,
-    "ultragist_ratio": [2, 4, 8, 16, 32],
-    "ultragist_ratio_mix": "adapt-1024",
-    "ultragist_param": ["q", "k", "v", "o"],
-    "ultragist_embed_init": "eos",
-    "ultragist_sink_size": 1,
+    **_family("llama", "Llama", 4, pretraining_tp=1),
+    **{f"ultragist_{name}": value for name, value in _ULTRAGIST.items()},
     "retrieval_method": None,
     "retrieval_topk": None,
     "retrieval_key_length": None,
 }
-_BASE = ("model_type", "architectures", "auto_map", "num_key_value_heads", "sliding_window")
-AS_MISTRAL = {key: BETWEEN[key] for key in _BASE}
 RELEASED = {
     LLAMA2: V1,
     MISTRAL: BETWEEN,

@@ -330,43 +330,34 @@ def test_other_things_are_not_overwritten(source: Path, tmp_path: Path, cache_di
 # What can be wrong with a checkpoint: how it is made so, and what the refusal says.
 
 
-def rename(old: str, new: str) -> Callable[[Checkpoint], None]:
-    def change(merged: Checkpoint) -> None:
-        merged.tensors[new] = merged.tensors.pop(old)
-
-    return change
+Change = Callable[[Checkpoint], object]
 
 
-def without(name: str) -> Callable[[Checkpoint], None]:
-    def change(merged: Checkpoint) -> None:
-        del merged.tensors[name]
-
-    return change
+def rename(old: str, new: str) -> Change:
+    return lambda merged: merged.tensors.update({new: merged.tensors.pop(old)})
 
 
-def put(name: str, tensor: torch.Tensor) -> Callable[[Checkpoint], None]:
-    return lambda merged: merged.tensors.__setitem__(name, tensor)
+def without(name: str) -> Change:
+    return lambda merged: merged.tensors.pop(name)
 
 
-def spoil(name: str, value: float) -> Callable[[Checkpoint], None]:
-    def change(merged: Checkpoint) -> None:
-        merged.tensors[name].view(-1)[-1] = value
-
-    return change
+def put(name: str, tensor: torch.Tensor) -> Change:
+    return lambda merged: merged.tensors.update({name: tensor})
 
 
-def setting(**values: Any) -> Callable[[Checkpoint], None]:
+def spoil(name: str, value: float) -> Change:
+    return lambda merged: merged.tensors[name].view(-1)[-1:].fill_(value)
+
+
+def setting(**values: Any) -> Change:
     return lambda merged: merged.settings.update(values)
 
 
 Q, BEACON_Q = "model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.beacon_q_proj.weight"
 EMBEDDING = "model.beacon_embed_tokens.weight"
-CHANGES: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
+CHANGES: dict[str, tuple[Change, str]] = {
     "missing base": (without(Q), f"lacks 1 of its tensors ({Q})"),
-    "missing beacon": (
-        without(BEACON_Q),
-        "lacks 1 of its tensors (layers.1.q.weight)",
-    ),
+    "missing beacon": (without(BEACON_Q), "lacks 1 of its tensors (layers.1.q.weight)"),
     "missing embedding": (without(EMBEDDING), "lacks 1 of its tensors (embedding)"),
     "missing head": (without("lm_head.weight"), "(lm_head.weight)"),
     "extra base": (put("model.layers.2.mlp.up_proj.weight", torch.ones(128, 64)), "holds 1 tensor that config.json"),
@@ -422,13 +413,8 @@ def edit(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Pat
 
 
 def place(tensor: str, shard: str | None) -> Callable[[Path], None]:
-    def change(index: dict[str, Any]) -> None:
-        if shard is None:
-            del index["weight_map"][tensor]
-        else:
-            index["weight_map"][tensor] = shard
-
-    return edit(INDEX, change)
+    entry = {} if shard is None else {tensor: shard}
+    return edit(INDEX, lambda index: [index["weight_map"].pop(tensor, None), index["weight_map"].update(entry)])
 
 
 def cut(folder: Path) -> None:
@@ -518,6 +504,8 @@ def test_files_that_are_wrong(what: str, source: Path, cache_dir: Path, models_d
 
 
 def test_headers_agree_with_the_library(source: Path) -> None:
+    odd = {"empty": torch.zeros(0, 4), "one": torch.tensor(1.5)}
+    save_file({**load_file(source / FIRST), **odd}, source / FIRST)
     ours = {name: stored.read(torch.bfloat16) for name, stored in read_header(source / FIRST).items()}
     theirs = load_file(source / FIRST)
     assert ours.keys() == theirs.keys()

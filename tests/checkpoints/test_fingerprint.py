@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,33 +56,21 @@ def _age(folder: Path) -> None:
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
-def _rename_shards(folder: Path) -> None:
-    first, second = (folder / name for name in SHARDS)
-    first.rename(folder / "swap")
-    second.rename(first)
-    (folder / "swap").rename(second)
+FIRST, SECOND = SHARDS
+# What is written into the folder, by what that changes.
+CHANGES = {
+    "shards change places": {FIRST: b"second", SECOND: b"first"},
+    "a byte": {SECOND: b"Second"},
+    "a byte moves to the shard before": {FIRST: b"firsts", SECOND: b"econd"},
+    "one more shard": {"model-00003-of-00003.safetensors": b""},
+    "a setting": {"config.json": json.dumps({**CONFIG, "rms_norm_eps": 1e-5}).encode()},
+    "the architecture": {"config.json": json.dumps({**CONFIG, "architectures": ["MistralForCausalLM"]}).encode()},
+}
 
 
-def _flip_a_byte(folder: Path) -> None:
-    path = folder / "model-00002-of-00002.safetensors"
-    path.write_bytes(b"Second")
-
-
-def _move_a_byte_between_shards(folder: Path) -> None:
-    for name, content in zip(SHARDS, (b"firsts", b"econd"), strict=True):
+def change(folder: Path, what: str) -> None:
+    for name, content in CHANGES[what].items():
         (folder / name).write_bytes(content)
-
-
-def _add_a_shard(folder: Path) -> None:
-    (folder / "model-00003-of-00003.safetensors").write_bytes(b"")
-
-
-def _change_a_setting(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "rms_norm_eps": 1e-5}))
-
-
-def _change_the_architecture(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "architectures": ["MistralForCausalLM"]}))
 
 
 def test_a_copy_has_the_same_fingerprint(model: Path, cache: Path, tmp_path: Path) -> None:
@@ -92,20 +79,10 @@ def test_a_copy_has_the_same_fingerprint(model: Path, cache: Path, tmp_path: Pat
     assert beacon_fingerprint(copy, cache) == beacon_fingerprint(model, cache)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        _rename_shards,
-        _flip_a_byte,
-        _move_a_byte_between_shards,
-        _add_a_shard,
-        _change_a_setting,
-        _change_the_architecture,
-    ],
-)
-def test_what_the_model_computes_decides(model: Path, cache: Path, change: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_the_model_computes_decides(model: Path, cache: Path, what: str) -> None:
     before = model_fingerprint(model, cache)
-    change(model)
+    change(model, what)
     assert model_fingerprint(model, cache) != before
 
 
@@ -120,8 +97,8 @@ def test_what_does_not_change_the_model_does_not_count(model: Path, cache: Path)
 
 def test_a_beacon_is_its_weights_and_its_settings(model: Path, cache: Path) -> None:
     before = beacon_fingerprint(model, cache)
-    _flip_a_byte(model)
-    _change_a_setting(model)
+    change(model, "a byte")
+    change(model, "a setting")
     assert beacon_fingerprint(model, cache) == before
     (model / "beacon.safetensors").write_bytes(b"beSide")
     other_weights = beacon_fingerprint(model, cache)
@@ -138,7 +115,7 @@ def test_no_file_is_hashed_twice(model: Path, cache: Path, hashed: list[str]) ->
 
 def test_only_what_changed_is_hashed_again(model: Path, cache: Path, hashed: list[str]) -> None:
     before = model_fingerprint(model, cache)
-    _flip_a_byte(model)
+    change(model, "a byte")
     assert model_fingerprint(model, cache) != before
     assert hashed == [*SHARDS, "model-00002-of-00002.safetensors"]
 
@@ -156,7 +133,7 @@ def test_a_change_within_the_same_tick_of_the_clock_is_seen(
 ) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: LONG_AGO * 10**9 + 1_000_000)
     before = model_fingerprint(model, cache)
-    _flip_a_byte(model)
+    change(model, "a byte")
     _age(model)
     assert model_fingerprint(model, cache) != before
 

@@ -215,7 +215,7 @@ def test_what_a_tag_chooses() -> None:
     assert chosen("q4_k_m") == ["a-Q4_K_M.gguf"]
     assert chosen("Q8_0") == ["a.Q8_0-00001-of-00002.gguf", "a.Q8_0-00002-of-00002.gguf"]
     assert chosen("Q4") == chosen(".*") == []
-    with pytest.raises(ValueError, match=r"any of a-Q4_K_M\.gguf, b-Q4_K_M\.gguf"):
+    with pytest.raises(ModelError, match=r"any of a-Q4_K_M\.gguf, b-Q4_K_M\.gguf"):
         HubFile("owner/name", tag="Q4_K_M").choose([*files, "b-Q4_K_M.gguf"])
 
 

@@ -12,15 +12,7 @@ from beacon_cli.documents.content import Kind
 from beacon_cli.documents.worker.readers import open_file
 from beacon_cli.errors import DocumentError
 from tests.documents.pdf_samples import pdf
-
-
-def _refusal(path: str) -> str:
-    with pytest.raises(DocumentError) as caught:
-        open_document(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    message.encode("utf-8")
-    return message
+from tests.documents.reading import refusal
 
 
 def _stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -30,12 +22,12 @@ def _stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 def test_what_is_no_readable_file(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pdf"
     empty.touch()
-    assert _refusal(str(tmp_path / "none.pdf")) == f"{tmp_path}/none.pdf: no such file: check the path"
-    assert "is a directory" in _refusal(str(tmp_path))
-    assert "is empty" in _refusal(str(empty))
-    assert "neither a file nor a pipe" in _refusal("/dev/null")
-    assert "cannot be opened" in _refusal("a\0b")
-    assert "cannot be opened" in _refusal("x" * 300)
+    assert refusal(str(tmp_path / "none.pdf")) == f"{tmp_path}/none.pdf: no such file: check the path"
+    assert "is a directory" in refusal(str(tmp_path))
+    assert "is empty" in refusal(str(empty))
+    assert "neither a file nor a pipe" in refusal("/dev/null")
+    assert "cannot be opened" in refusal("a\0b")
+    assert "cannot be opened" in refusal("x" * 300)
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +40,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise PermissionError
 
         monkeypatch.setattr("builtins.open", refuse)
-    assert "may not be read: check the permissions" in _refusal(str(path))
+    assert "may not be read: check the permissions" in refusal(str(path))
 
 
 @pytest.mark.parametrize("kind", ["text", "pdf", "html"])
@@ -65,7 +57,7 @@ def test_a_disk_that_fails(kind: Kind) -> None:
 def test_unsupported_kinds_are_refused_with_what_is_supported(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"PK\x03\x04")
-    assert f"{path.suffix.lower()} is not supported, only PDF, .txt, .md, .html, .epub and .docx" in _refusal(str(path))
+    assert f"{path.suffix.lower()} is not supported, only PDF, .txt, .md, .html, .epub and .docx" in refusal(str(path))
 
 
 def test_a_name_without_suffix_is_text(tmp_path: Path) -> None:
@@ -81,7 +73,7 @@ def test_any_file_name_can_be_shown(tmp_path: Path) -> None:
     with open_document(name) as document:
         assert document.source.name == "bad\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}name.txt"
         assert [page.text for page in document.pages()] == ["text"]
-    assert "no such file" in _refusal(name + "\n")
+    assert "no such file" in refusal(name + "\n")
 
 
 def test_standard_input_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +92,11 @@ def test_standard_input_may_be_a_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_standard_input_may_be_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
     _stdin(monkeypatch, b"")
-    assert _refusal("-") == "stdin: is empty: there is nothing to read"
+    assert refusal("-") == "stdin: is empty: there is nothing to read"
     _stdin(monkeypatch, b"\x89PNG\r\n\x1a\n\0")
-    assert "stdin: is not text but a PNG image" in _refusal("-")
+    assert "stdin: is not text but a PNG image" in refusal("-")
     monkeypatch.setattr(sys, "stdin", None)
-    assert "stdin: is closed" in _refusal("-")
+    assert "stdin: is closed" in refusal("-")
 
 
 def test_a_named_pipe_is_read(tmp_path: Path) -> None:

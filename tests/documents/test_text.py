@@ -6,29 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beacon_cli.documents import PageSelection, open_document
+from beacon_cli.documents import open_document
 from beacon_cli.documents.text.slicing import PAGE_CHARS, slices
-from beacon_cli.errors import DocumentError
+from tests.documents.reading import read, refusal, texts, write
 
 
 def _write(folder: Path, content: str | bytes, name: str = "a.txt") -> str:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-def _read(path: str, selection: str = "1-") -> list[str]:
-    with open_document(path, pages=PageSelection.parse(selection)) as document:
-        return [page.text for page in document.pages()]
-
-
-def _refusal(path: str, selection: str = "1-") -> str:
-    with pytest.raises(DocumentError) as caught:
-        _read(path, selection)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(path)
-    return message
+    return write(folder, content, name)
 
 
 def test_the_source_describes_the_bytes(tmp_path: Path) -> None:
@@ -48,21 +32,21 @@ def test_plain_text_has_no_title(tmp_path: Path) -> None:
 
 def test_form_feeds_separate_pages(tmp_path: Path) -> None:
     path = _write(tmp_path, "one\n\f\ftwo\n\n\nmore\n\f")
-    assert _read(path) == ["one", "", "two\n\n\nmore"]
-    assert _read(path, "2-3") == ["", "two\n\n\nmore"]
+    assert texts(path) == ["one", "", "two\n\n\nmore"]
+    assert texts(path, "2-3") == ["", "two\n\n\nmore"]
 
 
 def test_pages_without_text_cannot_be_all_that_is_read(tmp_path: Path) -> None:
-    assert "holds no text on pages 2" in _refusal(_write(tmp_path, "one\f \ftwo"), "2")
+    assert "holds no text on pages 2" in refusal(_write(tmp_path, "one\f \ftwo"), "2")
 
 
 def test_missing_pages_are_refused_with_the_page_count(tmp_path: Path) -> None:
-    assert "has 2 pages" in _refusal(_write(tmp_path, "one\ftwo"), "3-")
+    assert "has 2 pages" in refusal(_write(tmp_path, "one\ftwo"), "3-")
 
 
 def test_pages_end_with_paragraphs(tmp_path: Path) -> None:
     paragraphs = [f"{number} " + "word " * 60 + "end." for number in range(40)]
-    pages = _read(_write(tmp_path, "\n\n".join(paragraphs)))
+    pages = texts(_write(tmp_path, "\n\n".join(paragraphs)))
     assert "\n\n".join(pages).split("\n\n") == paragraphs
     assert all(PAGE_CHARS / 2 <= len(page) <= PAGE_CHARS for page in pages[:-1])
 
@@ -78,14 +62,14 @@ def test_cutting_loses_nothing(text: str) -> None:
 def test_wrapped_text_is_unwrapped_and_markdown_is_not(tmp_path: Path) -> None:
     paragraph = "A paragraph of a book with some more words in it than go on a line. " * 8
     wrapped = textwrap.fill(paragraph, 70)
-    assert _read(_write(tmp_path, f"{wrapped}\f{wrapped}")) == [paragraph.strip()] * 2
-    assert _read(_write(tmp_path, wrapped.replace("\n", "\r\n"), "a.md")) == [wrapped]
+    assert texts(_write(tmp_path, f"{wrapped}\f{wrapped}")) == [paragraph.strip()] * 2
+    assert texts(_write(tmp_path, wrapped.replace("\n", "\r\n"), "a.md")) == [wrapped]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     text = "Ünïcödé – “quoted” text"
-    assert _read(_write(tmp_path, text.encode(encoding))) == [text]
+    assert texts(_write(tmp_path, text.encode(encoding))) == [text]
 
 
 RUSSIAN = "Мороз и солнце; день чудесный! Ещё ты дремлешь, друг прелестный - пора, красавица, проснись."
@@ -111,17 +95,15 @@ JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れた�
     ],
 )
 def test_encodings_are_guessed_and_the_guess_is_told(tmp_path: Path, text: str, encoding: str) -> None:
-    with open_document(_write(tmp_path, text.encode(encoding))) as document:
-        assert [page.text for page in document.pages()] == [text]
-        (warning,) = document.warnings
-        assert "which is a guess" in warning
+    (page,), (warning,) = read(_write(tmp_path, text.encode(encoding)))
+    assert page.text == text
+    assert "which is a guess" in warning
 
 
 def test_valid_utf8_is_no_guess(tmp_path: Path) -> None:
-    with open_document(_write(tmp_path, RUSSIAN.encode("utf-32"))) as document:
-        assert ([page.text for page in document.pages()], document.warnings) == ([RUSSIAN], [])
-    with open_document(_write(tmp_path, RUSSIAN)) as document:
-        assert document.warnings == []
+    for encoding in ("utf-32", "utf-8"):
+        (page,), warnings = read(_write(tmp_path, RUSSIAN.encode(encoding)))
+        assert (page.text, warnings) == (RUSSIAN, [])
 
 
 def test_markdown_headings_are_sections(tmp_path: Path) -> None:
@@ -144,14 +126,7 @@ def test_markdown_headings_are_sections(tmp_path: Path) -> None:
     ],
 )
 def test_binary_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
-    assert reason in _refusal(_write(tmp_path, data))
-
-
-def _warned(path: str) -> tuple[str, str]:
-    with open_document(path) as document:
-        text = "\n".join(page.text for page in document.pages())
-        (warning,) = document.warnings
-        return text, warning
+    assert reason in refusal(_write(tmp_path, data))
 
 
 LINES = "The café costs 4 €.\n".encode() * 12
@@ -172,15 +147,15 @@ LINES = "The café costs 4 €.\n".encode() * 12
     ids=["mixed", "cut off", "zeros", "odd"],
 )
 def test_a_few_bad_bytes_are_told_and_the_rest_read(tmp_path: Path, data: bytes, ending: str, said: str) -> None:
-    text, warning = _warned(_write(tmp_path, data))
-    assert text.endswith(ending)
+    pages, (warning,) = read(_write(tmp_path, data))
+    assert pages[-1].text.endswith(ending)
     assert said in warning
 
 
 @pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
 def test_utf32_is_told_by_its_zeros(tmp_path: Path, encoding: str) -> None:
-    text, warning = _warned(_write(tmp_path, RUSSIAN.encode(encoding)))
-    assert (text, encoding in warning) == (RUSSIAN, True)
+    (page,), (warning,) = read(_write(tmp_path, RUSSIAN.encode(encoding)))
+    assert (page.text, encoding in warning) == (RUSSIAN, True)
 
 
 @pytest.mark.parametrize(
@@ -195,13 +170,12 @@ def test_utf32_is_told_by_its_zeros(tmp_path: Path, encoding: str) -> None:
     ids=["colours", "titles", "eight bits", "struck over", "padding"],
 )
 def test_what_steers_a_terminal_goes_whole(tmp_path: Path, written: str, text: str) -> None:
-    assert _read(_write(tmp_path, written)) == [text]
+    assert texts(_write(tmp_path, written)) == [text]
 
 
 def test_what_typewriters_word_and_dos_leave_is_no_binary(tmp_path: Path) -> None:
     data = "\x1b[1mUn caf\xe9\x1b[0m noir\vs'il vous pla\xeet, un\b_ seul.\r\n\x1a".encode("latin-1")
-    with open_document(_write(tmp_path, data)) as document:
-        assert [page.text for page in document.pages()] == ["Un caf\xe9 noir\ns'il vous pla\xeet, un seul."]
+    assert texts(_write(tmp_path, data)) == ["Un caf\xe9 noir\ns'il vous pla\xeet, un seul."]
 
 
 def test_headings_are_none_in_code(tmp_path: Path) -> None:
@@ -212,4 +186,4 @@ def test_headings_are_none_in_code(tmp_path: Path) -> None:
 
 
 def test_white_space_is_not_text(tmp_path: Path) -> None:
-    assert "holds no text" in _refusal(_write(tmp_path, " \n\t\ufeff\xa0\f\n"))
+    assert "holds no text" in refusal(_write(tmp_path, " \n\t\ufeff\xa0\f\n"))

@@ -5,24 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.documents import open_document
-from beacon_cli.errors import DocumentError
+from tests.documents.reading import read, refusal, texts
 from tests.documents.word_samples import STRICT, paragraph, table, text, word
 
 
-def _texts(path: Path) -> list[str]:
-    with open_document(str(path)) as document:
-        return [page.text for page in document.pages()]
-
-
 def _text(path: Path) -> str:
-    return "\n\n".join(_texts(path))
-
-
-def _refusal(path: Path) -> str:
-    with pytest.raises(DocumentError) as caught:
-        open_document(str(path))
-    return str(caught.value)
+    return "\n\n".join(texts(path))
 
 
 def test_notes_follow_the_paragraph_that_they_hang_on(tmp_path: Path) -> None:
@@ -99,7 +87,7 @@ def test_paragraphs_whose_end_was_deleted_are_one(tmp_path: Path) -> None:
 
 def test_a_file_that_only_embeds_another_says_so(tmp_path: Path) -> None:
     path = word(tmp_path / "a.docx", "<w:altChunk/>")
-    assert "holds no text (has an embedded document, which is not read)" in _refusal(path)
+    assert "holds no text (has an embedded document, which is not read)" in refusal(path)
 
 
 def _numbered(number: int, level: int, words: str) -> str:
@@ -124,9 +112,7 @@ def test_numbers_that_word_makes_are_read(tmp_path: Path) -> None:
     body = paragraph("Terms", properties='<w:pStyle w:val="h"/>') + _numbered(1, 1, "rent") + _numbered(1, 1, "dogs")
     body += _numbered(1, 2, "small") + _numbered(2, 0, "point") + _numbered(1, 0, "more") + _numbered(3, 0, "anew")
     body += _numbered(0, 0, "plain")
-    path = word(tmp_path / "a.docx", body, numbering=lists, styles=styles)
-    with open_document(str(path)) as document:
-        (page,) = document.pages()
+    (page,), _ = read(word(tmp_path / "a.docx", body, numbering=lists, styles=styles))
     assert page.section == "1. Terms"
     assert page.text == "1. Terms\n\n1.1 rent\n1.2 dogs\n(a) small\n- point\n2. more\n4. anew\n\nplain"
 
@@ -142,9 +128,8 @@ def test_lists_may_stand_for_others_and_count_in_digits(tmp_path: Path) -> None:
 
 
 def test_damaged_parts_are_named(tmp_path: Path) -> None:
-    with open_document(str(word(tmp_path / "a.docx", paragraph("text"), footnotes="<w:footnote>"))) as document:
-        assert [page.text for page in document.pages()] == ["text"]
-        assert document.warnings == ["has damaged footnotes, which are left out"]
+    (page,), warnings = read(word(tmp_path / "a.docx", paragraph("text"), footnotes="<w:footnote>"))
+    assert (page.text, warnings) == ("text", ["has damaged footnotes, which are left out"])
 
 
 def test_a_table_in_a_table_and_cells_that_span(tmp_path: Path) -> None:
@@ -166,8 +151,8 @@ def test_formulas_are_read(tmp_path: Path) -> None:
 
 
 def test_strict_files_and_those_with_macros_are_read(tmp_path: Path) -> None:
-    assert _texts(word(tmp_path / "a.docx", paragraph("Strict."), STRICT)) == ["Strict."]
-    assert _texts(word(tmp_path / "a.docm", paragraph("With macros."))) == ["With macros."]
+    assert texts(word(tmp_path / "a.docx", paragraph("Strict."), STRICT)) == ["Strict."]
+    assert texts(word(tmp_path / "a.docm", paragraph("With macros."))) == ["With macros."]
 
 
 @pytest.mark.parametrize(
@@ -182,20 +167,19 @@ def test_strict_files_and_those_with_macros_are_read(tmp_path: Path) -> None:
 def test_what_is_no_word_file_is_named(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "a.docx"
     path.write_bytes(data)
-    assert said in _refusal(path)
+    assert said in refusal(path)
 
 
 def test_other_archives_and_damage_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.docx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("xl/workbook.xml", "<workbook/>")
-    assert "is no Word file" in _refusal(path)
+    assert "is no Word file" in refusal(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("word/document.xml", "<w:document><w:body><w:p>cut")
-    assert "word/document.xml is damaged" in _refusal(path)
+    assert "word/document.xml is damaged" in refusal(path)
 
 
 def test_embedded_documents_are_named(tmp_path: Path) -> None:
-    with open_document(str(word(tmp_path / "a.docx", paragraph("text") + "<w:altChunk/>"))) as document:
-        assert [page.text for page in document.pages()] == ["text"]
-        assert document.warnings == ["has an embedded document, which is not read"]
+    (page,), warnings = read(word(tmp_path / "a.docx", paragraph("text") + "<w:altChunk/>"))
+    assert (page.text, warnings) == ("text", ["has an embedded document, which is not read"])

@@ -48,7 +48,7 @@ def tiny_engine(context: int = 512, **settings: Any) -> Engine:
     vars(source)["frame"] = FRAME  # it has no chat template
     device = next(model.parameters()).device
     dtype = next(model.parameters()).dtype
-    return Engine(source, attach(model, random_beacon(model)), device, dtype)
+    return Engine(model, device, dtype, source=source, attached=attach(model, random_beacon(model)))
 
 
 def tiny_model_of(engine: Engine, cache: Path = Path()) -> Model:

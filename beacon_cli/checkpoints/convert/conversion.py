@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
-from beacon_cli.checkpoints.convert.four_bit import quantize
+from beacon_cli.checkpoints.convert.four_bit import quantize, settings
 from beacon_cli.checkpoints.convert.merged import Merged
-from beacon_cli.checkpoints.convert.skeleton import Stored
-from beacon_cli.checkpoints.convert.tensor_files import NewTensor, StoredTensor, write_tensors
+from beacon_cli.checkpoints.convert.tensor_files import NewTensor, Stored, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, MEASURED, SCORER, SINGLE, companions
@@ -136,47 +135,32 @@ def _write_base(source: Merged, folder: Path, reader: CountingReader) -> None:
     total = 0
     for number, names in enumerate(shards, 1):
         file = SINGLE if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        tensors: list[NewTensor] = []
-        for name in names:
-            stored = source.base[name]
-            if name in quantized:
-                tensors += _four_bit(name, reader.read(stored))
-            else:
-                tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
+        tensors = [new for name in names for new in _new(name, source.base[name], reader, four_bit=name in quantized)]
         write_tensors(folder / file, tensors)
         places |= {tensor.name: file for tensor in tensors}
         total += sum(tensor.size for tensor in tensors)
     if len(shards) > 1:
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
-    from transformers import BitsAndBytesConfig  # noqa: PLC0415  takes seconds, which most commands can do without
-
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPE
-    )
     stock = {key: value for key, value in source.stock.items() if key != "torch_dtype"}
-    write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": quantization.to_dict()})
+    write_json(folder / CONFIG, {**stock, "dtype": "bfloat16", "quantization_config": settings(DTYPE).to_dict()})
 
 
 def _write_beacon(source: Merged, path: Path, reader: CountingReader, bits: int) -> None:
     """The adapter's weights."""
-    tensors: list[NewTensor] = []
+    tensors = []
     for name, stored in source.beacon.items():
-        if bits == 4 and name.endswith(".weight"):
-            tensors += _four_bit(name, reader.read(stored))
-        elif name == "embedding":
-            tensors.append(NewTensor(name, DTYPE, stored.shape[1:], partial(_first_row, reader, stored)))
-        else:
-            tensors.append(NewTensor(name, DTYPE, stored.shape, partial(reader.read, stored)))
+        tensors += _new(name, stored, reader, four_bit=bits == 4 and name.endswith(".weight"))
     write_tensors(path, tensors)
 
 
-def _first_row(reader: CountingReader, stored: StoredTensor) -> Tensor:
-    return reader.read(stored)[0]
-
-
-def _four_bit(name: str, weight: Tensor) -> list[NewTensor]:
-    entries = quantize(name, weight)
-    return [NewTensor(entry, t.dtype, tuple(t.shape), partial(lambda t: t, t)) for entry, t in entries.items()]
+def _new(name: str, stored: StoredTensor, reader: CountingReader, *, four_bit: bool) -> list[NewTensor]:
+    """What is written of a tensor: itself, or what holds it in 4 bits, which is made at once."""
+    if four_bit:
+        entries = quantize(name, reader.read(stored))
+        return [NewTensor(entry, t.dtype, tuple(t.shape), partial(lambda t: t, t)) for entry, t in entries.items()]
+    # The beacon's embedding is the only row of a table.
+    shape = stored.shape[1:] if name == "embedding" else stored.shape
+    return [NewTensor(name, DTYPE, shape, lambda: reader.read(stored).reshape(shape))]
 
 
 def _shards(source: Merged, quantized: set[str]) -> Iterator[list[str]]:

@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,15 @@ from torch import Tensor, nn
 
 from activation_beacon.errors import CheckpointError
 from beacon_cli.checkpoints.local.model_folder import MARK
+
+
+def settings(dtype: torch.dtype) -> Any:
+    """What tells transformers so, for products in `dtype`: a `BitsAndBytesConfig`."""
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415  takes seconds, which most commands can do without
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
 
 
 def quantize(name: str, weight: Tensor) -> dict[str, Tensor]:
@@ -34,8 +44,8 @@ def dequantize(name: str, entries: Mapping[str, Tensor]) -> Tensor:
     Raises:
         CheckpointError: if entries are missing or malformed.
     """
-    try:
-        state = json.loads(bytes(entries[f"{name}{MARK}"].tolist()))
+    with _intact(name):
+        state = _state(name, entries)
         scales, levels = (entries[f"{name}.{part}"] for part in ("absmax", "quant_map"))
         if f"{name}.nested_absmax" in entries:  # they are quantized too
             coarse = entries[f"{name}.nested_absmax"].repeat_interleave(state["nested_blocksize"])[: scales.numel()]
@@ -44,8 +54,6 @@ def dequantize(name: str, entries: Mapping[str, Tensor]) -> Tensor:
         codes = torch.stack((packed >> 4, packed & 15), -1).flatten()[:size].int()
         weight = levels[codes] * scales.repeat_interleave(state["blocksize"])[:size]
         return weight.view(state["shape"]).to(getattr(torch, state["dtype"]))
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"the 4-bit weight {name} is damaged ({error!r}): convert the model again") from error
 
 
 def stored_shape(name: str, entries: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -54,7 +62,8 @@ def stored_shape(name: str, entries: Mapping[str, Tensor]) -> tuple[int, ...]:
     Raises:
         CheckpointError: if entries are missing or malformed.
     """
-    return tuple(_state(name, entries).shape)
+    with _intact(name):
+        return tuple(_state(name, entries)["shape"])
 
 
 def four_bit_linear(name: str, entries: Mapping[str, Tensor], bias: Tensor | None, dtype: torch.dtype) -> nn.Module:
@@ -63,14 +72,16 @@ def four_bit_linear(name: str, entries: Mapping[str, Tensor], bias: Tensor | Non
     Raises:
         CheckpointError: if entries are missing or malformed.
     """
-    out_features, in_features = _state(name, entries).shape
+    out_features, in_features = stored_shape(name, entries)
+    parts = {entry.removeprefix(f"{name}."): value for entry, value in entries.items() if entry.startswith(f"{name}.")}
     library = _library().nn
     layer: nn.Module = library.Linear4bit(
         in_features, out_features, bias is not None, dtype, quant_type="nf4", device="meta"
     )
-    layer.weight = library.Params4bit.from_prequantized(
-        entries[name], _parts(name, entries), device=entries[name].device, module=layer
-    )
+    with _intact(name):
+        layer.weight = library.Params4bit.from_prequantized(
+            entries[name], parts, device=entries[name].device, module=layer
+        )
     if bias is not None:
         layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
@@ -84,15 +95,16 @@ def matrix(layer: nn.Module) -> Tensor:
     return dense
 
 
-def _parts(name: str, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs to a weight, as bitsandbytes names it (which changes the mapping that it is given)."""
-    return {entry.removeprefix(f"{name}."): value for entry, value in entries.items() if entry.startswith(f"{name}.")}
-
-
 def _state(name: str, entries: Mapping[str, Tensor]) -> Any:
+    """What bitsandbytes wrote beside the numbers of a weight: its shape, its type, the sizes of its blocks."""
+    return json.loads(bytes(entries[f"{name}{MARK}"].tolist()))
+
+
+@contextmanager
+def _intact(name: str) -> Iterator[None]:
     try:
-        return _library().functional.QuantState.from_dict(_parts(name, entries), device=entries[name].device)
-    except (KeyError, ValueError, AssertionError) as error:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f"the 4-bit weight {name} is damaged ({error!r}): convert the model again") from error
 
 

@@ -3,25 +3,14 @@
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from beacon_cli.checkpoints.convert.tensor_files import Stored
 from beacon_cli.errors import ConfigError, ModelError
 from beacon_cli.quantities import counted
-
-
-class Stored(Protocol):
-    """A tensor in a file, whatever that file's format; its size is in bytes."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def size(self) -> int: ...
-    def read(self, dtype: torch.dtype) -> Tensor: ...
 
 
 def meta_model(stock: dict[str, Any]) -> nn.Module:
@@ -70,7 +59,7 @@ def compare(place: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping[s
     if extra := sorted(found.keys() - wanted.keys()):
         name = found[extra[0]].name
         raise ModelError(
-            f"{place} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name}): "
+            f"{place} holds {counted(len(extra), 'tensor')} that config.json has no place for ({name!r:.60}): "
             "use another checkpoint"
         )
     for name, tensor in found.items():

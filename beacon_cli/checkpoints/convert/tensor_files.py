@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from beacon_cli.errors import ModelError
@@ -31,17 +33,16 @@ _PIECE = 2**24
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in a file.
+class Stored:
+    """A tensor in a file, whatever that file's format.
 
     Attributes:
-        start: of its bytes in the file.
-        size: in bytes.
+        shape: as torch has it, rows first.
+        start, size: of its bytes in the file.
     """
 
     path: Path
     name: str
-    dtype: str
     shape: tuple[int, ...]
     start: int
     size: int
@@ -52,38 +53,38 @@ class StoredTensor:
         Raises:
             ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
         """
-        content = bytearray(self.size)
         try:
-            with self.path.open("rb", buffering=0) as file:
-                file.seek(self.start)
-                view = memoryview(content)
-                while view:
-                    count = file.readinto(view)
-                    if not count:
-                        raise ModelError(f"{self.path} ends before {self.name}: download it again")
-                    view = view[count:]
+            content = np.fromfile(self.path, np.uint8, self.size, offset=self.start)
         except OSError as error:
             raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
-        if not content:
-            return torch.empty(self.shape, dtype=dtype)
-        tensor = torch.frombuffer(content, dtype=DTYPES[self.dtype]).reshape(self.shape).to(dtype)
-        check_finite(self.path, self.name, tensor)
+        if len(content) < self.size:
+            raise ModelError(f"{self.path} ends before {self.name}: download it again")
+        tensor = self.decoded(content).to(dtype)
+        flat = tensor.flatten()
+        pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
+        if not all(bool(piece.isfinite().all()) for piece in pieces):
+            raise ModelError(
+                f"{self.path}: {self.name} holds values that are not finite (NaN or infinite): "
+                "download it again, or use another checkpoint"
+            )
         return tensor
 
+    def decoded(self, content: NDArray[np.uint8]) -> Tensor:
+        """What its bytes mean; may share their memory."""
+        raise NotImplementedError
 
-def check_finite(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse a tensor of a file that holds something else than numbers.
 
-    Raises:
-        ModelError: if it holds NaN or infinite values.
-    """
-    flat = tensor.flatten()
-    pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
-    if not all(bool(piece.isfinite().all()) for piece in pieces):
-        raise ModelError(
-            f"{path}: {name} holds values that are not finite (NaN or infinite): "
-            "download it again, or use another checkpoint"
-        )
+@dataclass(frozen=True)
+class StoredTensor(Stored):
+    """A tensor in a safetensors file."""
+
+    dtype: str
+
+    def decoded(self, content: NDArray[np.uint8]) -> Tensor:
+        """As it is stored."""
+        if not self.size:  # of which torch makes no other type
+            return torch.empty(self.shape, dtype=DTYPES[self.dtype])
+        return torch.from_numpy(content).view(DTYPES[self.dtype]).reshape(self.shape)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -140,7 +141,7 @@ def _stored(path: Path, name: str, entry: Any, base: int) -> StoredTensor:
         raise ModelError(
             f"{path} is damaged ({name} has {end - start:,} bytes, not those of {shape}): download it again"
         )
-    return StoredTensor(path, name, dtype, shape, base + start, end - start)
+    return StoredTensor(path, name, shape, base + start, end - start, dtype)
 
 
 @dataclass(frozen=True)
@@ -173,17 +174,11 @@ def write_tensors(path: Path, tensors: Sequence[NewTensor]) -> None:
         header[tensor.name] = {"dtype": _NAMES[tensor.dtype], "shape": tensor.shape, "data_offsets": offsets}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb", buffering=0) as file:
-        _write(file, len(text).to_bytes(8, "little") + text)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
         for tensor in ordered:
             value = tensor.make()
             if (value.dtype, tuple(value.shape)) != (tensor.dtype, tensor.shape):
                 raise ValueError(f"{tensor.name} was announced as {tensor.shape}, {tensor.dtype}")
-            _write(file, value.contiguous().flatten().view(torch.uint8).numpy().data)
+            file.write(value.contiguous().flatten().view(torch.uint8).numpy().data)
             del value
-
-
-def _write(file: Any, content: Any) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]

@@ -9,7 +9,7 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 import gguf
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from beacon_cli.checkpoints.convert.tensor_files import check_finite
+from beacon_cli.checkpoints.convert.tensor_files import Stored
 from beacon_cli.checkpoints.local.gguf_name import parts_of
 from beacon_cli.errors import ModelError
 
@@ -38,43 +39,27 @@ _PIECE = re.compile(r"[.-](?:part\d+(?:of\d+)?|split-?\w{1,3}|\d{3})$")
 
 
 @dataclass(frozen=True)
-class GgufTensor:
-    """A tensor in a file.
+class GgufTensor(Stored):
+    """A tensor in a GGUF file.
 
     Attributes:
-        shape: as torch has it, rows first.
         kind: how its numbers are stored.
-        start, size: of its bytes in the file.
+        heads: of a projection in the file of a Llama, which has the two halves of each head's rotary pairs interleaved;
+            0 for any other.
     """
 
-    path: Path
-    name: str
-    shape: tuple[int, ...]
     kind: "gguf.GGMLQuantizationType"
-    start: int
-    size: int
+    heads: int = 0
 
-    def read(self, dtype: torch.dtype) -> Tensor:
-        """The tensor in type `dtype`, dequantized, in memory of its own.
-
-        Raises:
-            ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
-        """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.start)
-                content = file.read(self.size)
-        except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
-        if len(content) < self.size:
-            raise ModelError(f"{self.path} ends before {self.name}: download it again")
-        rows = np.frombuffer(bytearray(content), np.uint8).reshape(*self.shape[:-1], -1)
-        # Scales that are no numbers are found below.
+    def decoded(self, content: NDArray[np.uint8]) -> Tensor:
+        """Dequantized, its rows as transformers has them."""
+        # Scales that are no numbers are found later.
         with np.errstate(all="ignore"):
-            values = gguf.dequantize(rows, self.kind).reshape(self.shape)
-        tensor = torch.from_numpy(values).to(dtype)
-        check_finite(self.path, self.name, tensor)
-        return tensor
+            values = gguf.dequantize(content.reshape(*self.shape[:-1], -1), self.kind).reshape(self.shape)
+        tensor = torch.from_numpy(values)
+        if not self.heads:
+            return tensor
+        return tensor.view(self.heads, -1, 2, *self.shape[1:]).transpose(1, 2).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -129,6 +114,13 @@ def open_gguf(path: Path) -> GgufFile:
             f"put {', '.join(missing[:3])}{', …' if missing[3:] else ''} beside it"
         )
     return _joined([_open_part(path.with_name(name)) for name in names])
+
+
+def names_in_transformers(architecture: str, layers: int, names: Iterable[str]) -> dict[str, str]:
+    """Those `names` of a model's tensors in transformers, by what the format calls each."""
+    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    stored = gguf.get_tensor_name_map(kind, layers)
+    return {stored.get_name(name, (".weight", ".bias")) or name: name for name in names}
 
 
 def _joined(parts: list[GgufFile]) -> GgufFile:
@@ -215,7 +207,7 @@ class _Header:
             if start % alignment or start < end:
                 raise self._damage(f"the bytes of {tensor.name} are misplaced")
             end = start + tensor.size
-            placed[tensor.name] = GgufTensor(self._path, tensor.name, tensor.shape, tensor.kind, start, tensor.size)
+            placed[tensor.name] = replace(tensor, start=start)
         if end > self._size:
             advice = _how_to_join(self._path) or "download it again"
             raise ModelError(
@@ -241,7 +233,7 @@ class _Header:
             raise ModelError(f"{self._path}: {name} is stored as {kind.name}, which cannot be read here") from None
         if not all(shape) or shape[-1] % block or math.prod(shape) >= 2**40:
             raise self._damage(f"{name} cannot be {shape} of {kind.name}")
-        return GgufTensor(self._path, name, shape, kind, start, math.prod(shape) // block * block_bytes)
+        return GgufTensor(self._path, name, shape, start, math.prod(shape) // block * block_bytes, kind)
 
     def _value(self, kind: int) -> Any:
         if kind == _STRING:

@@ -5,8 +5,8 @@ converted models, would cost accuracy a second time (SmolLM2-135M's Q4_1 file on
 perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantized once more).
 """
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
 from beacon_cli.checkpoints.convert.lora import Lora
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
-from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, open_gguf
+from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, names_in_transformers, open_gguf
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
 from beacon_cli.checkpoints.local.record import Record, write_record
@@ -28,52 +28,8 @@ from beacon_cli.events import Progress, silent
 
 # By what a file calls them: how transformers does, and the class that makes the model. Mistral's files say "llama".
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-_NAME = re.compile(r"(?:blk\.(\d{1,4})\.)?([a-z_]+)\.(weight|bias)")
-_OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-_INNER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 # By what each of Llama 3's angles is divided, which files state instead of the rule that it follows from.
 _FREQUENCIES = "rope_freqs.weight"
-
-
-@dataclass(frozen=True)
-class _Weight:
-    """A tensor of the model, as transformers lays it out.
-
-    Attributes:
-        heads: of a projection whose rows are in another order in the file; 0 for any other tensor.
-    """
-
-    stored: GgufTensor
-    name: str
-    heads: int = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stored.shape
-
-    @property
-    def size(self) -> int:
-        return self.stored.size
-
-    def read(self, dtype: torch.dtype) -> Tensor:
-        tensor = self.stored.read(dtype)
-        if not self.heads:
-            return tensor
-        # Files of Llamas have the two halves of each head's rotary pairs interleaved.
-        rows = tensor.view(self.heads, -1, 2, *tensor.shape[1:])
-        return rows.transpose(1, 2).reshape(tensor.shape)
 
 
 @dataclass(frozen=True)
@@ -87,7 +43,7 @@ class GgufModel:
 
     file: GgufFile
     config: dict[str, Any]
-    weights: dict[str, _Weight]
+    weights: dict[str, GgufTensor]
 
     @property
     def name(self) -> str:
@@ -135,9 +91,10 @@ def open_model(path: Path) -> GgufModel:
         model = meta_model(config)
     except ConfigError as error:
         raise ModelError(f"{path} cannot be converted ({error}): use another file") from error
-    weights = dict(_weights(file, config))
     tied = tied_head(model)
-    compare(path, {name: tuple(part.shape) for name, part in model.state_dict().items() if name != tied}, weights)
+    shapes = {name: tuple(part.shape) for name, part in model.state_dict().items() if name != tied}
+    weights = _weights(file, config, names_in_transformers(architecture, config["num_hidden_layers"], shapes))
+    compare(path, shapes, weights)
     return GgufModel(file, config, weights)
 
 
@@ -156,7 +113,7 @@ def convert_gguf(
             written. `target` is then as it was, and nothing else is left.
     """
     reader = CountingReader(source.size, progress)
-    tensors = [_new_tensor(weight, reader, lora) for weight in source.weights.values()]
+    tensors = [_new_tensor(name, weight, reader, lora) for name, weight in source.weights.items()]
     dtype = source.config["dtype"] if lora is None else str(LORA_DTYPE).removeprefix("torch.")
     with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
         write_tokenizer(source.file, folder)
@@ -165,19 +122,19 @@ def convert_gguf(
         write_record(folder, record)
 
 
-def _new_tensor(weight: _Weight, reader: CountingReader, lora: Lora | None) -> NewTensor:
+def _new_tensor(name: str, weight: GgufTensor, reader: CountingReader, lora: Lora | None) -> NewTensor:
     dtype = _dtype(weight) if lora is None else LORA_DTYPE
 
     def make() -> Tensor:
         tensor = reader.read(weight, dtype)
-        return lora.merged(weight.name, tensor) if lora is not None and weight.name in lora.parts else tensor
+        return lora.merged(name, tensor) if lora is not None and name in lora.parts else tensor
 
-    return NewTensor(weight.name, dtype, weight.shape, make)
+    return NewTensor(name, dtype, weight.shape, make)
 
 
-def _dtype(weight: _Weight) -> torch.dtype:
+def _dtype(weight: GgufTensor) -> torch.dtype:
     """What it is kept in: numbers as they are, what is dequantized in the 16 bits that its scales have."""
-    return {"F32": torch.float32, "BF16": torch.bfloat16}.get(weight.stored.kind.name, torch.float16)
+    return {"F32": torch.float32, "BF16": torch.bfloat16}.get(weight.kind.name, torch.float16)
 
 
 def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
@@ -251,24 +208,16 @@ def _llama3_scaling(file: GgufFile, architecture: str, head_dim: int) -> dict[st
     raise ModelError(f"{file.path} scales its positions in a way that is not known here: use another file")
 
 
-def _weights(file: GgufFile, config: dict[str, Any]) -> list[tuple[str, _Weight]]:
-    """The tensors by the names that transformers has for them.
-
-    Raises:
-        ModelError: if one has no place in a model of this architecture.
-    """
+def _weights(file: GgufFile, config: dict[str, Any], ours: Mapping[str, str]) -> dict[str, GgufTensor]:
+    """The tensors by the names that transformers has for them; what it has none for keeps its own."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    found: list[tuple[str, _Weight]] = []
+    found: dict[str, GgufTensor] = {}
     for name, stored in file.tensors.items():
         if name == _FREQUENCIES:
             continue
-        parts = _NAME.fullmatch(name)
-        ours = (_OUTER if parts[1] is None else _INNER).get(parts[2]) if parts else None
-        if parts is None or ours is None:
-            raise ModelError(f"{file.path} holds a tensor that is not known here ({name!r:.60}): use another file")
-        full = f"{ours}.{parts[3]}" if parts[1] is None else f"model.layers.{int(parts[1])}.{ours}.{parts[3]}"
-        interleaved = heads.get(parts[2], 0) if config["model_type"] == "llama" else 0
+        part = name.rpartition(".")[0].rpartition(".")[2]
+        interleaved = heads.get(part, 0) if config["model_type"] == "llama" else 0
         if interleaved and stored.shape[0] % (2 * interleaved):
             raise ModelError(f"{file.path} is damaged ({name} has {stored.shape[0]:,} rows): download it again")
-        found.append((full, _Weight(stored, full, interleaved)))
+        found[ours.get(name, name)] = replace(stored, heads=interleaved)
     return found

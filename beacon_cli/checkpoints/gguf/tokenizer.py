@@ -1,6 +1,7 @@
 """The tokenizer and chat template of a GGUF file, as the files that a checkpoint has beside its weights."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +78,18 @@ def _byte_level(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     if not isinstance(merges, list):
         raise _refusal(file, "it has no merges")
     pattern = _SPLITS[split]
-    by_pattern = [] if pattern is None else [_isolated(pattern)]
-    digits = [{"type": "Digits", "individual_digits": True}] if pattern is None else []
+    first: dict[str, Any] = {"type": "Digits", "individual_digits": True}
+    if pattern is not None:
+        first = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     return _tokenizer(
         file,
         tokens,
         merges,
         normalizer={"type": "NFC"} if split == "qwen2" else None,
-        pre_tokenizer={
-            "type": "Sequence",
-            "pretokenizers": [*digits, *by_pattern, _byte_stage(use_regex=pattern is None)],
-        },
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [first, _byte_stage(use_regex=pattern is None)]},
         decoder=_byte_stage(use_regex=True),
         ignore_merges=pattern == _LLAMA3,
     )
-
-
-def _isolated(pattern: str) -> dict[str, Any]:
-    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
 
 
 def _byte_stage(*, use_regex: bool) -> dict[str, Any]:
@@ -126,7 +121,7 @@ def _sentencepiece(file: GgufFile, tokens: list[str]) -> dict[str, Any]:
     )
 
 
-def _merges(tokens: list[str], scores: list[float], apart: set[int]) -> list[list[str]]:
+def _merges(tokens: list[str], scores: list[float], apart: Collection[int]) -> list[list[str]]:
     """The merges that a vocabulary with scores stands for: each way to put a token together, the best token first.
 
     None puts one together that is `apart`: SentencePiece never makes a control token of text.
@@ -146,13 +141,12 @@ def _merges(tokens: list[str], scores: list[float], apart: set[int]) -> list[lis
 def _tokenizer(file: GgufFile, tokens: list[str], merges: list[Any], **parts: Any) -> dict[str, Any]:
     """The content of `tokenizer.json`."""
     stages = {name: parts.pop(name) for name in ("normalizer", "pre_tokenizer", "decoder")}
-    kinds = _kinds(file, tokens)
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
         "version": "1.0",
         "added_tokens": [
-            {"id": i, "content": tokens[i], **plain, "special": kinds[i] == _CONTROL}
-            for i in sorted(_apart(file, tokens))
+            {"id": i, "content": tokens[i], **plain, "special": kind == _CONTROL}
+            for i, kind in _apart(file, tokens).items()
         ],
         **stages,
         "post_processor": None,
@@ -160,16 +154,13 @@ def _tokenizer(file: GgufFile, tokens: list[str], merges: list[Any], **parts: An
     }
 
 
-def _kinds(file: GgufFile, tokens: list[str]) -> list[int]:
+def _apart(file: GgufFile, tokens: list[str]) -> dict[int, int]:
+    """The tokens that are found whole or not at all: control tokens, and what a model's maker has added, with the kind
+    of each."""
     kinds = file.metadata.get("tokenizer.ggml.token_type")
     if kinds is None or len(kinds) != len(tokens):
         raise _refusal(file, "it does not say which tokens are control tokens")
-    return list(map(int, kinds))
-
-
-def _apart(file: GgufFile, tokens: list[str]) -> set[int]:
-    """The tokens that are found whole or not at all: control tokens, and what a model's maker has added."""
-    return {i for i, kind in enumerate(_kinds(file, tokens)) if kind in (_CONTROL, _USER_DEFINED)}
+    return {i: kind for i, kind in enumerate(map(int, kinds)) if kind in (_CONTROL, _USER_DEFINED)}
 
 
 def _token(file: GgufFile, tokens: list[str], name: str) -> str | None:

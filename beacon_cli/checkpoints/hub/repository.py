@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon_cli.checkpoints.hub.download import download
-from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, HubFile, hub_file, is_later_part
+from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, is_model
 from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256, pulled_file
 from beacon_cli.checkpoints.local.model_folder import (
     COMPANIONS,
@@ -101,13 +101,9 @@ def _fetch_gguf(file: HubFile, progress: Progress, offline: bool) -> Path:
     if files is None:
         raise ModelError(f"{file}: not on this disk, and the hub cannot be reached; check the network")
     known = {entry.path: entry for entry in files}
-    try:
-        chosen = file.choose(list(known))
-    except ValueError as error:
-        raise ModelError(f"{error}; name one of them") from error
-    ggufs = sorted(path for path in known if path.endswith(GGUF) and PROJECTOR not in path.lower())
+    chosen = file.choose(list(known))
     if not chosen:
-        there = ", ".join([path for path in ggufs if not is_later_part(path)][:30]) or "none"
+        there = ", ".join(sorted(filter(is_model, known))[:30]) or "none"
         raise ModelError(f"{file}: there is no such GGUF file in the repository; there are: {there}")
     if lost := [path for path in chosen if path not in known]:
         raise ModelError(f"{file}: the repository misses a part of it, {lost[0]}; use another")

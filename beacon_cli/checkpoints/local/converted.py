@@ -50,10 +50,7 @@ def _place_of_file(name: str) -> Path | None:
         return models_root() / str(file).replace("/", "--") if file else None
     beginning = str(file).removesuffix(f":{file.tag}").replace("/", "--") + "--"
     made = [folder.name.removeprefix(beginning) for folder in models_root().glob(f"{beginning}*")]
-    try:
-        found = file.choose(made)
-    except ValueError as error:
-        raise ModelError(f"{error}; name one of them") from error
+    found = file.choose(made)
     return models_root() / (beginning + found[0]) if found else None
 
 

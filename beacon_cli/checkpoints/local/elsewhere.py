@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, is_later_part
+from beacon_cli.checkpoints.local.gguf_name import GGUF, is_model
 from beacon_cli.errors import ModelError
 
 OLLAMA = "ollama:"
@@ -77,5 +77,5 @@ def _lm_studio() -> Iterator[Path]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             folder = Path(json.loads((home / "settings.json").read_bytes())["downloadsFolder"])
         for path in sorted(folder.glob(f"*/*/*{GGUF}")):
-            if path.is_file() and not (PROJECTOR in path.name.lower() or is_later_part(path.name)):
+            if path.is_file() and is_model(path.name):
                 yield path

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beacon_cli.checkpoints.catalogue import llms
+from beacon_cli.errors import ModelError
 
 # In the name of a GGUF file, and of its pieces.
 GGUF = ".gguf"
 # Beside a model's file there may be one that turns pictures into its inputs.
-PROJECTOR = "mmproj"
+_PROJECTOR = "mmproj"
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _ON_HUB = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@([^@:]+?))?(?:/([^@:]+\.gguf)|:([\w.-]+))")
 
@@ -37,14 +38,14 @@ class HubFile:
         """Which of a repository's files are meant: all parts of one model, the first one first; none if no file is.
 
         Raises:
-            ValueError: if the tag is that of several models.
+            ModelError: if the tag is that of several models.
         """
         if self.file:
             return parts_of(self.file) if self.file in paths else []
         ending = re.compile(rf"(?:.*[-._/])?{re.escape(self.tag)}(?:-00001-of-\d{{5}})?\.gguf", re.IGNORECASE)
-        found = [path for path in paths if ending.fullmatch(path) and PROJECTOR not in path.lower()]
+        found = [path for path in paths if ending.fullmatch(path) and _PROJECTOR not in path.lower()]
         if len(found) > 1:
-            raise ValueError(f"{self} may be any of {', '.join(sorted(found))}")
+            raise ModelError(f"{self} may be any of {', '.join(sorted(found))}; name one of them")
         return parts_of(found[0]) if found else []
 
 
@@ -66,3 +67,8 @@ def parts_of(path: str) -> list[str]:
 def is_later_part(path: str) -> bool:
     """Whether it is a part of a split file, but not the first."""
     return parts_of(path)[0] != path
+
+
+def is_model(path: str) -> bool:
+    """Whether it is a model's GGUF file, or the first part of one."""
+    return path.endswith(GGUF) and _PROJECTOR not in path.lower() and not is_later_part(path)

@@ -64,11 +64,7 @@ def pulled_parts(file: HubFile) -> Iterator[list[Path]]:
     """What the hub's cache has of a GGUF file, some parts of it at least, the newest revision first."""
     for snapshot in _snapshots(file):
         there = [str(path.relative_to(snapshot)) for path in snapshot.rglob(f"*{GGUF}")]
-        try:
-            chosen = file.choose(there)
-        except ValueError as error:
-            raise ModelError(f"{error}; name one of them") from error
-        if chosen:
+        if chosen := file.choose(there):
             yield [snapshot / path for path in chosen]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from beacon_cli.checkpoints.local.elsewhere import OLLAMA, ollama_file
-from beacon_cli.checkpoints.local.gguf_name import GGUF, PROJECTOR, hub_file, is_later_part, parts_of
+from beacon_cli.checkpoints.local.gguf_name import GGUF, hub_file, is_model, parts_of
 from beacon_cli.errors import ModelError
 from beacon_cli.quantities import counted
 
@@ -20,7 +20,7 @@ WEIGHTS = "model*.safetensors"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SCORER = "scorer.safetensors"
-# What an adapter was measured to keep, see `checkpoints.measured`.
+# What an adapter was measured to keep, see `checkpoints.selecting`.
 MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG, WEIGHTS),
@@ -71,7 +71,7 @@ def local_model(name: str) -> Path | None:
     if folder is None or (folder / CONFIG).exists():
         return folder
     names = [path.name for path in folder.glob(f"*{GGUF}") if path.is_file()]
-    files = _ggufs(names)
+    files = sorted(filter(is_model, names))
     if len(files) > 1:
         raise _several(name, files)
     return folder / files[0] if files else folder
@@ -129,7 +129,7 @@ def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
         if any(fnmatchcase(name, pattern) for name in names):
             continue
         pickled = sorted(name for name in names if name.endswith(_PICKLED))
-        if kind == "model" and (ggufs := _ggufs(names)):
+        if kind == "model" and (ggufs := sorted(filter(is_model, names))):
             raise _several(place, ggufs)
         if pattern == WEIGHTS and pickled:
             raise ModelError(
@@ -137,13 +137,6 @@ def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
                 "choose a model with safetensors weights, or convert it"
             )
         raise ModelError(f"{place} holds no {pattern}: it is not a {kind} in the format that this tool reads")
-
-
-def _ggufs(names: Sequence[str]) -> list[str]:
-    """Which of these are models in GGUF, each by its first part."""
-    return sorted(
-        name for name in names if name.endswith(GGUF) and not (is_later_part(name) or PROJECTOR in name.lower())
-    )
 
 
 def _several(place: str, ggufs: list[str]) -> ModelError:

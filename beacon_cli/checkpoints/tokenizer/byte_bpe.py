@@ -64,14 +64,6 @@ class ByteBPE:
         return None if self._has_gaps and NO_TOKEN in ids else ids
 
 
-def spelling(token: str) -> bytes:
-    """The bytes that a byte-level vocabulary entry stands for; an entry outside its alphabet stands for itself."""
-    try:
-        return _bytes(token)
-    except KeyError:
-        return token.encode()
-
-
 def merged_tokens(merges: Iterable[str | list[str]]) -> Iterable[str]:
     """The token that each merge makes; older files write a merge as one string with a space in it."""
     return (merge.replace(" ", "") if isinstance(merge, str) else "".join(merge) for merge in merges)

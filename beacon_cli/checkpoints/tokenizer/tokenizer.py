@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tokenizers
 
 from beacon_cli.checkpoints.tokenizer.bounds import bounded
-from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens, spelling
+from beacon_cli.checkpoints.tokenizer.byte_bpe import ByteBPE, merged_tokens, special_tokens
 from beacon_cli.checkpoints.tokenizer.stream_decoder import StreamDecoder
 from beacon_cli.checkpoints.tokenizer.template import render
 from beacon_cli.checkpoints.tokenizer.tokenizer_files import TokenizerFiles, read_tokenizer_files
@@ -53,16 +53,16 @@ class Tokenizer:
         self._reference = _load(files.json_text)
         parsed = _parse(files.json_text)
         vocabulary = parsed["model"]["vocab"]
-        self._added: dict[int, Any] = self._reference.get_added_tokens_decoder()
-        self._spellings: dict[int, bytes] = {}
-        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-        self.vocab_size = 1 + max([*ids, *self._added], default=-1)
+        added = self._reference.get_added_tokens_decoder()
+        ids = list(vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary)))
+        self.vocab_size = 1 + max([*ids, *added], default=-1)
         named = self._reference.token_to_id(files.special.get("eos_token", ""))
         self.eos_ids = files.eos_ids if named is None else files.eos_ids | {named}
         self.fingerprint = _fingerprint(parsed, files.chat_template)
 
         bpe = None if _blank_tokens(parsed) else ByteBPE.from_json(parsed)
-        self._bpe = bpe if bpe is not None and self._agrees(bpe, list(vocabulary)) else None
+        plain = [token for token in ids if token not in added]
+        self._bpe = bpe if bpe is not None and self._agrees(bpe, plain) else None
         self.backend: Literal["tiktoken", "tokenizers"] = "tokenizers" if self._bpe is None else "tiktoken"
 
     @classmethod
@@ -98,9 +98,7 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        if self._bpe is None:
-            return str(self._reference.decode(list(ids), skip_special_tokens=True))
-        return b"".join(map(self._spell, ids)).decode("utf-8", "replace")
+        return str(self._reference.decode(list(ids), skip_special_tokens=True))
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
         """The prompt that the checkpoint's chat template makes of `messages` (dicts of role and content).
@@ -111,9 +109,8 @@ class Tokenizer:
         Raises ModelError if the template refuses the messages.
         """
         if self._files.chat_template is None:
-            first = self._reference.encode("").tokens[:1]
-            begin = [token for token in first if token == self._files.special.get("bos_token")]
-            return "".join(begin) + "\n\n".join(message["content"] for message in messages)
+            begin = self._files.special["bos_token"] if self.text_opening else ""
+            return begin + "\n\n".join(message["content"] for message in messages)
         try:
             with bounded(_TEMPLATE_SECONDS, _TEMPLATE_BYTES):
                 return render(
@@ -150,26 +147,15 @@ class Tokenizer:
         """Decodes one answer as its ids come."""
         return StreamDecoder(self.decode)
 
-    def _spell(self, token: int) -> bytes:
-        """The bytes of an id of a byte-level vocabulary; none for a special token and for what is no token at all."""
-        if token not in self._spellings:
-            added = self._added.get(token)
-            if added is not None:
-                self._spellings[token] = b"" if added.special else added.content.encode()
-            else:
-                self._spellings[token] = spelling(self._reference.id_to_token(token) or "")
-        return self._spellings[token]
-
     @cached_property
     def _text_only(self) -> Any:
         """The checkpoint's tokenizer, with its control tokens out of reach of any text."""
         return _load(json.dumps(_without_control_tokens(_parse(self._files.json_text))).encode())
 
-    def _agrees(self, bpe: ByteBPE, vocabulary: list[str]) -> bool:
+    def _agrees(self, bpe: ByteBPE, ids: list[int]) -> bool:
         """Whether both backends give the probe, and a sample of the vocabulary (all of a small one), the same ids."""
-        added = {token.content for token in self._added.values()}
-        sample = [word for word in vocabulary[:: 1 + len(vocabulary) // _PROBED_TOKENS] if word not in added]
-        probe = _PROBE + "\n".join(spelling(word).decode("utf-8", "replace") for word in sample)
+        sample = [[token] for token in ids[:: 1 + len(ids) // _PROBED_TOKENS]]
+        probe = _PROBE + "\n".join(self._reference.decode_batch(sample))
         return bpe.encode(probe) == self.encode_prompt(probe)
 
 

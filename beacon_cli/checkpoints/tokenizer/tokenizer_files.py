@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.checkpoints.local.model_folder import CONFIG, read_settings
 from beacon_cli.errors import ModelError
-
-Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,30 +36,33 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ModelError(f"{folder} has no tokenizer.json: give the folder of a model in Hugging Face format")
-    tokenizer = _read_json(folder / "tokenizer_config.json")
+    tokenizer = _settings(folder, "tokenizer_config.json")
     return TokenizerFiles(
         json_text=_read(path),
         chat_template=_chat_template(folder / "chat_template.jinja", tokenizer.get("chat_template")),
-        special=_special({**_read_json(folder / "special_tokens_map.json"), **tokenizer}),
-        eos_ids=frozenset(
-            chain.from_iterable(_endings(folder / name) for name in ("generation_config.json", "config.json"))
-        ),
+        special=_special({**_settings(folder, "special_tokens_map.json"), **tokenizer}),
+        eos_ids=frozenset(_endings(folder, "generation_config.json") + _endings(folder, CONFIG)),
     )
 
 
-def _endings(path: Path) -> list[int]:
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    """Empty if there is no such file."""
+    return read_settings(folder, name) if (folder / name).exists() else {}
+
+
+def _endings(folder: Path, name: str) -> list[int]:
     """The ids that a configuration gives for the end of an answer: one, several or none.
 
     Raises:
         ModelError: if what it calls a token's id is none; transformers would not take that either.
     """
-    config = _read_json(path)
-    for name, given in config.items():
-        ids = given if isinstance(given, list) else [] if given is None else [given]
-        if name.endswith("_token_id") and not all(type(each) is int for each in ids):
-            raise _damaged(path, f"{name} is {given!r}, which is no id of a token")
-    given = config.get("eos_token_id")
-    return given if isinstance(given, list) else [] if given is None else [given]
+    found: dict[str, list[int]] = {}
+    for role, given in _settings(folder, name).items():
+        if role.endswith("_token_id"):
+            found[role] = given if isinstance(given, list) else [] if given is None else [given]
+            if not all(type(each) is int for each in found[role]):
+                raise _damaged(folder / name, f"{role} is {given!r}, which is no id of a token")
+    return found.get("eos_token_id", [])
 
 
 def _chat_template(path: Path, configured: object) -> str | None:
@@ -79,24 +78,11 @@ def _chat_template(path: Path, configured: object) -> str | None:
     return configured if isinstance(configured, str) else None
 
 
-def _special(config: Config) -> dict[str, str]:
+def _special(config: dict[str, Any]) -> dict[str, str]:
     """A role's token is written as its content, or as an object that holds it."""
     roles = {role: entry for role, entry in config.items() if role.endswith("_token")}
     contents = {role: entry.get("content") if isinstance(entry, dict) else entry for role, entry in roles.items()}
     return {role: content for role, content in contents.items() if isinstance(content, str)}
-
-
-def _read_json(path: Path) -> Config:
-    """Empty if there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        config = json.loads(_read(path))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(config, dict):
-        raise _damaged(path, "it is not a JSON object")
-    return config
 
 
 def _read(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pypdf.generic import ArrayObject, DictionaryObject
 
+from beacon_cli.documents.pdf.objects import attempt, within
 from beacon_cli.documents.text.prose import clean, one_line
 
 _HIDDEN = 0b10_0010  # of an annotation: Hidden, NoView
@@ -18,16 +19,10 @@ _PARENTS = 32
 
 def visible_texts(page: DictionaryObject) -> list[str]:
     """One text each: `name: value` for a form field that is filled in, and the words of text boxes."""
-    try:
-        annotations = page.get("/Annots")
-        found = None if annotations is None else annotations.get_object()
-        if not isinstance(found, ArrayObject):
-            return []
-        return [text for entry in found[:_MOST] for text in _texts(entry.get_object())]
-    except MemoryError:
-        raise
-    except Exception:  # pypdf raises whatever its parsing runs into; the page itself is read
-        return []
+    annotations: Any = page.get("/Annots", ArrayObject())
+    return attempt(
+        lambda: [text for entry in annotations.get_object()[:_MOST] for text in _texts(entry.get_object())], []
+    )
 
 
 def _texts(annotation: Any) -> Iterator[str]:
@@ -61,8 +56,5 @@ def _inherited(field: DictionaryObject, key: str) -> Any:
     for _ in range(_PARENTS):
         if key in field:
             return field[key]
-        parent = field.get("/Parent")
-        if parent is None or not isinstance(parent.get_object(), DictionaryObject):
-            return None
-        field = parent.get_object()
+        field = within(field, "/Parent")
     return None

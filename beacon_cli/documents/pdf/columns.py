@@ -75,7 +75,7 @@ def in_columns(lines: Iterable[Line]) -> list[Line]:
         elif waiting and edge is not None and row[0].left > edge - _SAME_EDGE:
             waiting += row
         else:
-            if edge is None or not _ends_before(row, edge):
+            if edge is None or row[-1].right >= edge:
                 ordered += waiting
                 waiting = []
             ordered += row
@@ -122,7 +122,3 @@ def _halves(row: Sequence[Line], edge: float) -> tuple[Sequence[Line], Sequence[
             if index:
                 return row[:index], row[index:]
     return None
-
-
-def _ends_before(row: Sequence[Line], edge: float) -> bool:
-    return row[-1].right < edge

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
 from beacon_cli.documents.content import Extras
+from beacon_cli.documents.pdf.objects import attempt
 from beacon_cli.documents.text.prose import one_line
-
-Found = TypeVar("Found")
 
 _LONGEST_LABEL = 40
 _LONGEST_TITLE = 120
@@ -23,24 +22,12 @@ _NO_HEADING = re.compile(r"page\s+[\divxlc]+|.+\.(pdf|docx?|rtf|indd|pptx?|xlsx?
 
 def extras(reader: PdfReader) -> Extras:
     """All of them; whatever cannot be read is left out."""
+    notes = (attempt(lambda: _attachments(reader), None), attempt(lambda: _dynamic_form(reader), None))
     return Extras(
-        labels=tuple(_attempt(lambda: _labels(reader), [])),
-        sections=tuple(_attempt(lambda: _sections(reader), [])),
-        notes=tuple(
-            note
-            for note in (_attempt(lambda: _attachments(reader), None), _attempt(lambda: _dynamic_form(reader), None))
-            if note
-        ),
+        labels=tuple(attempt(lambda: _labels(reader), [])),
+        sections=tuple(attempt(lambda: _sections(reader), [])),
+        notes=tuple(filter(None, notes)),
     )
-
-
-def _attempt(find: Callable[[], Found], otherwise: Found) -> Found:
-    try:
-        return find()
-    except MemoryError:
-        raise
-    except Exception:  # pypdf raises whatever its parsing runs into, and none of this is worth failing for
-        return otherwise
 
 
 def _labels(reader: PdfReader) -> list[str]:

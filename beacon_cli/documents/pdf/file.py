@@ -5,11 +5,12 @@ Of pypdf's exceptions only their first words get out, in a `DocumentError`. Runs
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, BinaryIO, Literal
+from functools import cached_property, lru_cache, partial
+from typing import BinaryIO, Literal
 
 from pypdf import PageObject, PdfReader
 from pypdf.errors import PyPdfError
@@ -18,9 +19,9 @@ from pypdf.generic import DictionaryObject
 from beacon_cli.documents.content import Extras, Outcome, PageContent, RunningHead
 from beacon_cli.documents.pdf import extras, running_heads
 from beacon_cli.documents.pdf.annotations import visible_texts
-from beacon_cli.documents.pdf.ending import check_ending, damaged
 from beacon_cli.documents.pdf.fonts import is_gibberish
 from beacon_cli.documents.pdf.layout import LineCollector
+from beacon_cli.documents.pdf.objects import FORMS_WITHIN_FORMS, attempt, drawn, within
 from beacon_cli.documents.pdf.ocr import recognized
 from beacon_cli.documents.pdf.pdfium import PdfiumReader
 from beacon_cli.documents.pdf.rebuilding import rebuilt
@@ -37,12 +38,20 @@ _NO_TITLE = re.compile(
 _FORGET_AFTER = 64
 _INLINE_IMAGE = re.compile(rb"\bBI\b.{1,2000}?\bID\b", re.DOTALL)
 _PAINTS = re.compile(rb"(?<!\S)(?:[fFSsBb]\*?|sh|Do)(?!\S)")
-_FORMS_WITHIN_FORMS = 3
 _REBUILT = "its table of objects is damaged and was made anew: something may be missing"
+# A PDF ends like this; what follows may only be white space and zeros (some downloads are padded). What says where the
+# table of objects is, before it, may be damaged: then that is made anew.
+_END, _END_WITHIN = b"%%EOF", 2048
 
 
 class _DamagedError(DocumentError):
     """A PDF that is not whole."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"is truncated or damaged ({reason}): download it again, or repair it "
+            "(for instance: qpdf damaged.pdf repaired.pdf)"
+        )
 
 
 class PdfFile:
@@ -56,9 +65,9 @@ class PdfFile:
     """
 
     def __init__(self, file: BinaryIO, password: str | None, *, ocr: bool = False) -> None:
-        check_ending(file)
+        if not _is_there_to_its_end(file):
+            raise _DamagedError("its end is missing")
         self._password, self._ocr = password, ocr
-        self._pdfium: PdfiumReader | None = None
         self._outcomes: dict[int, Outcome] = {}  # of pages whose fonts do not tell their letters
         self._rebuilt = False
         try:
@@ -66,7 +75,7 @@ class PdfFile:
         except _DamagedError:
             if not self._open_rebuilt(file):
                 raise
-        self.title = self._title()
+        self.title = attempt(self._title, None)
         self._extracted = 0
         # The pages whose edges were looked at are asked for next.
         self._lines = lru_cache(maxsize=2 * running_heads.MOST_SAMPLES)(self._extract)
@@ -78,7 +87,7 @@ class PdfFile:
             self._reader = PdfReader(file)
             self._decrypt(self._password)
             self.page_count = len(self._reader.pages)
-            declared = self._declared_count()
+            declared = within(self._reader.root_object, "/Pages").get("/Count")
         except (DocumentError, MemoryError):
             raise
         except NotImplementedError as error:
@@ -87,11 +96,11 @@ class PdfFile:
             ) from error
         except Exception as error:  # pypdf raises whatever its parsing runs into
             told = isinstance(error, PyPdfError) and "b'" not in str(error)  # else it tells of pypdf, not of the file
-            raise _damaged(_brief(error) if told else "its structure is broken") from error
-        if self.page_count < declared:
-            raise _damaged(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
+            raise _DamagedError(_brief(error) if told else "its structure is broken") from error
+        if isinstance(declared, int) and self.page_count < declared:
+            raise _DamagedError(f"of {counted(declared, 'page')}, {self.page_count or 'none'} can be found")
         if self.page_count == 0:
-            raise _damaged("it has no pages")
+            raise _DamagedError("it has no pages")
 
     def _open_rebuilt(self, file: BinaryIO) -> bool:
         for whole in rebuilt(file, self._password):
@@ -106,7 +115,7 @@ class PdfFile:
     def has_text(self, ranges: Sequence[tuple[int, int]]) -> bool:
         """Whether any page in `ranges` has fonts, or forms that may have some, or OCR may find it; extracts nothing."""
         return self._ocr or any(
-            self._may_hold_text(number)
+            attempt(partial(self._may_hold_text, number), True)  # else extraction will tell
             for first, last in ranges
             for number in range(first, min(last, self.page_count) + 1)
         )
@@ -132,39 +141,30 @@ class PdfFile:
         outcome = self._outcomes.get(number, "text")
         if text or (outcome == "garbled" and not self._ocr):
             return PageContent(text, outcome)
-        there = outcome if outcome == "garbled" else _what_is_there(page, lines)
-        if self._ocr and there in ("scanned", "garbled") and (found := self._recognized(number)):
-            return PageContent(found, "recognized")
+        there: Outcome = outcome if outcome == "garbled" else attempt(lambda: _what_is_there(page, lines), "drawn")
+        if self._ocr and there in ("scanned", "garbled"):
+            found = attempt(lambda: tidy_page(recognized(self._pdfium.image(number))), "")
+            return PageContent(found, "recognized" if found else there)
         return PageContent("", there)
 
     def _may_hold_text(self, number: int) -> bool:
-        try:
-            page = self._reader.pages[number - 1]
-            if "/Annots" in page:
-                return True
-            resources = _dictionary(page.get("/Resources"))
-            objects = map(_dictionary, _dictionary(resources.get("/XObject")).values())
-            return bool(_dictionary(resources.get("/Font"))) or any(
-                entry.get("/Subtype") == "/Form" for entry in objects
-            )
-        except MemoryError:
-            raise
-        except Exception:  # as above; extraction will tell
+        page = self._reader.pages[number - 1]
+        if "/Annots" in page or within(page, "/Resources", "/Font"):
             return True
+        return any(entry.get("/Subtype") == "/Form" for entry in drawn(page))
 
     def _extract(self, number: int) -> str | None:
         self._extracted += 1
         if self._extracted % _FORGET_AFTER == 0:
             self._reader.resolved_objects.clear()
         collector = LineCollector()
-        try:
-            extracted = separated(self._reader.pages[number - 1]).extract_text(visitor_text=collector)
-        except MemoryError:
-            raise
-        except Exception:  # as above; one bad page does not spoil the rest
+        extracted = attempt(
+            lambda: separated(self._reader.pages[number - 1]).extract_text(visitor_text=collector), None
+        )
+        if extracted is None:
             return None
         if collector.characters["collection"]:
-            mapped = self._mapped(number)
+            mapped = attempt(lambda: self._pdfium.text(number), "")
             if mapped or extracted.strip():
                 self._outcomes[number] = "mapped" if mapped else "garbled"
             return mapped
@@ -173,26 +173,9 @@ class PdfFile:
             return ""
         return collector.text(extracted)
 
-    def _mapped(self, number: int) -> str:
-        try:
-            return self._second_reader().text(number)
-        except MemoryError:
-            raise
-        except Exception:  # as above
-            return ""
-
-    def _recognized(self, number: int) -> str:
-        try:
-            return tidy_page(recognized(self._second_reader().image(number)))
-        except MemoryError:
-            raise
-        except Exception:  # as above, and of what tesseract runs into
-            return ""
-
-    def _second_reader(self) -> PdfiumReader:
-        if self._pdfium is None:
-            self._pdfium = PdfiumReader(self._file, self._password)
-        return self._pdfium
+    @cached_property
+    def _pdfium(self) -> PdfiumReader:
+        return PdfiumReader(self._file, self._password)
 
     def _decrypt(self, password: str | None) -> None:
         if not self._reader.is_encrypted or self._reader.decrypt(""):
@@ -202,51 +185,37 @@ class PdfFile:
         if not self._reader.decrypt(password):
             raise DocumentError("the password does not open it: check --password")
 
-    def _declared_count(self) -> int:
-        count = _dictionary(self._reader.root_object["/Pages"]).get("/Count")
-        return count if isinstance(count, int) else 0
-
     def _title(self) -> str | None:
-        try:
-            metadata = self._reader.metadata
-            title = " ".join(clean((metadata and metadata.title) or "").split())
-        except MemoryError:
-            raise
-        except Exception:  # as above; a title is not worth failing for
-            return None
+        metadata = self._reader.metadata
+        title = " ".join(clean((metadata and metadata.title) or "").split())
         return None if len(title) > 200 or _NO_TITLE.fullmatch(title) else title
 
 
-def _damaged(reason: str) -> _DamagedError:
-    return _DamagedError(str(damaged(reason)))
+def _is_there_to_its_end(file: BinaryIO) -> bool:
+    """Told without parsing it."""
+    size, seen, content = file.seek(0, os.SEEK_END), 0, b""
+    while len(content) < _END_WITHIN and seen < size:
+        seen = min(size, 4 * seen + _END_WITHIN)
+        file.seek(size - seen)
+        content = file.read().rstrip(b"\0\t\n\f\r ")
+    return _END in content[-_END_WITHIN:]
 
 
 def _what_is_there(page: PageObject, lines: str) -> Literal["blank", "drawn", "scanned"]:
     """What a page shows that has no text; `lines` are running heads at most."""
-    try:
-        content = page.get_contents()
-        data = b"" if content is None else content.get_data()
-        if _INLINE_IMAGE.search(data) or _has_image(page, depth=0):
-            return "scanned"
-    except MemoryError:
-        raise
-    except Exception:  # as above
-        return "drawn"
+    content = page.get_contents()
+    data = b"" if content is None else content.get_data()
+    if _INLINE_IMAGE.search(data) or _has_image(page, depth=0):
+        return "scanned"
     return "drawn" if lines.strip() or _PAINTS.search(data) else "blank"
 
 
 def _has_image(holder: DictionaryObject, depth: int) -> bool:
-    objects = map(_dictionary, _dictionary(_dictionary(holder.get("/Resources")).get("/XObject")).values())
     return any(
         entry.get("/Subtype") == "/Image"
-        or (entry.get("/Subtype") == "/Form" and depth < _FORMS_WITHIN_FORMS and _has_image(entry, depth + 1))
-        for entry in objects
+        or (entry.get("/Subtype") == "/Form" and depth < FORMS_WITHIN_FORMS and _has_image(entry, depth + 1))
+        for entry in drawn(holder)
     )
-
-
-def _dictionary(entry: Any) -> DictionaryObject:
-    found = None if entry is None else entry.get_object()
-    return found if isinstance(found, DictionaryObject) else DictionaryObject()
 
 
 def _brief(error: Exception) -> str:

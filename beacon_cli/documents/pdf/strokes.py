@@ -23,10 +23,11 @@ from pypdf.generic import (
     StreamObject,
 )
 
+from beacon_cli.documents.pdf.objects import FORMS_WITHIN_FORMS, within
+
 _IDENTITY = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
 # A gap of so many thousandths of the font size parts words, and so much pypdf takes for one whatever the font.
 _GAP, _CLEARLY = 200.0, 1000.0
-_FORMS_WITHIN_FORMS = 3
 
 Operation = tuple[list[Any], bytes]
 
@@ -57,16 +58,16 @@ def _separate(contents: ContentStream, holder: DictionaryObject, pdf: Any, depth
     """Change `contents`, and put changed forms among the objects of `holder`, whose content it is."""
     operations = contents.operations
     drawn = {str(operands[0]) for operands, operator in operations if operator == b"Do" and operands}
-    resources, objects = _within(holder, "/Resources"), _within(holder, "/Resources", "/XObject")
+    resources, objects = within(holder, "/Resources"), within(holder, "/Resources", "/XObject")
     forms = DictionaryObject()
-    for name in drawn.intersection(objects) if depth < _FORMS_WITHIN_FORMS else ():
+    for name in drawn.intersection(objects) if depth < FORMS_WITHIN_FORMS else ():
         form = objects[name].get_object()
         if isinstance(form, StreamObject) and form.get("/Subtype") == "/Form":
             changed = ContentStream(form, pdf, "bytes")
             changed.update(form)
             _separate(changed, changed, pdf, depth + 1)
             forms[NameObject(name)] = changed
-    contents.operations = list(_separated(operations, _within(resources, "/Font")))
+    contents.operations = list(_separated(operations, within(resources, "/Font")))
     if forms:
         changed_objects = DictionaryObject({**objects, **forms})
         holder[NameObject("/Resources")] = DictionaryObject({**resources, NameObject("/XObject"): changed_objects})
@@ -106,9 +107,7 @@ def _separated(operations: list[Operation], fonts: DictionaryObject) -> Iterator
 
 def _changed(state: _State, operands: list[Any], operator: bytes, fonts: DictionaryObject) -> _State:
     if operator == b"Tf" and len(operands) == 2 and isinstance(operands[1], int | float):
-        font = fonts.get(operands[0])
-        font = None if font is None else font.get_object()
-        composite = isinstance(font, DictionaryObject) and font.get("/Subtype") == "/Type0"
+        composite = within(fonts, operands[0]).get("/Subtype") == "/Type0"
         return replace(state, size=float(operands[1]), of_bytes=not composite)
     if not operands or not isinstance(operands[0], int | float):
         return state
@@ -142,15 +141,6 @@ def _with_gaps(shown: Any, state: _State) -> ArrayObject:
         else:
             parts.append(part)
     return parts
-
-
-def _within(holder: DictionaryObject, *path: str) -> DictionaryObject:
-    """The dictionary down a path of keys, empty if there is none."""
-    for key in path:
-        entry = holder.get(key)
-        entry = None if entry is None else entry.get_object()
-        holder = entry if isinstance(entry, DictionaryObject) else DictionaryObject()
-    return holder
 
 
 def _moved(matrix: list[float], x: float, y: float) -> list[float]:

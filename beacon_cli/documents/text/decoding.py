@@ -89,13 +89,10 @@ def _with_nuls(data: bytes) -> tuple[str, list[str]]:
     zeros = content.count(0)
     if zeros > _MOST_ZEROS * len(content) or _CONTROL.search(content):
         raise ValueError(first)
-    try:
-        text, notes = content.replace(b"\0", b"").decode("utf-8"), list[str]()
-    except UnicodeDecodeError as error:
-        nearly = _nearly_utf8(content.replace(b"\0", b""))
-        if nearly is None:
-            raise ValueError(first) from error
-        text, notes = nearly
+    nearly = _nearly_utf8(content.replace(b"\0", b""))
+    if nearly is None:
+        raise ValueError(first)
+    text, notes = nearly
     left_out = f"holds {counted(zeros, 'zero byte')} (the first is byte {first:,}), left out: it may be damaged"
     return text, [left_out, *notes] if zeros else notes
 
@@ -128,7 +125,7 @@ def _nearly_utf8(data: bytes) -> tuple[str, list[str]] | None:
         return None
     codecs.register_error("beacon.nearly", replace)
     text = data.decode("utf-8", "beacon.nearly")
-    return text, [_damage_note(len(bad), bad[0], "UTF-8")]
+    return text, [_damage_note(len(bad), bad[0], "UTF-8")] if bad else []
 
 
 def _damage_note(bad: int, first: int, encoding: str) -> str:

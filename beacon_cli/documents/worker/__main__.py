@@ -17,8 +17,9 @@ from io import BytesIO
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from beacon_cli.documents.content import DocumentFile, PageContent, RunningHead
+from beacon_cli.documents.content import PageContent, RunningHead
 from beacon_cli.documents.raw import reopen
+from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.documents.worker.readers import open_file
 from beacon_cli.errors import DocumentError
@@ -38,9 +39,10 @@ _DEAR = 0.2
 def main() -> None:
     """Serve one document."""
     source = sys.stdin.buffer
-    opening = Opening(**decode(source.readline()))
+    fields = decode(source.readline())
+    opening = Opening(**fields | {"limits": Limits(**fields["limits"])})
     data = source.read(opening.data_size) if opening.path is None else None
-    _limit_memory(opening.memory)
+    _limit_memory(opening.limits.memory)
     logging.disable()  # nobody hears the libraries
     warnings.simplefilter("ignore")
     requests: SimpleQueue[bytes] = SimpleQueue()
@@ -52,41 +54,33 @@ def main() -> None:
 
 
 def _serve(opening: Opening, data: bytes | None, requests: SimpleQueue[bytes]) -> None:
-    _limit_processor_time((opening.open_seconds + opening.page_seconds) * _CPU_ALLOWANCE)
+    limits = opening.limits
+    _limit_processor_time((limits.open_seconds + limits.page_seconds) * _CPU_ALLOWANCE)
     try:
-        document = _open(opening, data)
-        facts = Facts(document.page_count, document.title, document.has_text(_tuples(opening.ranges)))
+        file = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
+        document = open_file(opening.kind, file, opening.name, opening.password, ocr=opening.ocr)
+        facts = Facts(
+            document.page_count, document.title, document.has_text([(first, last) for first, last in opening.ranges])
+        )
     except DocumentError as error:
         _answer(encode({"error": str(error)}))
         return
     _answer(encode(facts))
-    running: list[RunningHead] = []
     while True:
         request = decode(requests.get())
-        _limit_processor_time(opening.page_seconds * _CPU_ALLOWANCE)
+        _limit_processor_time(limits.page_seconds * _CPU_ALLOWANCE)
         if "page" in request:
             began = time.process_time()
-            content = document.page(request["page"], running)
-            if content.outcome == "damaged" and time.process_time() - began > _DEAR * opening.page_seconds:
+            content = document.page(request["page"], [RunningHead(*head) for head in request["running"]])
+            if content.outcome == "damaged" and time.process_time() - began > _DEAR * limits.page_seconds:
                 content = PageContent("", "lost")
-            if len(content.text) > opening.page_characters:
-                content = PageContent(content.text[: opening.page_characters], content.outcome, cut=True)
+            if len(content.text) > limits.page_characters:
+                content = PageContent(content.text[: limits.page_characters], content.outcome, cut=True)
             _answer(encode(content))
         elif "edges" in request:
             _answer(encode({"edges": document.edges(request["edges"])}))
-        elif "running" in request:
-            running = [RunningHead(*head) for head in request["running"]]
         else:
             _answer(encode(document.extras()))
-
-
-def _open(opening: Opening, data: bytes | None) -> DocumentFile:
-    file: BinaryIO = BytesIO(data) if data is not None else reopen(opening.path or "", tuple(opening.stamp))
-    return open_file(opening.kind, file, opening.name, opening.password, ocr=opening.ocr)
-
-
-def _tuples(ranges: object) -> tuple[tuple[int, int], ...]:
-    return tuple((first, last) for first, last in ranges)  # type: ignore[attr-defined]  # JSON has lists for tuples
 
 
 def _listen(source: BinaryIO, requests: SimpleQueue[bytes]) -> None:

@@ -32,10 +32,10 @@ class Limits:
     page_characters: int = 1_000_000
     lost_pages: int = 3
 
-    def with_ocr(self) -> Limits:
-        """The same, for pages that are given to OCR."""
-        return replace(self, page_seconds=self.ocr_page_seconds, all_seconds_per_page=self.ocr_page_seconds)
-
-    def opening(self, kind: Kind, size: int) -> float:
-        """Seconds for opening a document of `size` bytes."""
-        return self.open_seconds + (0 if kind == "pdf" else self.open_seconds_per_mb * size / 1e6)
+    def applied(self, kind: Kind, size: int, *, ocr: bool) -> Limits:
+        """The same for a document of `size` bytes, whose pages may be given to OCR."""
+        whole = 0 if kind == "pdf" else self.open_seconds_per_mb * size / 1e6
+        limits = replace(self, open_seconds=self.open_seconds + whole)
+        if not ocr:
+            return limits
+        return replace(limits, page_seconds=self.ocr_page_seconds, all_seconds_per_page=self.ocr_page_seconds)

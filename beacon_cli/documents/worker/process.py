@@ -16,13 +16,10 @@ from typing import Any, Literal
 from beacon_cli.documents.content import Extras, PageContent
 from beacon_cli.documents.pdf import running_heads
 from beacon_cli.documents.selection import PageSelection
-from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted, format_size
 
-# How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
-_AHEAD = 8
 # A longer line than this is not what `Limits.page_characters` lets through.
 _LONGEST_LINE_FACTOR = 8
 
@@ -49,8 +46,8 @@ class ReadingProcess:
     does not allow another process.
     """
 
-    def __init__(self, opening: Opening, data: bytes | None, limits: Limits) -> None:
-        self._opening, self._data, self._limits = opening, data, limits
+    def __init__(self, opening: Opening, data: bytes | None) -> None:
+        self._opening, self._data, self._limits = opening, data, opening.limits
         self._child: subprocess.Popen[bytes] | None = None
         self._unread = bytearray()
         self._lost: list[int] = []
@@ -60,8 +57,7 @@ class ReadingProcess:
     def extras(self) -> Extras:
         """Labels, sections and notes; none if finding them takes too much."""
         try:
-            self._send({"extras": True})
-            fields = self._receive(self._opening.open_seconds)
+            fields = self._ask({"extras": True}, self._limits.open_seconds)
         except LostError:
             self._open()
             return Extras()
@@ -72,8 +68,7 @@ class ReadingProcess:
         samples: dict[int, list[str]] = {}
         for number in running_heads.sample(self.facts.page_count):
             try:
-                self._send({"edges": number})
-                samples[number] = self._receive(self._limits.page_seconds)["edges"]
+                samples[number] = self._ask({"edges": number}, self._limits.page_seconds)["edges"]
             except LostError:
                 self._lost.append(number)
                 self._open()
@@ -81,14 +76,11 @@ class ReadingProcess:
         self._running = [astuple(head) for head in running_heads.find(samples)]
 
     def pages(self, numbers: Sequence[int]) -> Iterator[PageContent]:
-        """Yield these pages, extracted ahead of whoever reads them; a lost one costs its process and is passed over.
+        """Yield these pages; a lost one costs its process and is passed over.
 
         Raises `DocumentError` when too many are lost, or when all of them take too long.
         """
         limit, spent = self._limits.all_seconds + self._limits.all_seconds_per_page * len(numbers), 0.0
-        self._send({"running": self._running})
-        wanted = [number for number in numbers if number not in self._lost]
-        sent = received = 0
         for number in numbers:
             content = PageContent("", "lost")
             if spent > limit:
@@ -96,18 +88,13 @@ class ReadingProcess:
             waiting = time.monotonic()
             if number not in self._lost:
                 try:
-                    while sent < min(len(wanted), received + _AHEAD):
-                        self._send({"page": wanted[sent]})
-                        sent += 1
-                    content = PageContent(**self._receive(self._limits.page_seconds))
+                    request = {"page": number, "running": self._running}
+                    content = PageContent(**self._ask(request, self._limits.page_seconds))
                     if content.outcome == "lost":
                         self._lose(number, numbers)
                 except LostError:
                     self._lose(number, numbers)
                     self._open()
-                    self._send({"running": self._running})
-                    sent = received + 1
-                received += 1
             spent += time.monotonic() - waiting
             yield content
 
@@ -135,7 +122,7 @@ class ReadingProcess:
             self._write(encode(self._opening))
             if self._data is not None:
                 self._write(self._data)
-            fields = self._receive(self._opening.open_seconds)
+            fields = self._receive(self._limits.open_seconds)
         except LostError as error:
             self.close()
             raise DocumentError(f"{self._opening.name}: {self._lost_line(error.reason)}") from None
@@ -147,8 +134,9 @@ class ReadingProcess:
             raise DocumentError(fields["error"])
         return Facts(**fields)
 
-    def _send(self, request: dict[str, Any]) -> None:
+    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._write(encode(request))
+        return self._receive(seconds)
 
     def _write(self, data: bytes) -> None:
         if self._child is None or self._child.stdin is None:
@@ -192,7 +180,7 @@ class ReadingProcess:
 
     def _lost_line(self, reason: Reason) -> str:
         what = {
-            "time": f"takes more than {self._opening.open_seconds:.3g} s to open",
+            "time": f"takes more than {self._limits.open_seconds:.3g} s to open",
             "memory": f"takes more than {self._limits.memory >> 20:,} MiB of memory to open",
             "crash": "makes its reader crash",
         }[reason]

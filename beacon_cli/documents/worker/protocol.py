@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from beacon_cli.documents.content import Extras, Kind, PageContent
+from beacon_cli.documents.worker.limits import Limits
 
 
 @dataclass(frozen=True)
 class Opening:
     """The first message to the reading process; `data_size` bytes of document follow it if there is no `path`.
 
-    `stamp` is what the file looked like when it was named; `ranges` are the pages asked for, from 1.
+    `stamp` is what the file looked like when it was named; `ranges` are the pages asked for, from 1; `limits` are those
+    of this document.
     """
 
     kind: Kind
@@ -23,11 +25,8 @@ class Opening:
     data_size: int
     password: str | None
     ranges: tuple[tuple[int, int], ...]
-    memory: int
-    open_seconds: float
-    page_characters: int
-    page_seconds: float
     ocr: bool
+    limits: Limits
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,6 @@ import tokenizers
 from tests.activation_beacon import tiny
 from tests.checkpoints.tokenizer.toy_tokenizers import CONTROL, ORDINARY, STYLES, TEMPLATE
 
-OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-INNER = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-
 
 def tiny_model(architecture: str, vocabulary: int, **settings: Any) -> Any:
     """Two layers of random weights, whose rows are whole blocks of 32."""
@@ -122,14 +107,10 @@ def named(model: Any, architecture: str) -> dict[str, np.ndarray]:
     """The model's tensors under the names that the format has, Llama's projections in its order of rows."""
     heads = {"attn_q": model.config.num_attention_heads, "attn_k": model.config.num_key_value_heads}
     found = {}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], model.config.num_hidden_layers)
     for name, tensor in model.state_dict().items():
-        part, _, what = name.rpartition(".")
-        values = tensor.float().numpy()
-        if part in OUTER:
-            found[f"{OUTER[part]}.{what}"] = values
-            continue
-        _, _, layer, own = part.split(".", 3)
-        if architecture == "llama" and (count := heads.get(INNER[own])):
+        values, stored = tensor.float().numpy(), names.get_name(name, (".weight", ".bias"))
+        if architecture == "llama" and (count := heads.get(stored.split(".")[-2])):
             values = values.reshape(count, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
-        found[f"blk.{layer}.{INNER[own]}.{what}"] = values
+        found[stored] = values
     return found
