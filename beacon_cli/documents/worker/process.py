@@ -20,6 +20,8 @@ from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
 from beacon_cli.errors import DocumentError
 from beacon_cli.quantities import counted, format_size
 
+# How many pages the process may be ahead. It also stops when its unread texts fill the pipe.
+_AHEAD = 8
 # A longer line than this is not what `Limits.page_characters` lets through.
 _LONGEST_LINE_FACTOR = 8
 
@@ -76,11 +78,13 @@ class ReadingProcess:
         self._running = [astuple(head) for head in running_heads.find(samples)]
 
     def pages(self, numbers: Sequence[int]) -> Iterator[PageContent]:
-        """Yield these pages; a lost one costs its process and is passed over.
+        """Yield these pages, extracted ahead of whoever reads them; a lost one costs its process and is passed over.
 
         Raises `DocumentError` when too many are lost, or when all of them take too long.
         """
         limit, spent = self._limits.all_seconds + self._limits.all_seconds_per_page * len(numbers), 0.0
+        wanted = [number for number in numbers if number not in self._lost]
+        sent = received = 0
         for number in numbers:
             content = PageContent("", "lost")
             if spent > limit:
@@ -88,13 +92,17 @@ class ReadingProcess:
             waiting = time.monotonic()
             if number not in self._lost:
                 try:
-                    request = {"page": number, "running": self._running}
-                    content = PageContent(**self._ask(request, self._limits.page_seconds))
+                    while sent < min(len(wanted), received + _AHEAD):
+                        self._write(encode({"page": wanted[sent], "running": self._running}))
+                        sent += 1
+                    content = PageContent(**self._receive(self._limits.page_seconds))
                     if content.outcome == "lost":
                         self._lose(number, numbers)
                 except LostError:
                     self._lose(number, numbers)
                     self._open()
+                    sent = received + 1
+                received += 1
             spent += time.monotonic() - waiting
             yield content
 
