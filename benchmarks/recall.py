@@ -73,7 +73,9 @@ def kept(folder: Path) -> list[Record]:
 
 
 def cell(records: Sequence[Record]) -> str:
-    """Exact match, F1 and contained, of these answers."""
+    """Exact match, F1 and contained, of these answers, if there are any."""
+    if not records:
+        return ""
     scores = ([metric(each["answer"], each["answers"]) for each in records] for metric in (exact_match, f1, found))
     return " / ".join(f"{100 * sum(each) / len(each):.0f}" for each in scores)
 
