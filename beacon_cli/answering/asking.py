@@ -111,9 +111,9 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        question, again = self.question, [] if self.history else self._wanted()
-        if question is not None and again and self.engine.source.passages_first:
-            outcome = yield from self._from_passages(question, again)
+        alone, again = self._passages_alone()
+        if again:
+            outcome = yield from self._from_passages(alone, again)
         else:
             before, prompt, again = self._prompt()
             for _step in self._memory.reader.feed(before):
@@ -124,9 +124,8 @@ class _Asking:
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
 
-    def _from_passages(self, question: str, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
+    def _from_passages(self, prompt: Sequence[int], again: Sequence[Passage]) -> Generator[str, None, Outcome]:
         """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
-        prompt, again = self._passages_alone(question, again)
         outcome, held, told = Outcome(passages=tuple(again)), "", False
         for piece in self._spoken(self.engine.reader(self.ratio), prompt, outcome):
             held += piece
@@ -135,9 +134,9 @@ class _Asking:
                 held, told = "", True
         self._judge(outcome)
         if not (told or outcome.answered) and len(again) < len(self.index.passages):
-            _, prompt, again = self._prompt()
+            _, after_memory, again = self._prompt()
             second = Outcome(passages=tuple(again))
-            more = "".join(self._spoken(self._memory.reader, prompt, second))
+            more = "".join(self._spoken(self._memory.reader, after_memory, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -145,15 +144,19 @@ class _Asking:
             yield held
         return outcome
 
-    def _passages_alone(self, question: str, again: Sequence[Passage]) -> tuple[list[int], Sequence[Passage]]:
-        """Token ids of the question after passages, and those of them that fit."""
-        source = self.engine.source
-        while True:
+    def _passages_alone(self) -> tuple[list[int], Sequence[Passage]]:
+        """Token ids of the question after passages, and those that fit: none if it is better asked otherwise."""
+        source, question = self.engine.source, self.question
+        if question is None or self.history or not source.passages_first:
+            return [], []
+        again = self._wanted()
+        while again:
             asked = question_text(question, [passage.headed for passage in again], template=self._template)
             prompt = [*source.frame.opening, *source.tokenizer.encode(asked), *source.frame.closing]
-            if len(prompt) + self.how.max_new_tokens <= source.context or not again:
+            if len(prompt) + self.how.max_new_tokens <= source.context:
                 return prompt, again
             again = again[1:]
+        return [], []
 
     def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:
         """Read a prompt and yield what the model says then; `outcome` is told of it."""

@@ -75,7 +75,8 @@ class Text:
     @property
     def folder(self) -> Path | None:
         """Of a cache that has it, of whatever ratio."""
-        return None if self.entry is None else self.entry.folder
+        entry = self.document.entry if isinstance(self.document, StoredDocument) else self.entry
+        return None if entry is None else entry.folder
 
     @property
     def file(self) -> str | None:

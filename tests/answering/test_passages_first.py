@@ -8,7 +8,8 @@ import pytest
 import beacon_cli as beacon
 from beacon_cli import Memory
 from beacon_cli.answering.prompts import REFUSAL
-from tests.scripted import Script
+from beacon_cli.errors import SettingsError
+from tests.scripted import CONTEXT, Script
 from tests.stories import FACT, WHO_KEEPS
 
 
@@ -55,6 +56,13 @@ def test_without_passages_the_memory_alone_is_asked(memory: Memory, says: Script
     says("Carl Pike")
     assert memory.ask(WHO_KEEPS, passages=0).text == "Carl Pike"
     assert [FACT in asked.prompt for asked in says.asked] == [False]
+
+
+def test_where_no_passage_fits_beside_the_answer_nothing_is_asked_without_any(memory: Memory, says: Script) -> None:
+    says("Carl Pike")
+    with pytest.raises(SettingsError, match="do not fit after the document"):
+        memory.ask(WHO_KEEPS, max_new_tokens=CONTEXT - 60).complete()
+    assert not says.asked
 
 
 def test_an_answer_from_passages_does_not_depend_on_the_ratio(

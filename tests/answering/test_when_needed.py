@@ -68,6 +68,13 @@ def test_what_the_passages_do_not_say_is_asked_of_the_memory(
     assert memory.documents[0].condensed_now > 0
 
 
+def test_the_key_of_a_cache_waits_for_nothing(model: Model, book: Path, says: Script) -> None:
+    says(EDDA)
+    where = model.read(book).documents[0].cache_path
+    memory = model.read(Path(str(where)).name, when_needed=True)
+    assert (memory.ask(WHO_KEEPS).text, memory.pending) == (EDDA, False)
+
+
 def test_several_documents_wait_together(model: Model, book: Path, tmp_path: Path, says: Script) -> None:
     says(EDDA)
     (tmp_path / "other.txt").write_text(story(20))
