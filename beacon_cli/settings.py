@@ -246,7 +246,7 @@ class Settings(Checked):
         None,
         "N|auto",
         "Passages of the document to read again before answering; 0 answers from the condensed memory alone.",
-        shown="as many as a sixteenth of the model's context holds, at least 5 if they fit",
+        shown="as many as a sixteenth of the model's context holds, at least 2",
         none="auto",
         least=0,
     )

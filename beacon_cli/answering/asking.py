@@ -22,9 +22,9 @@ from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
-# Left to itself, reading again takes this part of the model's context, or so many passages. Room is kept free for
-# fewer: what then does not fit is left out.
-AGAIN_SHARE, AGAIN, LEAST_AGAIN = 16, 5, 2
+# Left to itself, reading again takes this part of the model's context, or what these passages take, or what is left.
+# (More would find more in books, and answer less well about PDFs, and more where there is no answer.)
+AGAIN_SHARE, LEAST_AGAIN = 16, 2
 # Passages that are told of as what the question is about.
 FOUND = 5
 # A question of fewer terms than this goes on from the one before.
@@ -265,10 +265,10 @@ class _Asking:
         if self.how.passages is not None:
             return list(self._found[: self.how.passages][::-1])
         source, wanted = self.engine.source, list[Passage]()
-        room = source.context // AGAIN_SHARE
+        room = max(source.context // AGAIN_SHARE, LEAST_AGAIN * PASSAGE_TOKENS)
         for passage in self._found:
             room -= len(source.tokenizer.encode(passage.headed))
-            if room < 0 and len(wanted) >= AGAIN:
+            if room < 0:
                 break
             wanted.append(passage)
         return wanted[::-1]
