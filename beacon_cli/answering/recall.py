@@ -36,22 +36,28 @@ def recalled(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Pla
 
 def _spans(engine: Engine, placed: Placed, reader: SelectingReader, passages: Sequence[Passage]) -> Iterator[range]:
     """The places of passages in the memory, and `AROUND` of them."""
+    encode, begins = engine.source.tokenizer.encode, _beginnings(engine, placed, reader)
+    pages = {(each.summary.name, page.number): page for each in placed.documents for page in each.pages}
+    for passage in passages:
+        page = pages[passage.document, passage.page]
+        before = encode(page.text[: page.text.find(passage.text)])
+        start = begins[passage.document] + page.first_token + len(before)
+        yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
+
+
+def _beginnings(engine: Engine, placed: Placed, reader: SelectingReader) -> dict[str, int]:
+    """Where in the memory each document's own tokens, which begin with the prompt's opening, would begin."""
     encode, opening = engine.source.tokenizer.encode, len(engine.source.frame.opening)
+    begins: dict[str, int] = {}
     several, end = len(placed.documents) > 1, opening
-    for number, document in enumerate(placed.documents):
+    for document in placed.documents:
         name, tokens = document.summary.name, document.pages[-1].end_token
         if several:
-            end += len(encode(name_text(name, first=not number)))
+            end += len(encode(name_text(name, first=not begins)))
         # Of one of several documents, what stands in the first memory of all, or in the prompt, is left out.
-        first = opening if not several or tokens < reader.window else reader.sink
-        begin = end - first
-        for page in document.pages:
-            for passage in passages:
-                if (passage.document, passage.page) == (name, page.number):
-                    before = len(encode(page.text[: page.text.find(passage.text)]))
-                    start = begin + page.first_token + before
-                    yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
-        end = begin + tokens
+        begins[name] = end - (opening if not several or tokens < reader.window else reader.sink)
+        end = begins[name] + tokens
+    return begins
 
 
 def _joined(spans: Iterator[range]) -> list[range]:

@@ -150,17 +150,17 @@ class RaggedMemory(Cache):
         Args:
             parts: of its places, in their order, disjoint.
         """
-        counts = []
+        counts, start = [], self.places
+        bounds = torch.tensor([[part.start, part.stop] for part in parts], device=self._device).view(-1, 2)
         for layer, theirs in zip(self._layers, other._layers, strict=True):
             layer.begin(len(theirs.heads), theirs.heads[0].free)
             before = [head.count for head in layer.heads]
             for head, their in zip(layer.heads, theirs.heads, strict=True):
-                start = self.places
-                for part in parts:
-                    rows = slice(*torch.searchsorted(their.places, torch.tensor([part.start, part.stop])).tolist())
-                    places = their.places[rows] + (start - part.start)
-                    head.keep(their.free[rows], their.values[: their.count][rows], places)
-                    start += len(part)
+                end = start
+                for part, (first, last) in zip(parts, torch.searchsorted(their.places, bounds).tolist(), strict=True):
+                    places = their.places[first:last] + (end - part.start)
+                    head.keep(their.free[first:last], their.values[first:last], places)
+                    end += len(part)
             counts.append([head.count - rows for head, rows in zip(layer.heads, before, strict=True)])
         size = round(sum(map(sum, counts)) / sum(map(len, counts)))
         self._segments.append(_Segment(size, sum(map(len, parts)), counts))

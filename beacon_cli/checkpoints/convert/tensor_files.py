@@ -7,6 +7,7 @@ all tensors of a file at once.
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ _PIECE = 2**24
 
 
 @dataclass(frozen=True)
-class Stored:
+class Stored(ABC):
     """A tensor in a file, whatever that file's format.
 
     Attributes:
@@ -69,9 +70,9 @@ class Stored:
             )
         return tensor
 
+    @abstractmethod
     def decoded(self, content: NDArray[np.uint8]) -> Tensor:
         """What its bytes mean; may share their memory."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

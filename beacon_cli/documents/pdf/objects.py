@@ -14,13 +14,12 @@ FORMS_WITHIN_FORMS = 3
 
 
 def attempt(find: Callable[[], Found], otherwise: Found) -> Found:
-    """What `find` returns, or else `otherwise`: pypdf raises whatever its parsing runs into, and one part of a file
-    does not spoil the rest."""
+    """What `find` returns, or `otherwise` if it fails: one part of a file does not spoil the rest."""
     try:
         return find()
     except MemoryError:
         raise
-    except Exception:
+    except Exception:  # pypdf raises whatever its parsing runs into
         return otherwise
 
 
