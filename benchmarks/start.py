@@ -17,12 +17,14 @@ from benchmarks.processor import alternately, processor, ratio
 
 TIMES = 3
 LEAST = "import sys, torch; open(sys.argv[1], 'rb').read()"
+# As `beacon ask` does it.
 ASK = """
 import os, sys
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import beacon_cli as beacon
-next(iter(beacon.load().read(sys.argv[1]).ask(sys.argv[2])))
+next(iter(beacon.load().read(sys.argv[1], when_needed=True).ask(sys.argv[2])))
 """
+CONDENSE = "import beacon_cli as beacon, sys; beacon.load().condense(sys.argv[1])"
 QUESTION = "What is the capital of Iceland?"
 
 
@@ -36,9 +38,9 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
 
 def main() -> None:
     document = sys.argv[1] if len(sys.argv) > 1 else "examples/world-factbook.pdf"
-    run(ASK, document, QUESTION)
+    run(CONDENSE, document)
     folder = find_default()
-    assert folder is not None, "asking has converted it"
+    assert folder is not None, "condensing has converted it"
     weights = str(folder / "model.safetensors")
     least, asking = alternately([lambda: run(LEAST, weights), lambda: run(ASK, document, QUESTION)], TIMES)
     print(processor())
