@@ -116,7 +116,7 @@ class _Asking:
             outcome = yield from self._from_passages(alone, again)
         else:
             before, prompt, again = self._prompt()
-            for _step in self._memory.reader.feed(before):
+            for _step in self._memory.reader.feed(before, "none"):
                 pass
             outcome = Outcome(passages=tuple(again))
             yield from self._spoken(self._memory.reader, prompt, outcome)

@@ -26,7 +26,7 @@ def condense_intervals(
     window = reader.window
     while len(ids) - reader.consumed >= window:
         interval = ids[reader.consumed : reader.consumed + window]
-        for step in reader.feed(interval):
+        for step in reader.feed(interval, "none"):
             if builder is not None and step.interval is not None:
                 builder.add(interval, ratio, step.interval, step.sink)
         progress(IntervalDone(reader.consumed, reader.memory.size))

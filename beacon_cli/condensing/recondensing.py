@@ -139,7 +139,7 @@ class Walk:
         rows: list[Activations] = []
         sink: Activations | None = None
         for interval in intervals:
-            for step in reader.feed(ids[interval.start : interval.end]):
+            for step in reader.feed(ids[interval.start : interval.end], "none"):
                 if step.interval is not None:
                     rows.append(step.interval)
                     sink = step.sink or sink

@@ -18,7 +18,7 @@ from activation_beacon.cache import Cache
 from activation_beacon.products import Pack, Packed, Product
 from activation_beacon.stand_in import MaskStandIn
 
-QKV, OUT = ("q_proj", "k_proj", "v_proj"), ("o_proj",)
+QKV, KV, OUT = ("q_proj", "k_proj", "v_proj"), ("k_proj", "v_proj"), ("o_proj",)
 GATE_UP, DOWN = ("gate_proj", "up_proj"), ("down_proj",)
 # Passes of more rows attend in the type of their products; those of fewer, whose weights may have 8 bits, in float32.
 MANY_ROWS = 16
@@ -83,17 +83,22 @@ class RotaryFrequencies(nn.Module):
 
 
 class Turn:
-    """A rotation of (batch, heads, rows, head_dim), given (batch, rows, head_dim) cosine and sine of its angles."""
+    """A rotation of (batch, heads, rows, head_dim), given (batch, rows, head_dim) cosine and sine of its angles.
 
-    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+    Args:
+        likely_still: whether it is worth a look if all angles are 0, so that there is nothing to do.
+    """
+
+    def __init__(self, cos: Tensor, sin: Tensor, likely_still: bool = False) -> None:
         self.half = cos.shape[-1] // 2
+        self.still = likely_still and bool((cos == 1).all() and (sin == 0).all())
         self.cos, self.sin = (
             cos.unsqueeze(1),
             torch.cat((-sin[..., : self.half], sin[..., self.half :]), -1).unsqueeze(1),
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x * self.cos + x.roll(self.half, -1) * self.sin
+        return x if self.still else x * self.cos + x.roll(self.half, -1) * self.sin
 
 
 class Attention(nn.Module):
@@ -108,8 +113,16 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norms else None
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norms else None
 
-    def forward(self, projected: Tensor, turn: Turn, mask: Tensor | None, memory: Cache | None, index: int) -> Tensor:
-        """(batch, rows, all heads * head_dim) -> what they see, (batch, rows, heads * head_dim)."""
+    def forward(
+        self,
+        projected: Tensor,
+        turn: Turn,
+        mask: Tensor | None,
+        memory: Cache | None,
+        index: int,
+        only: Tensor | None = None,
+    ) -> Tensor:
+        """(batch, rows, all heads * head_dim) -> what they, or `only` some, see, (batch, rows, heads * head_dim)."""
         heads = projected.float().view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
         turning, value = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], 1)
         if self.q_norm is not None and self.k_norm is not None:
@@ -120,7 +133,15 @@ class Attention(nn.Module):
             query = query.to(projected.dtype)
         if memory is not None:
             key, value = memory.update(key, value, index)
+        if only is not None:
+            query, mask = query[:, :, only], _mask_of(only, query.shape[2], mask)
         return self._attend(query, key, value, mask)
+
+    def store(self, projected: Tensor, turn: Turn, memory: Cache, index: int) -> None:
+        """Hand the memory the keys and values of (batch, rows, 2 * kv_heads * head_dim), and let nothing attend."""
+        heads = projected.float().view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
+        key, value = heads.chunk(2, 1)
+        memory.update(turn(key if self.k_norm is None else self.k_norm(key)), value, index)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """(batch, heads, rows, head_dim) over (batch, kv_heads, keys, head_dim) -> (batch, rows, heads * head_dim)."""
@@ -132,6 +153,14 @@ class Attention(nn.Module):
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
         return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)
+
+
+def _mask_of(only: Tensor, rows: int, mask: Tensor | None) -> Tensor:
+    """(only, last) what `added` makes of some of a pass's `rows`, each of which sees all before it without a mask."""
+    if mask is not None:
+        return mask[only]
+    later = torch.arange(rows, device=only.device) > only[:, None]
+    return torch.zeros(later.shape, device=only.device).masked_fill_(later, float("-inf"))
 
 
 class MLP(nn.Module):
@@ -155,15 +184,31 @@ class Layer(nn.Module):
         self.few = 0
         self._packed: dict[tuple[str, ...], Packed] = {}
 
-    def forward(self, hidden: Tensor, turn: Turn, mask: Tensor | None, memory: Cache | None, index: int) -> Tensor:
-        """(batch, rows, hidden) -> the same."""
+    def forward(
+        self,
+        hidden: Tensor,
+        turn: Turn,
+        mask: Tensor | None,
+        memory: Cache | None,
+        index: int,
+        only: Tensor | None = None,
+    ) -> Tensor:
+        """(batch, rows, hidden) -> the same; 0 in all rows but `only` these, if some are named."""
         attention, mlp = self.self_attn, self.mlp
         projected = self._products(attention, QKV, self.input_layernorm(hidden))
-        seen = attention(projected[0] if len(projected) == 1 else torch.cat(projected, -1), turn, mask, memory, index)
+        joint = projected[0] if len(projected) == 1 else torch.cat(projected, -1)
+        seen = attention(joint, turn, mask, memory, index, only)
+        whole, hidden = hidden, hidden if only is None else hidden[:, only]
         hidden = hidden + self._products(attention, OUT, seen)[0]
         inner = self._products(mlp, GATE_UP, self.post_attention_layernorm(hidden))
         gate, up = inner if len(inner) == 2 else inner[0].chunk(2, -1)
-        return hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
+        hidden = hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
+        return hidden if only is None else torch.zeros_like(whole).index_copy_(1, only, hidden)
+
+    def store(self, hidden: Tensor, turn: Turn, memory: Cache, index: int) -> None:
+        """Hand the memory the keys and values of (batch, rows, hidden), and compute nothing else."""
+        projected = self._products(self.self_attn, KV, self.input_layernorm(hidden))
+        self.self_attn.store(torch.cat(projected, -1), turn, memory, index)
 
     def _products(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
         """(batch, rows, in) -> the outputs of these projections of `owner`, each (batch, rows, out), or all in one."""
@@ -201,14 +246,27 @@ class Decoder(nn.Module):
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool = False,
+        staying: Tensor | None = None,
     ) -> SimpleNamespace:
-        """As transformers' decoders are called; `Installed.run` says what with."""
-        turn, hidden = Turn(*self.rotary_emb(inputs_embeds, position_ids)), inputs_embeds
-        if attention_mask is not None and not isinstance(attention_mask, MaskStandIn):
+        """As transformers' decoders are called; `Installed.run` says what with, and what `staying` is."""
+        stand_in, hidden = isinstance(attention_mask, MaskStandIn), inputs_embeds
+        # A memory that turns keys by itself has them at position 0.
+        cos, sin = self.rotary_emb(hidden, position_ids)
+        turn = Turn(cos, sin, likely_still=stand_in)
+        if attention_mask is not None and not stand_in:
             attention_mask = added(attention_mask, hidden.dtype)
-        for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, turn, attention_mask, past_key_values, index)
-        return SimpleNamespace(last_hidden_state=self.norm(hidden))
+        layers: Any = self.layers
+        if staying is None or past_key_values is None:
+            for index, layer in enumerate(layers):
+                hidden = layer(hidden, turn, attention_mask, past_key_values, index)
+            return SimpleNamespace(last_hidden_state=self.norm(hidden))
+        last = len(layers) - 1
+        # What the last layer remembers needs of the one before nothing but these rows, and nobody needs what it says.
+        only = staying if staying.shape[0] < hidden.shape[1] else None
+        for index, layer in enumerate(layers[:last]):
+            hidden = layer(hidden, turn, attention_mask, past_key_values, index, only if index == last - 1 else None)
+        layers[last].store(hidden, turn, past_key_values, last)
+        return SimpleNamespace(last_hidden_state=hidden[:, :0])
 
 
 class Head(Linear):

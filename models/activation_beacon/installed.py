@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from activation_beacon.architecture import attention_modules, decoder_of, embeddings, layers_of
 from activation_beacon.cache import Cache
-from activation_beacon.decoder import Decoder
+from activation_beacon.decoder import MANY_ROWS, Decoder
 from activation_beacon.errors import ConfigError
 from activation_beacon.linear import BeaconLinear, BeaconRows
 from activation_beacon.plugin import Beacon, shape_of
@@ -94,6 +94,7 @@ class Installed:
         memory: Cache | None = None,
         mask: Tensor | None = None,
         beacons: Tensor | None = None,
+        staying: Tensor | None = None,
     ) -> Tensor:
         """One forward pass, without the LM head. Whatever reads, reads with this.
 
@@ -103,9 +104,11 @@ class Installed:
             memory: what the rows' keys and values go to, and which they attend to; None keeps nothing.
             mask: (1, 1, rows, memory + rows), True where a row may attend; None lets it see all before it and itself.
             beacons: the rows that are beacons.
+            staying: the rows whose keys and values are wanted, where no hidden states are: what only others need is
+                then not computed (by our decoder), and what the memory has of them in the last layer means nothing.
 
         Returns:
-            (batch, rows, hidden) last hidden states.
+            (batch, rows, hidden) last hidden states; (batch, 0, hidden) if none are wanted.
 
         Raises:
             ConfigError: if the beacon has been detached.
@@ -114,6 +117,8 @@ class Installed:
         before, rows = 0 if memory is None else memory.get_seq_length(), ids.shape[1]
         if mask is None and not self._own_decoder and (self._has_window or (before and rows > 1)):
             mask = torch.ones(rows, before + rows, dtype=torch.bool, device=ids.device).tril(before)[None, None]
+        # Few rows have packed weights, the query's with the key's and value's.
+        less = {} if staying is None or rows <= MANY_ROWS or not self._own_decoder else {"staying": staying}
         self.rows.rows = beacons
         try:
             hidden: Tensor = self.decoder(
@@ -122,10 +127,11 @@ class Installed:
                 attention_mask=mask,
                 past_key_values=memory,
                 use_cache=memory is not None,
+                **less,
             ).last_hidden_state
         finally:
             self.rows.rows = None
-        return hidden
+        return hidden if staying is None else hidden[:, :0]
 
     @property
     def head(self) -> nn.Linear:

@@ -72,6 +72,14 @@ class Pass:
         return [row for row, entry in enumerate(self.entries) if not entry.is_beacon]
 
     @property
+    def staying(self) -> list[int]:
+        """The new entries that are still there after the pass."""
+        if not self.full:
+            return list(range(len(self.entries)))
+        cached = len(self.cached)
+        return sorted({row - cached for row in (*self.sink, *self.condensed, *self.kept) if row >= cached})
+
+    @property
     def length(self) -> int:
         """Positions that the sequence takes, or keys if these are more (`docs/FORMAT.md` 7)."""
         keys = self.memory + len(self.cached) + len(self.entries)

@@ -12,7 +12,7 @@ from activation_beacon.memory import Activations, MemoryMark, SequenceMemory
 from activation_beacon.planner import Pass, Planner
 from activation_beacon.ratios import Fixed
 from activation_beacon.rotary import position_tensor
-from activation_beacon.sequence_reader import SequenceReader
+from activation_beacon.sequence_reader import Hidden, SequenceReader
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Step:
 
     Attributes:
         plan: what went in.
-        hidden: (tokens, hidden) last hidden states of the ordinary tokens.
+        hidden: (tokens, hidden) last hidden states of the ordinary tokens; (0, hidden) if these were not wanted.
         condensed: what became memory, if the pass completed an interval: sink rows first.
     """
 
@@ -79,13 +79,12 @@ class Reader(SequenceReader):
         return self.planner.consumed
 
     @torch.inference_mode()
-    def feed(self, ids: Sequence[int]) -> Iterator[Step]:
+    def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[Step]:
         taken = 0
         while taken < len(ids):
             plan = self.planner.take(len(ids) - taken)
-            step = self._run(plan, ids[taken : taken + plan.tokens])
-            taken += plan.tokens
-            yield step
+            first, taken = taken, taken + plan.tokens
+            yield self._run(plan, ids[first:taken], self._wanted(hidden, taken == len(ids)))
 
     def condense_at(self, ratio: int) -> None:
         self.planner.chooser = Fixed(ratio)
@@ -128,7 +127,7 @@ class Reader(SequenceReader):
         sink, condensed = self.planner.end_interval()
         self.memory.finish_interval(memory, sink, condensed, ())
 
-    def _run(self, plan: Pass, ids: Sequence[int]) -> Step:
+    def _run(self, plan: Pass, ids: Sequence[int], wanted: bool) -> Step:
         device, positions = self._attached.device, [entry.position for entry in plan.entries]
         tokens, raw = iter(ids), plan.raw_rows
         beacons = [row for row, entry in enumerate(plan.entries) if entry.is_beacon]
@@ -140,12 +139,13 @@ class Reader(SequenceReader):
             self.memory,
             pass_mask(plan, device),
             position_tensor(beacons, device) if beacons else None,
+            None if wanted else position_tensor(plan.staying, device),
         )[0]
         self.memory.commit(positions)
         condensed = None
         if plan.full:
             condensed = self.memory.finish_interval(plan.memory, plan.sink, plan.condensed, plan.kept)
-        if beacons:
+        if beacons and wanted:
             hidden = hidden[raw]
-        self._last = hidden[-1]
+        self._last = hidden[-1] if wanted else None
         return Step(plan, hidden, condensed)

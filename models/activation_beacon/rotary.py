@@ -77,7 +77,7 @@ def turn(keys: Tensor, cos: Tensor, sin: Tensor, scale: float) -> Tensor:
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
     if scale != 1.0:
         turned = turned * scale
-    return torch.cat((turned, rest), -1).to(keys.dtype)
+    return (torch.cat((turned, rest), -1) if rest.shape[-1] else turned).to(keys.dtype)
 
 
 class GrowingRotary(Rotary):

@@ -30,7 +30,7 @@ from activation_beacon.ragged import RaggedMark, RaggedMemory
 from activation_beacon.rotary import position_tensor
 from activation_beacon.scorer import Scorer
 from activation_beacon.selected import select_rows
-from activation_beacon.sequence_reader import SequenceReader
+from activation_beacon.sequence_reader import Hidden, SequenceReader
 
 # Counts up when the same text would keep other rows.
 VERSION = 3
@@ -140,12 +140,12 @@ class SelectingReader(SequenceReader):
         return self._consumed
 
     @torch.inference_mode()
-    def feed(self, ids: Sequence[int]) -> Iterator[SelectionStep]:
+    def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[SelectionStep]:
         taken = 0
         while taken < len(ids):
             piece = ids[taken : taken + self.window - len(self._ids)]
             taken += len(piece)
-            yield self._read(piece)
+            yield self._read(piece, self._wanted(hidden, taken == len(ids)))
 
     def condense_at(self, ratio: int) -> None:
         self._next = ratio
@@ -196,16 +196,16 @@ class SelectingReader(SequenceReader):
         if self._ids:
             self._finish()
 
-    def _read(self, ids: Sequence[int]) -> SelectionStep:
+    def _read(self, ids: Sequence[int], wanted: bool) -> SelectionStep:
         if not self._ids:
             self._ratio = self._next
             self._near, self._start = self._before()
-        hidden = self._run(ids, self._start + len(self._ids), turning=not self._ids)
+        hidden = self._run(ids, self._start + len(self._ids), turning=not self._ids, wanted=wanted)
         self._near.commit(len(ids))
         self._ids += tuple(ids)
         self._pieces += 1
         self._consumed += len(ids)
-        self._last = hidden[-1]
+        self._last = hidden[-1] if wanted else None
         if len(self._ids) < self.window:
             return SelectionStep(hidden)
         return SelectionStep(hidden, *self._finish())
@@ -219,8 +219,8 @@ class SelectingReader(SequenceReader):
         near.extend(memory, [range(self.sink), range(memory.places - (room - self.sink), memory.places)])
         return near, near.stand(room)
 
-    def _run(self, ids: Sequence[int], position: int, *, turning: bool = False) -> Tensor:
-        """(tokens, hidden) last hidden states.
+    def _run(self, ids: Sequence[int], position: int, *, turning: bool = False, wanted: bool = False) -> Tensor:
+        """(tokens, hidden) last hidden states, if `wanted`.
 
         Args:
             turning: let the memory turn queries and keys, so that it has these without rotation exactly: to take off
@@ -230,7 +230,8 @@ class SelectingReader(SequenceReader):
         positions = position_tensor(range(position, position + len(ids)), device)
         memory.rotary  # noqa: B018  with the frequencies of this sequence, whoever has read meanwhile
         mask, given = memory.mask(positions if turning else None), positions * (0 if turning else 1)
-        return self._attached.run(position_tensor(ids, device)[None], given, memory, mask)[0]
+        staying = None if wanted else position_tensor(range(len(ids)), device)
+        return self._attached.run(position_tensor(ids, device)[None], given, memory, mask, staying=staying)[0]
 
     def _finish(self) -> tuple[Activations | None, Activations | None]:
         """Let the interval in progress become memory; what did."""
@@ -258,7 +259,8 @@ class SelectingReader(SequenceReader):
         if self.selection.scorer is not None:
             return self.selection.scorer.scores(rows)
         again = [*self.selection.instruction, *self._ids]
-        return self._near.scores(first, lambda: self._run(again, self._start + len(self._ids)))
+        # Not the hidden states are wanted, but the attention of every layer.
+        return self._near.scores(first, lambda: self._run(again, self._start + len(self._ids), wanted=True))
 
 
 def best(scores: Tensor, rows: int) -> Tensor:

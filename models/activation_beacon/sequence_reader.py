@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -10,12 +10,14 @@ from torch import Tensor
 from activation_beacon.installed import Installed
 from activation_beacon.memory import Activations
 
+Hidden = Literal["all", "last", "none"]
+
 
 class Step(Protocol):
     """Some tokens, read.
 
     Attributes:
-        hidden: (tokens, hidden) their last hidden states.
+        hidden: (tokens, hidden) their last hidden states; (0, hidden) if these are not wanted.
         sink: what became the sink, if they completed the first interval.
         interval: what else became memory, if they completed an interval.
     """
@@ -72,21 +74,33 @@ class SequenceReader(ABC):
         """Tokens read so far."""
 
     @abstractmethod
-    def feed(self, ids: Sequence[int]) -> Iterator[Step]:
-        """Read further tokens, yielding after every pass. Exhaust it: what is not iterated is not read."""
+    def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[Step]:
+        """Read further tokens, yielding after every pass. Exhaust it: what is not iterated is not read.
+
+        Args:
+            hidden: which passes' hidden states are wanted; a step without them has none, and took less time.
+        """
 
     def read(self, ids: Sequence[int]) -> Tensor:
         """Read further tokens; logits (vocabulary) of what follows the last, in float32."""
-        for _step in self.feed(ids):
+        for _step in self.feed(ids, "last"):
             pass
         return self.logits()
 
     @torch.inference_mode()
     def logits(self) -> Tensor:
-        """Logits (vocabulary) after the last token read, in float32."""
+        """Logits (vocabulary) after the last token read, in float32.
+
+        Raises:
+            ValueError: if nothing has been read, or without hidden states.
+        """
         if self._last is None:
-            raise ValueError("nothing has been read yet")
+            raise ValueError("nothing has been read yet whose hidden states were wanted")
         return self._attached.logits(self._last)
+
+    def _wanted(self, hidden: Hidden, last: bool) -> bool:
+        """Whether the hidden states of a pass, perhaps the last, are wanted."""
+        return hidden == "all" or (hidden == "last" and last)
 
     @abstractmethod
     def condense_at(self, ratio: int) -> None:

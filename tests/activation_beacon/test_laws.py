@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from activation_beacon import Activations, Beacon, BeaconConfig, attach
 from activation_beacon.rotary import Rotary
-from tests.activation_beacon.tiny import ARCHITECTURES, CONFIG, random_beacon, random_ids, tiny_model
+from tests.activation_beacon.tiny import ARCHITECTURES, CONFIG, SCHEMES, random_beacon, random_ids, tiny_model
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -50,16 +50,6 @@ def test_ordinary_rows_are_the_base_models_while_a_beacon_is_attached() -> None:
         before = model(ids).logits
         with attach(model, random_beacon(model)):
             assert torch.equal(model(ids).logits, before)
-
-
-SCHEMES = [
-    CONFIG,
-    BeaconConfig(window=16, stride=16, ratios=(4,), sink_size=2),
-    BeaconConfig(window=16, stride=16, ratios=(4,), attn="step-expansion", attend_prev=False),
-    BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="full-coverage"),
-    BeaconConfig(window=16, stride=8, ratios=(4,), pos="append", attn="step-expansion"),
-    BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="segmentation"),
-]
 
 
 @settings(max_examples=15, deadline=None)

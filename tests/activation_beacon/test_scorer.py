@@ -69,7 +69,9 @@ def test_an_interval_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = fitted(model)
     with attach(model, None) as attached:
         run = attached.run
-        monkeypatch.setattr(attached, "run", lambda ids, *rest: ran.append(ids.shape[1]) or run(ids, *rest))
+        monkeypatch.setattr(
+            attached, "run", lambda ids, *rest, **how: ran.append(ids.shape[1]) or run(ids, *rest, **how)
+        )
         reader = reading(attached, scorer)
         sink, *intervals = parts_of(reader, random_ids(40))
     assert ran == [16, 16, 8]

@@ -15,6 +15,14 @@ from activation_beacon.rotary import position_tensor
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 VOCABULARY = 97
 CONFIG = BeaconConfig(window=16, stride=16, ratios=(0, 2, 4, 8))
+SCHEMES = [
+    CONFIG,
+    BeaconConfig(window=16, stride=16, ratios=(4,), sink_size=2),
+    BeaconConfig(window=16, stride=16, ratios=(4,), attn="step-expansion", attend_prev=False),
+    BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="full-coverage"),
+    BeaconConfig(window=16, stride=8, ratios=(4,), pos="append", attn="step-expansion"),
+    BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="segmentation"),
+]
 
 
 def tiny_model(architecture: str = "llama", **settings: Any) -> Any:

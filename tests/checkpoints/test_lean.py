@@ -10,13 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from activation_beacon import SequenceReader, attach
+from activation_beacon import BeaconConfig, SequenceReader, attach
 from activation_beacon.decoder import LanguageModel
 from activation_beacon.products import eight_bit_weights
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints.convert.four_bit import dequantize, quantize
 from beacon_cli.checkpoints.lean import fill, outline
-from tests.activation_beacon.tiny import ARCHITECTURES, full_attention, random_beacon, random_ids, tiny_model
+from tests.activation_beacon.tiny import (
+    ARCHITECTURES,
+    SCHEMES,
+    full_attention,
+    random_beacon,
+    random_ids,
+    tiny_model,
+)
 
 IDS = random_ids(75)
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
@@ -92,6 +99,53 @@ def test_all_rows_selected_are_full_attention_in_the_same_passes_to_the_bit(
         reader = attached.selecting_reader(1, Selection(window=24, sink=2, instruction=(5, 6, 7)))
         steps = [step for ids in passes for step in reader.feed(ids)]
         assert torch.equal(torch.cat([step.hidden for step in steps]), full_attention(attached, passes))
+
+
+@pytest.mark.parametrize("config", SCHEMES)
+@pytest.mark.parametrize("pieces", [(75,), (20, 30, 25), (64, 11)])
+@pytest.mark.parametrize(("architecture", "settings"), [("llama", {}), ("qwen3", {"attention_bias": True})])
+def test_what_is_remembered_does_not_depend_on_whether_hidden_states_are_wanted(
+    config: BeaconConfig, pieces: tuple[int, ...], architecture: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    stock = randomized(tiny_model(architecture, **settings))
+    with attach(lean(stock, tmp_path), random_beacon(stock, config)) as attached:
+        one, other = attached.reader(4), attached.reader(4)
+        start = 0
+        for length in pieces:
+            ids = IDS[start : start + length]
+            start += length
+            for step, without in zip(one.feed(ids), other.feed(ids, "none"), strict=True):
+                assert step.hidden.shape[0] == step.plan.tokens
+                assert without.hidden.shape == (0, step.hidden.shape[1])
+        memories = [reader.memory.activations(0, reader.memory.size) for reader in (one, other)]
+        for rows, expected in zip(*((memory.keys, memory.values) for memory in memories), strict=True):
+            torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-5)
+        with pytest.raises(ValueError, match="wanted"):
+            other.logits()
+        torch.testing.assert_close(other.read(IDS[:30]), one.read(IDS[:30]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pieces", [(75,), (20, 30, 25)])
+def test_what_is_selected_does_not_either_to_the_bit(pieces: tuple[int, ...], tmp_path: Path) -> None:
+    with attach(lean(randomized(tiny_model()), tmp_path), None) as attached:
+        one, other = (attached.selecting_reader(2, Selection(24, 2, (5, 6, 7))) for _ in range(2))
+        start = 0
+        for length in pieces:
+            ids = IDS[start : start + length]
+            start += length
+            for _ in zip(one.feed(ids), other.feed(ids, "none"), strict=True):
+                pass
+        assert torch.equal(other.read(IDS[:30]), one.read(IDS[:30]))
+
+
+def test_nothing_is_computed_that_only_hidden_states_need(tmp_path: Path) -> None:
+    made, rows = lean(tiny_model(), tmp_path), []
+    for layer in made.model.layers:
+        layer.mlp.down_proj.register_forward_hook(lambda _layer, given, _out: rows.append(given[0].shape[1]))
+    with attach(made, random_beacon(made)) as attached:
+        for _ in attached.reader(4).feed(IDS[:16], "none"):
+            pass
+    assert rows == [20] * (len(made.model.layers) - 2) + [4]  # its four beacons alone, and none in the last layer
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
