@@ -4,7 +4,7 @@ Modules have the names that they have there, so that checkpoints and beacons fit
 import and half of the time of a pass over a single row. Hidden states are float32, whatever type the weights have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -137,9 +137,13 @@ class Attention(nn.Module):
             query, mask = query[:, :, only], _mask_of(only, query.shape[2], mask)
         return self._attend(query, key, value, mask)
 
-    def store(self, projected: Tensor, turn: Turn, memory: Cache, index: int) -> None:
-        """Hand the memory the keys and values of (batch, rows, 2 * kv_heads * head_dim), and let nothing attend."""
+    def store(
+        self, projected: Tensor, turn: Turn, memory: Cache, index: int, rows: int, only: Tensor | None = None
+    ) -> None:
+        """Hand the memory the keys and values, (batch, only, 2 * kv_heads * head_dim), of a pass of so many rows."""
         heads = projected.float().view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
+        if only is not None:
+            heads = heads.new_zeros(*heads.shape[:2], rows, self.head_dim).index_copy_(2, only, heads)
         key, value = heads.chunk(2, 1)
         memory.update(turn(key if self.k_norm is None else self.k_norm(key)), value, index)
 
@@ -153,6 +157,10 @@ class Attention(nn.Module):
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
         return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)
+
+
+def ignored(rows: Tensor) -> None:
+    """For those who do not care which rows a pass goes on with."""
 
 
 def _mask_of(only: Tensor, rows: int, mask: Tensor | None) -> Tensor:
@@ -192,23 +200,25 @@ class Layer(nn.Module):
         memory: Cache | None,
         index: int,
         only: Tensor | None = None,
+        narrow: Callable[[Tensor], None] = ignored,
     ) -> Tensor:
-        """(batch, rows, hidden) -> the same; 0 in all rows but `only` these, if some are named."""
+        """(batch, rows, hidden) -> the same, or of `only` some rows; `narrow` is then told that the pass goes on so."""
         attention, mlp = self.self_attn, self.mlp
         projected = self._products(attention, QKV, self.input_layernorm(hidden))
         joint = projected[0] if len(projected) == 1 else torch.cat(projected, -1)
         seen = attention(joint, turn, mask, memory, index, only)
-        whole, hidden = hidden, hidden if only is None else hidden[:, only]
+        if only is not None:
+            narrow(only)
+            hidden = hidden[:, only]
         hidden = hidden + self._products(attention, OUT, seen)[0]
         inner = self._products(mlp, GATE_UP, self.post_attention_layernorm(hidden))
         gate, up = inner if len(inner) == 2 else inner[0].chunk(2, -1)
-        hidden = hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
-        return hidden if only is None else torch.zeros_like(whole).index_copy_(1, only, hidden)
+        return hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
 
-    def store(self, hidden: Tensor, turn: Turn, memory: Cache, index: int) -> None:
-        """Hand the memory the keys and values of (batch, rows, hidden), and compute nothing else."""
+    def store(self, hidden: Tensor, turn: Turn, memory: Cache, index: int, rows: int, only: Tensor | None) -> None:
+        """Hand the memory the keys and values of (batch, only, hidden) of a pass of so many rows: nothing else."""
         projected = self._products(self.self_attn, KV, self.input_layernorm(hidden))
-        self.self_attn.store(torch.cat(projected, -1), turn, memory, index)
+        self.self_attn.store(torch.cat(projected, -1), turn, memory, index, rows, only)
 
     def _products(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
         """(batch, rows, in) -> the outputs of these projections of `owner`, each (batch, rows, out), or all in one."""
@@ -247,8 +257,12 @@ class Decoder(nn.Module):
         past_key_values: Cache | None = None,
         use_cache: bool = False,
         staying: Tensor | None = None,
+        narrow: Callable[[Tensor], None] = ignored,
     ) -> SimpleNamespace:
-        """As transformers' decoders are called; `Installed.run` says what with, and what `staying` is."""
+        """As transformers' decoders are called, or, where no hidden states are wanted, told which rows stay.
+
+        `Installed.run` says what with; `narrow` is told from when on a pass goes on with these rows alone.
+        """
         stand_in, hidden = isinstance(attention_mask, MaskStandIn), inputs_embeds
         # A memory that turns keys by itself has them at position 0.
         cos, sin = self.rotary_emb(hidden, position_ids)
@@ -260,12 +274,13 @@ class Decoder(nn.Module):
             for index, layer in enumerate(layers):
                 hidden = layer(hidden, turn, attention_mask, past_key_values, index)
             return SimpleNamespace(last_hidden_state=self.norm(hidden))
-        last = len(layers) - 1
         # What the last layer remembers needs of the one before nothing but these rows, and nobody needs what it says.
-        only = staying if staying.shape[0] < hidden.shape[1] else None
+        rows, last = hidden.shape[1], len(layers) - 1
+        only = staying if last > 0 and staying.shape[0] < rows else None
         for index, layer in enumerate(layers[:last]):
-            hidden = layer(hidden, turn, attention_mask, past_key_values, index, only if index == last - 1 else None)
-        layers[last].store(hidden, turn, past_key_values, last)
+            part = only if index == last - 1 else None
+            hidden = layer(hidden, turn, attention_mask, past_key_values, index, part, narrow)
+        layers[last].store(hidden, turn, past_key_values, last, rows, only)
         return SimpleNamespace(last_hidden_state=hidden[:, :0])
 
 

@@ -104,8 +104,9 @@ class Installed:
             memory: what the rows' keys and values go to, and which they attend to; None keeps nothing.
             mask: (1, 1, rows, memory + rows), True where a row may attend; None lets it see all before it and itself.
             beacons: the rows that are beacons.
-            staying: the rows whose keys and values are wanted, where no hidden states are: what only others need is
-                then not computed (by our decoder), and what the memory has of them in the last layer means nothing.
+            staying: the rows, in order, whose keys and values are wanted, where no hidden states are: what only others
+                need is then not computed (by our decoder), and what the memory has of those in the last layer means
+                nothing.
 
         Returns:
             (batch, rows, hidden) last hidden states; (batch, 0, hidden) if none are wanted.
@@ -118,7 +119,8 @@ class Installed:
         if mask is None and not self._own_decoder and (self._has_window or (before and rows > 1)):
             mask = torch.ones(rows, before + rows, dtype=torch.bool, device=ids.device).tril(before)[None, None]
         # Few rows have packed weights, the query's with the key's and value's.
-        less = {} if staying is None or rows <= MANY_ROWS or not self._own_decoder else {"staying": staying}
+        all_rows = staying is None or rows <= MANY_ROWS or not self._own_decoder
+        less = {} if all_rows else {"staying": staying, "narrow": self.rows.narrow}
         self.rows.rows = beacons
         try:
             hidden: Tensor = self.decoder(

@@ -10,6 +10,11 @@ class BeaconRows:
     def __init__(self) -> None:
         self.rows: Tensor | None = None
 
+    def narrow(self, rows: Tensor) -> None:
+        """The pass goes on with these of its rows alone, which are in order."""
+        if self.rows is not None:
+            self.rows = torch.searchsorted(rows, self.rows[torch.isin(self.rows, rows)])
+
 
 class BeaconLinear(nn.Module):
     """Wraps a projection of whatever kind (4-bit included): beacon rows get `beacon_layer`'s output instead.

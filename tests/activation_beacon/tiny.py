@@ -22,6 +22,7 @@ SCHEMES = [
     BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="full-coverage"),
     BeaconConfig(window=16, stride=8, ratios=(4,), pos="append", attn="step-expansion"),
     BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", attn="segmentation"),
+    BeaconConfig(window=16, stride=16, ratios=(4,), pos="append", param=("q", "k", "v", "o")),
 ]
 
 
