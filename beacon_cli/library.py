@@ -291,11 +291,13 @@ class Memory:
         return "_placed" not in vars(self) and any(text.folder is None for text in self._measured.texts)
 
     def complete(self) -> None:
-        """Condense, or load from the cache, what was not needed until now.
+        """Condense what was not needed until now; what the cache has is left there.
 
         Raises:
             BeaconError: see `Model.read`.
         """
+        if "_placed" in vars(self) or self._condenser.kept(self._measured):
+            return
         indexed = self.pending and "texts" in vars(self)
         where = self._placed.documents[0].summary.cache_path
         if indexed and where is not None and len(self._placed.documents) == 1:
@@ -309,7 +311,7 @@ class Memory:
     @property
     def rows(self) -> int:
         """Rows of memory that they take."""
-        self.complete()
+        self._placed  # noqa: B018  sets them
         return self._rows
 
     @property

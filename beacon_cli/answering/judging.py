@@ -9,6 +9,7 @@ import math
 
 import torch
 
+from activation_beacon import SequenceReader
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import REFUSAL, question_text
 from beacon_cli.answering.search import SearchIndex
@@ -25,27 +26,35 @@ SEARCH_WEIGHT = 0.2
 def judged(engine: Engine, index: SearchIndex, question: str) -> list[Passage]:
     """The passages that search finds, in the order of the model's judgement; those that it has not read come last."""
     found, search = index.ranked(question), index.scores(question)
+    reader = engine.reader(engine.source.ratios[0])
+    reader.condense_at(0)
+    for _step in reader.feed(engine.source.frame.opening, "none"):
+        pass
+    opened = reader.mark()
     scores: dict[int, float] = {}
     surest = 0.0
     for number in found[:MOST]:
         if len(scores) >= SOME and surest < math.log(UNSURE):
             break
-        doubt = _doubt(engine, index.passages[number], question)
+        reader.rewind(opened)
+        doubt = _doubt(engine, reader, index.passages[number], question)
         surest = min(surest, doubt)
         scores[number] = math.log(max(-math.expm1(doubt), 1e-9)) + SEARCH_WEIGHT * float(search[number])
     best = sorted(scores, key=lambda number: -scores[number])
     return [index.passages[number] for number in (*best, *found[len(best) :])]
 
 
-def _doubt(engine: Engine, passage: Passage, question: str) -> float:
-    """The logarithm of the probability that the model, asked about a passage alone, says that it does not say."""
+def _doubt(engine: Engine, reader: SequenceReader, passage: Passage, question: str) -> float:
+    """The logarithm of the probability that the model, asked about a passage alone, says that it does not say.
+
+    Args:
+        reader: has read what opens a prompt.
+    """
     source, encode = engine.source, engine.source.tokenizer.encode
     refusal = encode(REFUSAL)
-    prompt = [*source.frame.opening, *encode(passage.headed), *encode(question_text(question)), *source.frame.closing]
-    if len(prompt) + len(refusal) > source.context:
+    prompt = [*encode(passage.headed), *encode(question_text(question)), *source.frame.closing]
+    if reader.consumed + len(prompt) + len(refusal) > source.context:
         return 0.0
-    reader = engine.reader(source.ratios[0])
-    reader.condense_at(0)
     hidden = torch.cat([step.hidden for step in reader.feed([*prompt, *refusal])])
     logits = engine.attached.logits(hidden[-1 - len(refusal) : -1]).log_softmax(-1)
     return float(logits.gather(-1, torch.tensor(refusal, device=logits.device)[:, None]).sum())

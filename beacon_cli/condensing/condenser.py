@@ -14,6 +14,7 @@ from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import Beginning
 from beacon_cli.cache.housekeeping import make_room
 from beacon_cli.cache.identities import entry_of, subject_of
+from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.pages import PageText
 from beacon_cli.cache.store import Store
@@ -22,7 +23,7 @@ from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
-from beacon_cli.condensing.loading import announced, is_text_of, load
+from beacon_cli.condensing.loading import announced, is_text_of, load, tell
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
@@ -182,6 +183,25 @@ class Condenser:
             if len(measured.texts) == 1:
                 return next(memories)
             return place_together(engine, measured.ratio, measured.names, memories)
+
+    def kept(self, measured: Measured) -> bool:
+        """Whether the cache has all of it, so that `read` would only load that; its figures are then announced."""
+        found: list[tuple[Document | StoredDocument, Entry, Manifest]] = []
+        for text in measured.texts:
+            document = text.document
+            if isinstance(document, StoredDocument):
+                found.append((document, document.entry, document.manifest))
+                continue
+            if self._store is None or self._request.refresh:
+                return False
+            entry = entry_of(self._source, document, measured.ratio, self._store)
+            manifest = entry.complete_manifest()
+            if manifest is None or not has_own_text(entry.origin(), manifest):
+                return False
+            found.append((document, entry, manifest))
+        for document, entry, manifest in found:
+            tell(document, entry, manifest, len(entry.pages()), {}, self._progress)
+        return True
 
     def _as_stored(self, places: Sequence[Place]) -> Request:
         """The request, with the ratio of what is to be taken from the cache without its document."""
@@ -347,7 +367,8 @@ class Condenser:
             seconds={"condense": time.perf_counter() - began},
             path=text.document.source.path,
         )
-        return announced(Placed(reader, tail, (DocumentText(stream.pages, summary),)), self._progress)
+        announced(summary, self._progress)
+        return Placed(reader, tail, (DocumentText(stream.pages, summary),))
 
     def _pages(self, text: Text, ratio: int) -> Iterator[bool]:
         """Read page after page; yields after each, and once more, True, after the last.

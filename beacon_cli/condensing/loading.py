@@ -1,6 +1,7 @@
 """What the cache has of a document: whether that is its text, and its memory."""
 
 import time
+from collections.abc import Mapping
 
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import restored
@@ -44,21 +45,33 @@ def load(engine: Engine, document: Document | StoredDocument, entry: Entry, prog
     """The memory that a complete cache holds."""
     began = time.perf_counter()
     stored = entry.open(engine.device)
-    reader = restored(engine, stored)
-    pages = list(entry.pages())
-    manifest = stored.manifest
+    reader, pages = restored(engine, stored), list(entry.pages())
+    seconds = {"load_cache": time.perf_counter() - began}
+    summary = tell(document, entry, stored.manifest, len(pages), seconds, progress)
+    return Placed(reader, list(stored.manifest.tail), (DocumentText(pages, summary),))
+
+
+def tell(
+    document: Document | StoredDocument,
+    entry: Entry,
+    manifest: Manifest,
+    pages: int,
+    seconds: Mapping[str, float],
+    progress: Progress,
+) -> Condensed:
+    """The figures of a complete cache, announced, with what the user should know of it."""
     origin = entry.origin()
     foreign = origin is not None and origin.is_foreign(manifest)
     summary = Condensed(
         name=document.source.name,
         tokens=manifest.tokens,
-        rows=reader.memory.size + len(manifest.tail),
+        rows=manifest.sink_rows + manifest.rows + len(manifest.tail),
         ratio=manifest.subject.identity.ratio,
         condensed_now=0,
-        pages=len(pages),
+        pages=pages,
         cache_path=str(entry.folder),
         warnings=manifest.warnings,
-        seconds={"load_cache": time.perf_counter() - began},
+        seconds=dict(seconds),
         from_cache=True,
         path=document.source.path,
         foreign=foreign,
@@ -74,12 +87,11 @@ def load(engine: Engine, document: Document | StoredDocument, entry: Entry, prog
                 f"document's; `beacon cache verify --deep --repair {entry.key[:12]}` condenses it again"
             )
         )
-    return announced(Placed(reader, list(manifest.tail), (DocumentText(pages, summary),)), progress)
+    return announced(summary, progress)
 
 
-def announced(placed: Placed, progress: Progress) -> Placed:
-    summary = placed.documents[0].summary
+def announced(summary: Condensed, progress: Progress) -> Condensed:
     for warning in summary.warnings:
         progress(Note(warning))
     progress(summary)
-    return placed
+    return summary

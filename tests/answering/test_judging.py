@@ -34,7 +34,7 @@ def doubts(monkeypatch: pytest.MonkeyPatch) -> Doubts:
     def doubt(of: Callable[[Passage], float]) -> list[Passage]:
         asked: list[Passage] = []
 
-        def doubted(_engine: object, passage: Passage, _question: str) -> float:
+        def doubted(_engine: object, _reader: object, passage: Passage, _question: str) -> float:
             asked.append(passage)
             return of(passage)
 
@@ -54,7 +54,10 @@ def test_the_doubt_is_the_probability_of_the_refusal(memory: Memory) -> None:
     for token in encode(REFUSAL):
         expected += float(logits.log_softmax(-1)[token])
         logits = reader.read([token])
-    assert judging._doubt(engine, passage, WHO_KEEPS) == pytest.approx(expected, rel=1e-3)
+    opened = engine.reader(4)
+    opened.condense_at(0)
+    opened.read(frame.opening)
+    assert judging._doubt(engine, opened, passage, WHO_KEEPS) == pytest.approx(expected, rel=1e-3)
 
 
 def test_what_says_something_comes_first_and_the_rest_as_search_has_it(memory: Memory, doubts: Doubts) -> None:

@@ -11,8 +11,9 @@ from beacon_cli import Model
 from beacon_cli.answering import search_file
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.commands import ask
+from beacon_cli.condensing import condenser
 from beacon_cli.errors import DocumentError
-from beacon_cli.events import IntervalDone
+from beacon_cli.events import Condensed, IntervalDone
 from tests.cli.runner import run
 from tests.scripted import Script
 from tests.stories import WHO_KEEPS, story
@@ -47,6 +48,22 @@ def test_an_answer_from_passages_needs_no_memory(model: Model, book: Path, says:
     assert again.texts.index[1] is not None  # type: ignore[index]  # the stand-in above
     assert again.documents[0].condensed_now == 0
     assert (again.tokens, again.ratio, again.rows) == (memory.tokens, memory.ratio, memory.rows)
+
+
+def test_what_the_cache_has_is_announced_and_not_loaded(
+    model: Model, book: Path, says: Script, monkeypatch: Any
+) -> None:
+    says(EDDA)
+    read = model.read(book).documents[0]
+    events: list[Any] = []
+    monkeypatch.setattr(condenser, "load", None)
+    memory = model.read(book, when_needed=True, progress=events.append)
+    assert memory.ask(WHO_KEEPS).text == EDDA
+    memory.complete()
+    (told,) = (event for event in events if isinstance(event, Condensed))
+    assert replace(told, seconds={}) == replace(read, seconds={}, condensed_now=0, from_cache=True)
+    monkeypatch.undo()
+    assert memory.rows == read.rows
 
 
 def test_it_is_the_answer_of_a_memory_that_is_there(model: Model, book: Path, says: Script) -> None:

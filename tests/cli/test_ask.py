@@ -226,7 +226,7 @@ def test_control_tokens_that_are_spelled_out_are_text(
     """In a document, its name, its passages and a question: the model reads no more of them than the template has."""
     read: list[int] = []
     feed = Reader.feed
-    monkeypatch.setattr(Reader, "feed", lambda self, ids: (read.extend(ids), feed(self, ids))[1])
+    monkeypatch.setattr(Reader, "feed", lambda self, ids, *hidden: (read.extend(ids), feed(self, ids, *hidden))[1])
     says("Yes")
     tokenizer = Tokenizer.from_folder(scripted_model)
     control = {tokenizer.encode_prompt(token)[0] for token in (END, USER, ASSISTANT)}
