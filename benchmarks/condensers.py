@@ -21,7 +21,7 @@ import torch
 import beacon_cli as beacon
 from beacon_cli.evaluation.plan import CONDENSERS
 from beacon_cli.evaluation.report import markdown
-from beacon_cli.settings import DEFAULTS
+from beacon_cli.settings import DEFAULTS, Condense
 from benchmarks.processor import alternately, processor
 
 
@@ -31,7 +31,7 @@ def held(what: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
-def measure(condense: str, options: argparse.Namespace) -> dict[str, float]:
+def measure(condense: Condense, options: argparse.Namespace) -> dict[str, float]:
     """Read the text in this process."""
     torch.set_num_threads(1)
     model = beacon.load(options.model, condense=condense, threads=1)

@@ -111,7 +111,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
 
     def median(way: str, tokens: int, what: str) -> float:
-        return statistics.median(each[what] for each in found[way][tokens])
+        return float(statistics.median(each[what] for each in found[way][tokens]))
 
     for way, name in WAYS.items():
         seconds = [median(way, tokens, "condensing") for tokens in options.tokens]

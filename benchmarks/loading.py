@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -94,15 +95,17 @@ def generate(folder: Path) -> None:
             continue
         _, layer, p, kind = name.split(".")
         shapes[f"model.layers.{layer}.self_attn.beacon_{p}_proj.{kind}"] = tuple(tensor.shape)
+
+    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02)
+
     shards: list[list[NewTensor]] = [[]]
     for name, shape in shapes.items():
-        tensor = NewTensor(
-            name, torch.bfloat16, shape, lambda shape=shape: torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02)
-        )
+        tensor = NewTensor(name, torch.bfloat16, shape, partial(drawn, shape))
         if sum(each.size for each in shards[-1]) + tensor.size > SHARD_BYTES:
             shards.append([])
         shards[-1].append(tensor)
-    places = {}
+    places: dict[str, str] = {}
     for number, tensors in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         write_tensors(folder / name, tensors)

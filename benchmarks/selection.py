@@ -118,7 +118,7 @@ class Measuring:
             score = self.scorer.scores(rows) if name == "scorer" and self.scorer else scores
             for ratio in self.ratios:
                 reader = self.engine.attached.selecting_reader(ratio, whole)
-                reader.memory.extend(front, 0)
+                reader.memory.extend(front, [range(front.places)])
                 reader.load(select_rows(rows, best(score, max(1, rows.size // ratio))))
                 yield f"{name}, whole, {ratio}x", self._ask(reader.memory, document)
 

@@ -56,7 +56,7 @@ def measure(forward: Callable[[], torch.Tensor], device: torch.device) -> tuple[
     began = time.perf_counter()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = forward()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began, sum(kept.values())
