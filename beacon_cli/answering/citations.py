@@ -19,22 +19,28 @@ class Citation(Place):
 
 
 def cite(index: SearchIndex, places: Sequence[int], answer: str) -> list[Citation]:
-    """The places of an answer as citations, one a page, at most 3; those that hold it word for word come first.
+    """The places of an answer as citations, at most 3; those that hold it word for word come first.
+
+    There is one a page, and one of words that a document repeats.
 
     Args:
         places: numbers of the passages that hold it, the best first, see `support`.
     """
     pattern = _literally(answer)
     literal = [number for number in places if pattern.search(index.passages[number].text)]
-    citations: dict[tuple[str, int], Citation] = {}
+    citations, told = list[Citation](), set[tuple[str, int | str]]()
     for number in (*literal, *(number for number in places if number not in set(literal))):
         passage = index.passages[number]
-        key = passage.document, passage.page
-        if key not in citations:
-            citations[key] = cited(index, passage, answer)
+        document = passage.document
+        if (document, passage.page) in told:
+            continue
+        found = cited(index, passage, answer)
+        if (document, found.quote) not in told:
+            citations.append(found)
+        told |= {(document, passage.page), (document, found.quote)}
         if len(citations) == MOST_CITATIONS:
             break
-    return list(citations.values())
+    return citations
 
 
 def cited(index: SearchIndex, passage: Passage, words: str) -> Citation:

@@ -34,6 +34,14 @@ def test_an_answer_may_run_over_lines() -> None:
     )
 
 
+def test_what_a_document_repeats_is_cited_once() -> None:
+    says = "The keeper is called Edda Voss."
+    pages = [PageText(number, str(number), text, 0, 0) for number, text in enumerate([says, says, f"Then: {says}"], 1)]
+    index = SearchIndex(split_passages(pages))
+    found = cite(index, support(index, "who", "Edda Voss").places, "Edda Voss")
+    assert sorted(each.quote for each in found) == [says, f"Then: {says}"]
+
+
 def test_a_part_of_a_word_is_no_place() -> None:
     assert cited("It cost 1200 crowns, 12% more.", "what", "20") == []
     assert cited("It cost 1,200 crowns.", "what", "12") == []
