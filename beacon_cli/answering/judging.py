@@ -15,9 +15,9 @@ from beacon_cli.answering.prompts import REFUSAL, question_text
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 
-# So many passages are read at most, best first as search has them, and only as long as the model would refuse
+# So many passages are read at most, best first as search has them: `SOME`, and more as long as the model would refuse
 # to answer from each with a probability of more than `UNSURE`.
-MOST, UNSURE = 12, 0.05
+MOST, SOME, UNSURE = 12, 3, 0.05
 # What search counts for.
 SEARCH_WEIGHT = 0.2
 
@@ -34,7 +34,7 @@ def judged(engine: Engine, index: SearchIndex, question: str) -> list[Passage]:
     scores: dict[int, float] = {}
     surest = 0.0
     for number in found[:MOST]:
-        if surest < math.log(UNSURE):
+        if len(scores) >= SOME and surest < math.log(UNSURE):
             break
         reader.rewind(opened)
         doubt = _doubt(engine, reader, index.passages[number], question)
