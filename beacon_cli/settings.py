@@ -254,7 +254,7 @@ class Settings(Checked):
         4,
         "N",
         "Of the memory, read what surrounds so many of the passages that the question is about; 0 reads all of it, as "
-        "is always done with what a beacon condensed.",
+        "is always done with what a beacon condensed, and where passages alone gave no answer.",
         least=0,
     )
     summary_by: SummaryBy = setting(

@@ -115,11 +115,12 @@ class _Asking:
         if again:
             outcome = yield from self._from_passages(alone, again)
         else:
-            before, prompt, again = self._prompt()
-            for _step in self._memory.reader.feed(before, "none"):
+            placed = self._memory
+            before, prompt, again = self._prompt(placed)
+            for _step in placed.reader.feed(before, "none"):
                 pass
             outcome = Outcome(passages=tuple(again))
-            yield from self._spoken(self._memory.reader, prompt, outcome)
+            yield from self._spoken(placed.reader, prompt, outcome)
             self._judge(outcome)
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
@@ -134,9 +135,11 @@ class _Asking:
                 held, told = "", True
         self._judge(outcome)
         if not (told or outcome.answered) and len(again) < len(self.index.passages):
-            _, after_memory, again = self._prompt()
+            # All of it: what surrounds the passages would tell little that these did not.
+            placed = self.place()
+            _, after_memory, again = self._prompt(placed)
             second = Outcome(passages=tuple(again))
-            more = "".join(self._spoken(self._memory.reader, after_memory, second))
+            more = "".join(self._spoken(placed.reader, after_memory, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -199,7 +202,7 @@ class _Asking:
 
     @cached_property
     def _memory(self) -> Placed:
-        """What of the memory the question is asked after."""
+        """What of the memory a question is asked after that is not asked of passages alone."""
         placed = self.place()
         if self.question is None or not self.how.recall:
             return placed
@@ -226,13 +229,16 @@ class _Asking:
         if not outcome.citations:
             outcome.closest = tuple(cited(index, passage, self._about) for passage in outcome.found[:MOST_CITATIONS])
 
-    def _prompt(self) -> tuple[list[int], list[int], list[Passage]]:
+    def _prompt(self, placed: Placed) -> tuple[list[int], list[int], list[Passage]]:
         """Token ids of what was said before and of what is said now, and the passages that are read again, the best
         last.
 
+        Args:
+            placed: what of the memory stands before it.
+
         If not all fits, the oldest turns are left out, then the passages that fit worst.
         """
-        source, placed, how = self.engine.source, self._memory, self.how
+        source, how = self.engine.source, self.how
         left = source.context - placed.reader.memory.size - how.max_new_tokens
         encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
         while True:

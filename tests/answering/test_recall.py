@@ -1,5 +1,6 @@
 """Of the memory of a long text, a question is asked after what surrounds the passages that it is about."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import beacon_cli as beacon
 from beacon_cli import Memory, Model
+from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.answering.recall import AROUND, recalled
 from tests.scripted import Script
 from tests.stories import FACT, WHO_KEEPS, story
@@ -82,3 +84,13 @@ def test_a_question_recalls_or_reads_all(model: Model, tmp_path: Path, says: Scr
     assert every.equals(once_more)
     assert not some.equals(every)
     assert memory.rows == rows
+
+
+def test_what_passages_do_not_say_is_asked_of_all_of_it(model: Model, tmp_path: Path, says: Script) -> None:
+    says(REFUSAL, "Edda Voss", REFUSAL, "Edda Voss")
+    model.source = replace(model.source, passages_first=True)
+    memory = model.read(written(tmp_path, FIRST, story(60, 30)), ratio=4)
+    for recall in (4, 0):
+        assert memory.ask(WHO_KEEPS, passages=2, recall=recall).text == "Edda Voss"
+    _, some, _, every = says.asked
+    assert some.equals(every)
