@@ -106,9 +106,13 @@ class Entry:
         from beacon_cli.cache.loading import StoredMemory  # noqa: PLC0415  imports torch
 
         memory = self._read(lambda manifest: StoredMemory(self.folder, manifest, device))
+        self.count_use()
+        return memory
+
+    def count_use(self) -> None:
+        """Note that it was used now."""
         with suppress(OSError):
             os.utime(self.folder / MANIFEST)
-        return memory
 
     def pages(self) -> tuple[PageText, ...]:
         """The texts of the pages.

@@ -200,6 +200,7 @@ class Condenser:
                 return False
             found.append((document, entry, manifest))
         for document, entry, manifest in found:
+            entry.count_use()
             tell(document, entry, manifest, len(entry.pages()), {}, self._progress)
         return True
 

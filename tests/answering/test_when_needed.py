@@ -1,5 +1,6 @@
 """What is answered from passages alone is answered before anything is condensed."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import beacon_cli as beacon
 from beacon_cli import Model
 from beacon_cli.answering import search_file
 from beacon_cli.answering.prompts import REFUSAL
+from beacon_cli.cache.entry import MANIFEST
 from beacon_cli.commands import ask
 from beacon_cli.condensing import condenser
 from beacon_cli.errors import DocumentError
@@ -55,6 +57,8 @@ def test_what_the_cache_has_is_announced_and_not_loaded(
 ) -> None:
     says(EDDA)
     read = model.read(book).documents[0]
+    manifest = Path(str(read.cache_path)) / MANIFEST
+    os.utime(manifest, (0, 0))
     events: list[Any] = []
     monkeypatch.setattr(condenser, "load", None)
     memory = model.read(book, when_needed=True, progress=events.append)
@@ -62,6 +66,7 @@ def test_what_the_cache_has_is_announced_and_not_loaded(
     memory.complete()
     (told,) = (event for event in events if isinstance(event, Condensed))
     assert replace(told, seconds={}) == replace(read, seconds={}, condensed_now=0, from_cache=True)
+    assert manifest.stat().st_mtime > 0  # it counts as a use
     monkeypatch.undo()
     assert memory.rows == read.rows
 
