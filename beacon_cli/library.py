@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from beacon_cli.answering.answer import Answer, Outcome
 from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
@@ -274,16 +274,16 @@ class Memory:
         self._engine, self._condenser, self._measured = model.engine, condenser, measured
         self._running: weakref.ref[Answer] | None = None
         if placed is not None:
-            self._begin(placed)
-
-    def _begin(self, placed: Placed) -> Placed:
-        # What is asked later takes rows of its own.
-        self._placed, self._end, self._rows = placed, placed.reader.mark(), placed.rows
-        return placed
+            self._placed = placed
 
     @cached_property
     def _placed(self) -> Placed:
-        return self._begin(self._condenser.read(self._measured))
+        return self._condenser.read(self._measured)
+
+    @cached_property
+    def _end(self) -> tuple[Any, int]:
+        """Where the documents end, and the rows until there: known before anything is asked, which takes rows, too."""
+        return self._placed.reader.mark(), self._placed.rows
 
     @property
     def pending(self) -> bool:
@@ -311,8 +311,7 @@ class Memory:
     @property
     def rows(self) -> int:
         """Rows of memory that they take."""
-        self._placed  # noqa: B018  sets them
-        return self._rows
+        return self._end[1]
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -438,5 +437,6 @@ class Memory:
 
     def _rewound(self) -> Placed:
         """The memory, where the documents end."""
-        self._placed.reader.rewind(self._end)
+        mark, _rows = self._end
+        self._placed.reader.rewind(mark)
         return self._placed

@@ -56,7 +56,8 @@ def perplexity(engine: Engine, bits: int | None) -> float:
 
 def main() -> None:
     exact: dict[int, list[str]] = {}
-    name, pages = [*sys.argv[1:], DEFAULTS.model][0], sys.argv[2] if len(sys.argv) > 2 else None
+    name = sys.argv[1] if len(sys.argv) > 1 else DEFAULTS.model
+    pages = sys.argv[2] if len(sys.argv) > 2 else None
     print("| bits | disk | load | perplexity | right without passages | as computed | right with 2 | as computed |")
     print("|---|---|---|---|---|---|---|---|")
     for bits in (None, 16, 8, 4):

@@ -23,8 +23,8 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
-from beacon_cli.checkpoints.default_model import open_default
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
+from beacon_cli.checkpoints.obtain import open_default
 
 SETTINGS = {
     "architectures": ["Qwen2ForCausalLM"],

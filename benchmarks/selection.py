@@ -135,8 +135,7 @@ class Measuring:
         reader = self.engine.attached.selecting_reader(ratio, selection)
         if seen is not None:
             reader.observe = lambda rows, scores: seen.append((rows, scores))
-        for _ in reader.feed(ids, "none"):
-            pass
+        reader.remember(ids)
         reader.end_interval()
         return reader.memory
 

@@ -412,6 +412,12 @@ def test_importing_it_is_light() -> None:
     assert names.keys() - {"__builtins__"} == set(beacon.__all__)
 
 
+def test_a_model_that_is_converted_starts_without_what_converts() -> None:
+    code = "import sys, beacon_cli.library; print(*{'gguf', 'transformers', 'bitsandbytes'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
 def test_it_is_typed_and_has_only_the_names_that_it_says() -> None:
     assert Path(beacon.__file__).with_name("py.typed").exists()
     with pytest.raises(AttributeError, match="has no attribute 'summarise'"):

@@ -115,10 +115,9 @@ class _Asking:
         if again:
             outcome = yield from self._from_passages(alone, again)
         else:
-            placed = self._memory
+            placed = self._recalled()
             before, prompt, again = self._prompt(placed)
-            for _step in placed.reader.feed(before, "none"):
-                pass
+            placed.reader.remember(before)
             outcome = Outcome(passages=tuple(again))
             yield from self._spoken(placed.reader, prompt, outcome)
             self._judge(outcome)
@@ -200,8 +199,7 @@ class _Asking:
             return f"{history[-1].question} {question}"
         return question
 
-    @cached_property
-    def _memory(self) -> Placed:
+    def _recalled(self) -> Placed:
         """What of the memory a question is asked after that is not asked of passages alone."""
         placed = self.place()
         if self.question is None or not self.how.recall:
@@ -231,12 +229,10 @@ class _Asking:
 
     def _prompt(self, placed: Placed) -> tuple[list[int], list[int], list[Passage]]:
         """Token ids of what was said before and of what is said now, and the passages that are read again, the best
-        last.
+        last. If not all fits, the oldest turns are left out, then the passages that fit worst.
 
         Args:
             placed: what of the memory stands before it.
-
-        If not all fits, the oldest turns are left out, then the passages that fit worst.
         """
         source, how = self.engine.source, self.how
         left = source.context - placed.reader.memory.size - how.max_new_tokens

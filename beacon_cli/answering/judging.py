@@ -28,8 +28,7 @@ def judged(engine: Engine, index: SearchIndex, question: str) -> list[Passage]:
     found, search = index.ranked(question), index.scores(question)
     reader = engine.reader(engine.source.ratios[0])
     reader.condense_at(0)
-    for _step in reader.feed(engine.source.frame.opening, "none"):
-        pass
+    reader.remember(engine.source.frame.opening)
     opened = reader.mark()
     scores: dict[int, float] = {}
     surest = 0.0

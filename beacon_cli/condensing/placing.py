@@ -94,6 +94,5 @@ def _place(together: Placed, memory: Placed, ratio: int, opening: Sequence[int],
 def _read_interval(reader: SequenceReader, ids: Sequence[int], ratio: int) -> None:
     """Read an interval, however short, that nothing else goes into."""
     reader.condense_at(ratio)
-    for _step in reader.feed(ids, "none"):
-        pass
+    reader.remember(ids)
     reader.end_interval()

@@ -86,8 +86,7 @@ def read_again(engine: Engine, ids: Sequence[int], observe: Callable[[Activation
     """Read a text as a document is read, saying its intervals again; `observe` is shown their rows and scores."""
     reader = engine.attached.selecting_reader(RATIO, engine.source.selection)
     reader.observe = observe
-    for _step in reader.feed([*engine.source.frame.opening, *ids], "none"):
-        pass
+    reader.remember([*engine.source.frame.opening, *ids])
 
 
 def _shared(scores: Tensor, others: Tensor) -> float:

@@ -15,11 +15,14 @@ from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_
 
 from activation_beacon.attention import added, attend
 from activation_beacon.cache import Cache
+from activation_beacon.linear import Staying
 from activation_beacon.products import Pack, Packed, Product
 from activation_beacon.stand_in import MaskStandIn
 
 QKV, KV, OUT = ("q_proj", "k_proj", "v_proj"), ("k_proj", "v_proj"), ("o_proj",)
 GATE_UP, DOWN = ("gate_proj", "up_proj"), ("down_proj",)
+# Of queries or keys, (batch, heads, rows, head_dim).
+Rotation = Callable[[Tensor], Tensor]
 # Passes of more rows attend in the type of their products; those of fewer, whose weights may have 8 bits, in float32.
 MANY_ROWS = 16
 
@@ -83,22 +86,22 @@ class RotaryFrequencies(nn.Module):
 
 
 class Turn:
-    """A rotation of (batch, heads, rows, head_dim), given (batch, rows, head_dim) cosine and sine of its angles.
+    """A rotation of (batch, heads, rows, head_dim), given (batch, rows, head_dim) cosine and sine of its angles."""
 
-    Args:
-        likely_still: whether it is worth a look if all angles are 0, so that there is nothing to do.
-    """
-
-    def __init__(self, cos: Tensor, sin: Tensor, likely_still: bool = False) -> None:
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
         self.half = cos.shape[-1] // 2
-        self.still = likely_still and bool((cos == 1).all() and (sin == 0).all())
         self.cos, self.sin = (
             cos.unsqueeze(1),
             torch.cat((-sin[..., : self.half], sin[..., self.half :]), -1).unsqueeze(1),
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x if self.still else x * self.cos + x.roll(self.half, -1) * self.sin
+        return x * self.cos + x.roll(self.half, -1) * self.sin
+
+
+def unturned(x: Tensor) -> Tensor:
+    """The rotation by 0."""
+    return x
 
 
 class Attention(nn.Module):
@@ -116,7 +119,7 @@ class Attention(nn.Module):
     def forward(
         self,
         projected: Tensor,
-        turn: Turn,
+        turn: Rotation,
         mask: Tensor | None,
         memory: Cache | None,
         index: int,
@@ -138,7 +141,7 @@ class Attention(nn.Module):
         return self._attend(query, key, value, mask)
 
     def store(
-        self, projected: Tensor, turn: Turn, memory: Cache, index: int, rows: int, only: Tensor | None = None
+        self, projected: Tensor, turn: Rotation, memory: Cache, index: int, rows: int, only: Tensor | None
     ) -> None:
         """Hand the memory the keys and values, (batch, only, 2 * kv_heads * head_dim), of a pass of so many rows."""
         heads = projected.float().view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
@@ -157,10 +160,6 @@ class Attention(nn.Module):
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])
         return seen.view(batch, self.heads, rows, -1).transpose(1, 2).reshape(batch, rows, -1)
-
-
-def ignored(rows: Tensor) -> None:
-    """For those who do not care which rows a pass goes on with."""
 
 
 def _mask_of(only: Tensor, rows: int, mask: Tensor | None) -> Tensor:
@@ -195,27 +194,26 @@ class Layer(nn.Module):
     def forward(
         self,
         hidden: Tensor,
-        turn: Turn,
+        turn: Rotation,
         mask: Tensor | None,
         memory: Cache | None,
         index: int,
-        only: Tensor | None = None,
-        narrow: Callable[[Tensor], None] = ignored,
+        only: Staying | None = None,
     ) -> Tensor:
-        """(batch, rows, hidden) -> the same, or of `only` some rows; `narrow` is then told that the pass goes on so."""
+        """(batch, rows, hidden) -> the same, or of `only` some rows, with which the pass goes on."""
         attention, mlp = self.self_attn, self.mlp
         projected = self._products(attention, QKV, self.input_layernorm(hidden))
         joint = projected[0] if len(projected) == 1 else torch.cat(projected, -1)
-        seen = attention(joint, turn, mask, memory, index, only)
+        seen = attention(joint, turn, mask, memory, index, None if only is None else only.rows)
         if only is not None:
-            narrow(only)
-            hidden = hidden[:, only]
+            only.narrow()
+            hidden = hidden[:, only.rows]
         hidden = hidden + self._products(attention, OUT, seen)[0]
         inner = self._products(mlp, GATE_UP, self.post_attention_layernorm(hidden))
         gate, up = inner if len(inner) == 2 else inner[0].chunk(2, -1)
         return hidden + self._products(mlp, DOWN, silu(gate).mul_(up))[0]
 
-    def store(self, hidden: Tensor, turn: Turn, memory: Cache, index: int, rows: int, only: Tensor | None) -> None:
+    def store(self, hidden: Tensor, turn: Rotation, memory: Cache, index: int, rows: int, only: Tensor | None) -> None:
         """Hand the memory the keys and values of (batch, only, hidden) of a pass of so many rows: nothing else."""
         projected = self._products(self.self_attn, KV, self.input_layernorm(hidden))
         self.self_attn.store(torch.cat(projected, -1), turn, memory, index, rows, only)
@@ -256,17 +254,16 @@ class Decoder(nn.Module):
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool = False,
-        staying: Tensor | None = None,
-        narrow: Callable[[Tensor], None] = ignored,
+        staying: Staying | None = None,
     ) -> SimpleNamespace:
         """As transformers' decoders are called, or, where no hidden states are wanted, told which rows stay.
 
-        `Installed.run` says what with; `narrow` is told from when on a pass goes on with these rows alone.
+        `Installed.run` says what with.
         """
         stand_in, hidden = isinstance(attention_mask, MaskStandIn), inputs_embeds
         # A memory that turns keys by itself has them at position 0.
         cos, sin = self.rotary_emb(hidden, position_ids)
-        turn = Turn(cos, sin, likely_still=stand_in)
+        turn = unturned if stand_in and bool((cos == 1).all() and (sin == 0).all()) else Turn(cos, sin)
         if attention_mask is not None and not stand_in:
             attention_mask = added(attention_mask, hidden.dtype)
         layers: Any = self.layers
@@ -276,11 +273,11 @@ class Decoder(nn.Module):
             return SimpleNamespace(last_hidden_state=self.norm(hidden))
         # What the last layer remembers needs of the one before nothing but these rows, and nobody needs what it says.
         rows, last = hidden.shape[1], len(layers) - 1
-        only = staying if last > 0 and staying.shape[0] < rows else None
+        only = staying if last > 0 and staying.rows.shape[0] < rows else None
         for index, layer in enumerate(layers[:last]):
             part = only if index == last - 1 else None
-            hidden = layer(hidden, turn, attention_mask, past_key_values, index, part, narrow)
-        layers[last].store(hidden, turn, past_key_values, last, rows, only)
+            hidden = layer(hidden, turn, attention_mask, past_key_values, index, part)
+        layers[last].store(hidden, turn, past_key_values, last, rows, None if only is None else only.rows)
         return SimpleNamespace(last_hidden_state=hidden[:, :0])
 
 

@@ -9,7 +9,7 @@ from activation_beacon.architecture import attention_modules, decoder_of, embedd
 from activation_beacon.cache import Cache
 from activation_beacon.decoder import MANY_ROWS, Decoder
 from activation_beacon.errors import ConfigError
-from activation_beacon.linear import BeaconLinear, BeaconRows
+from activation_beacon.linear import BeaconLinear, BeaconRows, Staying
 from activation_beacon.plugin import Beacon, shape_of
 from activation_beacon.rotary import Rotary
 
@@ -118,9 +118,10 @@ class Installed:
         before, rows = 0 if memory is None else memory.get_seq_length(), ids.shape[1]
         if mask is None and not self._own_decoder and (self._has_window or (before and rows > 1)):
             mask = torch.ones(rows, before + rows, dtype=torch.bool, device=ids.device).tril(before)[None, None]
+        less: dict[str, Any] = {}
         # Few rows have packed weights, the query's with the key's and value's.
-        all_rows = staying is None or rows <= MANY_ROWS or not self._own_decoder
-        less = {} if all_rows else {"staying": staying, "narrow": self.rows.narrow}
+        if staying is not None and rows > MANY_ROWS and self._own_decoder:
+            less["staying"] = Staying(staying, self.rows)
         self.rows.rows = beacons
         try:
             hidden: Tensor = self.decoder(

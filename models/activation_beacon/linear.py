@@ -1,5 +1,7 @@
 """A projection that treats beacon rows with weights of their own and leaves all other rows to the base layer."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -10,10 +12,23 @@ class BeaconRows:
     def __init__(self) -> None:
         self.rows: Tensor | None = None
 
-    def narrow(self, rows: Tensor) -> None:
-        """The pass goes on with these of its rows alone, which are in order."""
-        if self.rows is not None:
-            self.rows = torch.searchsorted(rows, self.rows[torch.isin(self.rows, rows)])
+
+@dataclass(frozen=True)
+class Staying:
+    """The rows of a pass that its last layers go on with, in order.
+
+    Attributes:
+        beacons: those of the pass.
+    """
+
+    rows: Tensor
+    beacons: BeaconRows
+
+    def narrow(self) -> None:
+        """From now on, the pass has no other rows."""
+        among = self.beacons.rows
+        if among is not None:
+            self.beacons.rows = torch.searchsorted(self.rows, among[torch.isin(among, self.rows)])
 
 
 class BeaconLinear(nn.Module):

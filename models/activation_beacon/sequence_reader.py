@@ -87,6 +87,11 @@ class SequenceReader(ABC):
             pass
         return self.logits()
 
+    def remember(self, ids: Sequence[int]) -> None:
+        """Read further tokens, and nothing but what stays of them in memory is wanted: see `feed`."""
+        for _step in self.feed(ids, "none"):
+            pass
+
     @torch.inference_mode()
     def logits(self) -> Tensor:
         """Logits (vocabulary) after the last token read, in float32.

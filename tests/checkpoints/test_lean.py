@@ -133,8 +133,8 @@ def test_what_is_selected_does_not_either_to_the_bit(pieces: tuple[int, ...], tm
         for length in pieces:
             ids = IDS[start : start + length]
             start += length
-            for _ in zip(one.feed(ids), other.feed(ids, "none"), strict=True):
-                pass
+            one.read(ids)
+            other.remember(ids)
         assert torch.equal(other.read(IDS[:30]), one.read(IDS[:30]))
 
 
@@ -143,8 +143,7 @@ def test_nothing_is_computed_that_only_hidden_states_need(tmp_path: Path) -> Non
     for layer in made.model.layers:
         layer.mlp.down_proj.register_forward_hook(lambda _layer, given, _out: rows.append(given[0].shape[1]))
     with attach(made, random_beacon(made)) as attached:
-        for _ in attached.reader(4).feed(IDS[:16], "none"):
-            pass
+        attached.reader(4).remember(IDS[:16])
     assert rows == [20] * (len(made.model.layers) - 2) + [4]  # its four beacons alone, and none in the last layer
 
 
