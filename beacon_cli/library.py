@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from beacon_cli.answering.answer import Answer, Outcome
 from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
@@ -135,6 +135,7 @@ class Model:
         refresh: bool = False,
         ocr: bool = False,
         room: int | None = None,
+        whole: bool = False,
         when_needed: bool = False,
         progress: Progress = silent,
     ) -> "Memory":
@@ -143,7 +144,8 @@ class Model:
         Args:
             documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
                 a cache (or its beginning) stands for a document that is not at hand.
-            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits.
+            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits. (Of a long
+                document of whose memory questions recall parts, it takes none at which too little would be kept.)
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
@@ -151,6 +153,8 @@ class Model:
             ocr: read pages of PDFs that are only images by tesseract, which must be installed.
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
+            whole: all of the memory is to fit the model's context at once, as a summary wants it, and a question with
+                `recall` 0. That of several documents, and of a beacon, does in any case.
             when_needed: condense only when the memory is needed, which a question that is answered from passages alone
                 does not: see `Memory.complete`.
 
@@ -158,7 +162,7 @@ class Model:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
         places = find_documents(paths_of(documents), partial(key_at, self._cache[0]))
-        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress)
+        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress, whole)
         measured = condenser.measure(places, ahead=when_needed)
         return Memory(self, condenser, measured, None if when_needed else condenser.read(measured))
 
@@ -170,6 +174,7 @@ class Model:
         ratio: Ratio = "auto",
         cache: bool = True,
         room: int | None = None,
+        whole: bool = False,
         stem: Stem | None = None,
         progress: Progress = silent,
     ) -> "Memory":
@@ -181,7 +186,7 @@ class Model:
             stem: without a cache, takes from the text that was read with it before what begins like this one; the
                 memory of that text ends.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, stem)
+        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, whole, stem)
         measured = condenser.measure([Place(name, text=text)])
         return Memory(self, condenser, measured, condenser.read(measured))
 
@@ -245,6 +250,7 @@ class Model:
         ocr: bool,
         room: int | None,
         progress: Progress,
+        whole: bool = False,
         stem: Stem | None = None,
     ) -> Condenser:
         self._progress = progress
@@ -257,6 +263,7 @@ class Model:
             pages=selected,
             password=password,
             refresh=refresh,
+            whole=whole,
             stem=stem,
         )
         store = Store(*self._cache) if cache else None
@@ -279,11 +286,6 @@ class Memory:
     @cached_property
     def _placed(self) -> Placed:
         return self._condenser.read(self._measured)
-
-    @cached_property
-    def _end(self) -> tuple[Any, int]:
-        """Where the documents end, and the rows until there: known before anything is asked, which takes rows, too."""
-        return self._placed.reader.mark(), self._placed.rows
 
     @property
     def pending(self) -> bool:
@@ -311,7 +313,7 @@ class Memory:
     @property
     def rows(self) -> int:
         """Rows of memory that they take."""
-        return self._end[1]
+        return self._placed.rows
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -433,10 +435,5 @@ class Memory:
                 running.complete()
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
-        return (yield from answer(self._engine, self.ratio, self._rewound, self.texts.index, question, how, history))
-
-    def _rewound(self) -> Placed:
-        """The memory, where the documents end."""
-        mark, _rows = self._end
-        self._placed.reader.rewind(mark)
-        return self._placed
+        place = lambda: self._placed  # noqa: E731  which may have to be condensed
+        return (yield from answer(self._engine, self.ratio, place, self.texts.index, question, how, history))

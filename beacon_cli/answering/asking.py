@@ -17,7 +17,7 @@ from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
-from beacon_cli.errors import SettingsError
+from beacon_cli.errors import SettingsError, TooLongError
 from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
@@ -117,9 +117,10 @@ class _Asking:
         else:
             placed = self._recalled()
             before, prompt, again = self._prompt(placed)
-            placed.reader.remember(before)
+            reader = placed.memory.whole()
+            reader.remember(before)
             outcome = Outcome(passages=tuple(again))
-            yield from self._spoken(placed.reader, prompt, outcome)
+            yield from self._spoken(reader, prompt, outcome)
             self._judge(outcome)
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
@@ -134,11 +135,13 @@ class _Asking:
                 held, told = "", True
         self._judge(outcome)
         if not (told or outcome.answered) and len(again) < len(self.index.passages):
-            # All of it: what surrounds the passages would tell little that these did not.
+            # All of it, if that is possible: what surrounds the passages would tell little that these did not.
             placed = self.place()
+            if not placed.at_once:
+                placed = self._recalled()
             _, after_memory, again = self._prompt(placed)
             second = Outcome(passages=tuple(again))
-            more = "".join(self._spoken(placed.reader, after_memory, second))
+            more = "".join(self._spoken(placed.memory.whole(), after_memory, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -200,11 +203,24 @@ class _Asking:
         return question
 
     def _recalled(self) -> Placed:
-        """What of the memory a question is asked after that is not asked of passages alone."""
+        """What of the memory a question is asked after that is not asked of passages alone.
+
+        Raises:
+            TooLongError: if all of it was asked for, and it is too much.
+        """
         placed = self.place()
-        if self.question is None or not self.how.recall:
-            return placed
-        return recalled(self.engine, placed, self._found[: self.how.recall])
+        if self.question is not None and self.how.recall:
+            # A question that is about nothing in a long text is asked after its beginning.
+            about = self._found if placed.at_once else self._found or self.index.passages
+            placed = recalled(self.engine, placed, about[: self.how.recall])
+        if not placed.at_once:
+            name, source = placed.documents[0].summary.name, self.engine.source
+            raise TooLongError(
+                f"{name} has {placed.rows:,} rows at ratio {placed.ratio}, and in the context of {source.name} "
+                f"({source.context:,}) not all of them fit at once: read it with `whole`, for a larger ratio, or ask "
+                "after parts of it (`recall`)"
+            )
+        return placed
 
     @cached_property
     def _found(self) -> Sequence[Passage]:
@@ -235,7 +251,7 @@ class _Asking:
             placed: what of the memory stands before it.
         """
         source, how = self.engine.source, self.how
-        left = source.context - placed.reader.memory.size - how.max_new_tokens
+        left = source.context - (placed.rows - len(placed.tail)) - how.max_new_tokens
         encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
         while True:
             before = [*placed.tail] if turns else []

@@ -11,7 +11,7 @@ from dataclasses import replace
 from activation_beacon import SelectingReader
 from beacon_cli.answering.passages import Passage
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import Placed, name_text
+from beacon_cli.condensing.placing import Held, Placed, name_text
 
 # So many tokens before and after a passage are recalled with it.
 AROUND = 64
@@ -22,21 +22,23 @@ def recalled(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Pla
 
     All of it if there are no passages, or if a beacon condensed it, whose rows were trained to be read together.
     """
-    reader = placed.reader
-    if not (passages and isinstance(reader, SelectingReader) and reader.consumed):
+    if not passages or engine.source.info is not None:
+        return placed
+    spans = _joined(_spans(engine, placed, passages))
+    reader = placed.memory.parts(spans)
+    if not (isinstance(reader, SelectingReader) and reader.consumed):
         return placed
     end = reader.memory.places
-    spans = _joined(_spans(engine, placed, reader, passages))
     within = (range(max(span.start, reader.sink), min(span.stop, end)) for span in spans)
     mine = engine.attached.selecting_reader(placed.ratio, reader.selection)
     mine.recall(reader, [span for span in within if span])
     tail = [token for span in spans for token in placed.tail[max(span.start - end, 0) : max(span.stop - end, 0)]]
-    return replace(placed, reader=mine, tail=tail)
+    return replace(placed, memory=Held(mine), rows=mine.memory.size + len(tail), tail=tail, at_once=True)
 
 
-def _spans(engine: Engine, placed: Placed, reader: SelectingReader, passages: Sequence[Passage]) -> Iterator[range]:
+def _spans(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Iterator[range]:
     """The places of passages in the memory, and `AROUND` of them."""
-    encode, begins = engine.source.tokenizer.encode, _beginnings(engine, placed, reader)
+    encode, begins = engine.source.tokenizer.encode, _beginnings(engine, placed)
     pages = {(each.summary.name, page.number): page for each in placed.documents for page in each.pages}
     for passage in passages:
         page = pages[passage.document, passage.page]
@@ -45,9 +47,10 @@ def _spans(engine: Engine, placed: Placed, reader: SelectingReader, passages: Se
         yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
 
 
-def _beginnings(engine: Engine, placed: Placed, reader: SelectingReader) -> dict[str, int]:
+def _beginnings(engine: Engine, placed: Placed) -> dict[str, int]:
     """Where in the memory each document's own tokens, which begin with the prompt's opening, would begin."""
-    encode, opening = engine.source.tokenizer.encode, len(engine.source.frame.opening)
+    source = engine.source
+    encode, opening = source.tokenizer.encode, len(source.frame.opening)
     begins: dict[str, int] = {}
     several, end = len(placed.documents) > 1, opening
     for document in placed.documents:
@@ -55,7 +58,7 @@ def _beginnings(engine: Engine, placed: Placed, reader: SelectingReader) -> dict
         if several:
             end += len(encode(name_text(name, first=not begins)))
         # Of one of several documents, what stands in the first memory of all, or in the prompt, is left out.
-        begins[name] = end - (opening if not several or tokens < reader.window else reader.sink)
+        begins[name] = end - (opening if not several or tokens < source.window else source.sink_size)
         end = begins[name] + tokens
     return begins
 

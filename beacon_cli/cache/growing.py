@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from activation_beacon import SequenceReader
+from activation_beacon import SelectingReader, SequenceReader
 from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Subject
@@ -30,8 +30,14 @@ def new_reader(engine: Engine, ratio: int, bits: int) -> SequenceReader:
     return reader
 
 
-def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None) -> SequenceReader:
+def restored(
+    engine: Engine, stored: StoredMemory, intervals: int | None = None, parts: Sequence[range] | None = None
+) -> SequenceReader:
     """A reader that has read what is stored, or only its first intervals.
+
+    Args:
+        parts: of the tokens, of which the rows are needed, with what else is in the same files; None for those after
+            which the next interval is read. (A beacon's rows are all needed.)
 
     Raises:
         CacheError: if it is damaged.
@@ -39,13 +45,19 @@ def restored(engine: Engine, stored: StoredMemory, intervals: int | None = None)
     manifest, identity = stored.manifest, stored.manifest.subject.identity
     reader = new_reader(engine, identity.ratio, identity.bits)
     placed = manifest.intervals[:intervals]
+    tokens, shards = (placed[-1].end, placed[-1].shard + 1) if placed else (0, 0)
     sink, beacons = manifest.sink_rows, sum(interval.beacons for interval in placed)
-    for rows in stored:
-        missing = sink + beacons - reader.memory.size
-        if not missing:
-            break
-        reader.load(rows.part(0, missing), engine.dtype, sink + beacons)
-    tokens = placed[-1].end if placed else 0
+    needed: Sequence[int] = range(shards)
+    if isinstance(reader, SelectingReader):
+        needed = manifest.shards_with([reader.near(tokens)] if parts is None else parts, shards)
+    found = stored.read(needed)
+    for index in range(shards):
+        if isinstance(reader, SelectingReader) and index not in needed:
+            reader.skip(manifest.shards[index].rows, sum(map(manifest.span, manifest.intervals_of(index))))
+            continue
+        for rows in next(found):
+            if missing := sink + beacons - reader.memory.size:
+                reader.load(rows.part(0, missing), engine.dtype, sink + beacons)
     reader.restore(tokens=tokens, sink=sink, beacons=beacons, intervals=len(placed), ratio=identity.ratio)
     return reader
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,15 +62,22 @@ class StoredMemory:
         Raises:
             CacheError: if a shard is damaged, or not what the manifest says.
         """
-        for index, tensors in enumerate(self.shards()):
+        for rows in self.read(range(len(self.manifest.shards))):
+            yield from rows
+
+    def read(self, indices: Sequence[int]) -> Iterator[list[Activations]]:
+        """The same of some shards.
+
+        Raises:
+            CacheError: as for all.
+        """
+        for index, tensors in zip(indices, self.shards(indices), strict=True):
             placed = {name: tensor.to(self._device) for name, tensor in tensors.items() if name != "tokens"}
             sink = decode_sink(placed)
-            if sink is not None:
-                yield sink
-            yield from decode_intervals(self.manifest, index, placed)
+            yield [*(() if sink is None else (sink,)), *decode_intervals(self.manifest, index, placed)]
 
-    def shards(self) -> Iterator[Tensors]:
-        """The contents of the shards, on the CPU, as `shards.unpack` names them.
+    def shards(self, indices: Sequence[int] | None = None) -> Iterator[Tensors]:
+        """The contents of shards, or of all of them, on the CPU, as `shards.unpack` names them.
 
         Raises:
             CacheError: as for rows.
@@ -79,7 +86,7 @@ class StoredMemory:
             ahead: deque[Future[Tensors]] = deque()
             pinned = self._device.type == "cuda"
             try:
-                for index in range(len(self.manifest.shards)):
+                for index in range(len(self.manifest.shards)) if indices is None else indices:
                     ahead.append(pool.submit(read_shard, self._folder, self.manifest, index, pinned))
                     if len(ahead) > THREADS:
                         yield ahead.popleft().result()

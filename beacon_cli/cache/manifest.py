@@ -176,6 +176,15 @@ class Manifest:
         """The intervals whose rows are in shard number `shard`."""
         return self.intervals[shard * self.intervals_per_shard : (shard + 1) * self.intervals_per_shard]
 
+    def shards_with(self, parts: Sequence[range], shards: int) -> Sequence[int]:
+        """Of the first `shards` shards, those with rows of some parts of its tokens, and the first, with the sink."""
+        found = {
+            interval.shard
+            for interval in self.intervals
+            if any(part.start < interval.end and interval.start < part.stop for part in parts)
+        }
+        return [index for index in range(shards) if index == 0 or index in found]
+
     def shared_intervals(self, tokens: Sequence[int]) -> int:
         """How many of its intervals, from the first one on, `tokens` begins with."""
         chain = ""

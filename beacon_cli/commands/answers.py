@@ -43,7 +43,7 @@ def read(
     asked = answering(settings)
     del asked["temperature"], asked["recall"]  # they take no room
     room = model.room_for(question, **asked)
-    reading = how.reading | {"room": room, "when_needed": when_needed}
+    reading = how.reading | {"room": room, "whole": not settings.recall, "when_needed": when_needed}
     return model.read(documents, ratio=settings.ratio or "auto", **reading, progress=console.draw)
 
 

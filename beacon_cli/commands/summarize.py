@@ -57,7 +57,8 @@ def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, 
         return
     length = max(settings.max_new_tokens, 2 * (settings.summary_length or 0))
     room = model.room_for(max_new_tokens=length, passages=0)
-    memory = model.read(documents, ratio=settings.ratio or "auto", **how.reading, room=room, progress=console.draw)
+    reading = how.reading | {"room": room, "whole": True}
+    memory = model.read(documents, ratio=settings.ratio or "auto", **reading, progress=console.draw)
     answer = memory.summarize(length=settings.summary_length, max_new_tokens=length, temperature=settings.temperature)
     # It is not shown as it comes: it may turn out to be none.
     if not answer.answered and settings.summary_by == "auto":

@@ -23,8 +23,8 @@ from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
-from beacon_cli.condensing.loading import announce, is_text_of, load, tell
-from beacon_cli.condensing.placing import DocumentText, Placed, name_text, place_together
+from beacon_cli.condensing.loading import Stored, announce, is_text_of, load, tell
+from beacon_cli.condensing.placing import DocumentText, Held, Placed, name_text, place_together
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
@@ -47,6 +47,7 @@ class Request:
         pages: which pages to read; None reads all.
         password: of encrypted PDFs.
         refresh: condense anew whatever the cache has.
+        whole: all of the memory will be asked at once, not parts that a question recalls.
         stem: what texts that begin alike share where there is no cache; None shares nothing.
     """
 
@@ -55,6 +56,7 @@ class Request:
     pages: PageSelection | None = None
     password: str | None = None
     refresh: bool = False
+    whole: bool = False
     stem: Stem | None = None
 
 
@@ -274,6 +276,8 @@ class Condenser:
             encode = source.tokenizer.encode
             needed += len(source.frame.opening) + sum(len(encode(name_text(name))) for name in self._names(texts))
         ratio = request.ratio
+        if self._recalls(number) and ratios.fits(source, 0, 1, needed):
+            return ratio if ratio is not None else ratios.ratio_to_recall(source, last, needed)
         if ratio is None:
             ratio = ratios.smallest_ratio(source, last, needed, before)
         if ratio is not None and ratios.fits(source, last, ratio, needed, before):
@@ -285,12 +289,17 @@ class Condenser:
             raise ratios.too_long(source, name, last, request.ratio, request.needed, pages)
         raise ratios.too_long_together(source, [*before, last], number, request.ratio, needed)
 
+    def _recalls(self, documents: int = 1) -> bool:
+        """Whether of so many documents a question will be asked after parts, which need not fit together."""
+        return documents == 1 and not self._request.whole and self._source.info is None
+
     def _memory(self, engine: Engine, text: Text, ratio: int) -> Placed:
         """A document's own memory at `ratio`: loaded if it is in the cache, else condensed."""
         document, store = text.document, self._store
+        room = ratios.room(self._source, self._request.needed)
         if isinstance(document, StoredDocument):
             with document.entry.in_use():
-                return load(engine, document, document.entry, self._progress)
+                return load(engine, document, document.entry, room, self._progress)
         if store is None:
             return self._build(engine, text, ratio, None)
         entry = entry_of(engine.source, document, ratio, store)
@@ -300,7 +309,7 @@ class Condenser:
                 found = entry.manifest()
                 if found is not None and found.complete:
                     if is_text_of(document, text.stream, entry, found, self._progress):
-                        return load(engine, document, entry, self._progress)
+                        return load(engine, document, entry, room, self._progress)
                     self._progress(
                         Note(
                             f"{document.source.name}: what was imported for it is not its text; it is not used, and "
@@ -317,16 +326,18 @@ class Condenser:
                 if builder.manifest.complete:
                     if not is_text_of(document, text.stream, entry, builder.manifest, self._progress):
                         raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
-                    return load(engine, document, entry, self._progress)
+                    return load(engine, document, entry, room, self._progress)
                 began_empty = entry.manifest() is None
-                memory = self._build(engine, text, ratio, builder)
+                placed = self._build(engine, text, ratio, builder)
+                if not placed.memory.whole().memory.whole:  # what was let go of is in the cache
+                    placed = replace(placed, memory=Stored(engine, entry, builder.manifest))
         except DocumentError:
             # A document that turns out to be unreadable, or too long, leaves the cache as it was.
             if began_empty:
                 store.remove(entry)
             raise
         make_room(store, entry, self._progress)
-        return memory
+        return placed
 
     def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> Placed:
         """Condense a document as its pages come; goes on after what is condensed already.
@@ -372,7 +383,8 @@ class Condenser:
             path=text.document.source.path,
         )
         announce(summary, self._progress)
-        return Placed(reader, tail, (DocumentText(stream.pages, summary),))
+        at_once = summary.rows <= ratios.room(self._source, self._request.needed)
+        return Placed(Held(reader), summary.rows, tail, (DocumentText(stream.pages, summary),), at_once)
 
     def _pages(self, text: Text, ratio: int) -> Iterator[bool]:
         """Read page after page; yields after each, and once more, True, after the last.
@@ -380,13 +392,14 @@ class Condenser:
         Raises:
             DocumentError: as soon as what has been read is too long, whatever comes.
         """
+        fitting = not self._recalls()
         stream, source, needed = text.stream, self._source, self._request.needed
         ended = False
         while not ended:
             ended = not stream.read_page(self._progress)
             # An interval that has begun takes more room than it will when it ends.
             begun = 0 if ended else len(stream.ids) % source.window
-            if not ratios.fits(source, len(stream.ids) - begun, ratio, needed):
+            if fitting and not ratios.fits(source, len(stream.ids) - begun, ratio, needed):
                 name = text.document.source.name
                 raise ratios.too_long(source, name, len(stream.ids), ratio, needed, stream.pages)
             yield ended

@@ -18,7 +18,8 @@ def condense_intervals(
     """Condense every interval that `ids`, all tokens of the document so far, hold in full.
 
     Args:
-        builder: what keeps their rows, or the way back to them; None keeps them in the reader's memory alone.
+        builder: what keeps their rows, or the way back to them; None keeps them in the reader's memory alone. What is
+            kept on disk, the reader may let go of.
 
     Raises:
         CacheError: if they cannot be written.
@@ -29,4 +30,6 @@ def condense_intervals(
         for step in reader.feed(interval, "none"):
             if builder is not None and step.interval is not None:
                 builder.add(interval, ratio, step.interval, step.sink)
+        if isinstance(builder, Builder):
+            reader.let_go()
         progress(IntervalDone(reader.consumed, reader.memory.size))

@@ -1,17 +1,20 @@
 """What the cache has of a document: whether that is its text, and its memory."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
+from activation_beacon import SequenceReader
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.growing import restored
 from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import DocumentText, Placed
+from beacon_cli.condensing.placing import DocumentText, Held, Placed
 from beacon_cli.condensing.text import TokenStream, reading
 from beacon_cli.documents import Document
+from beacon_cli.errors import CacheError
 from beacon_cli.events import Condensed, Note, Progress
 
 
@@ -41,14 +44,51 @@ def is_text_of(document: Document, stream: TokenStream, entry: Entry, manifest: 
     return same
 
 
-def load(engine: Engine, document: Document | StoredDocument, entry: Entry, progress: Progress) -> Placed:
-    """The memory that a complete cache holds."""
+class Stored:
+    """A memory that is left in its complete cache until something of it is needed."""
+
+    def __init__(self, engine: Engine, entry: Entry, manifest: Manifest) -> None:
+        self._engine, self._entry, self._manifest = engine, entry, manifest
+
+    def whole(self) -> SequenceReader:
+        return self._held.whole()
+
+    def parts(self, parts: Sequence[range]) -> SequenceReader:
+        return self.whole() if "_held" in vars(self) else self._load(parts)
+
+    @cached_property
+    def _held(self) -> Held:
+        return Held(self._load(_all(self._manifest)))
+
+    def _load(self, parts: Sequence[range]) -> SequenceReader:
+        with self._entry.in_use():
+            found = self._entry.manifest()
+            if found is None or found.chain != self._manifest.chain:
+                name = self._manifest.subject.document.name
+                raise CacheError(
+                    f"{name} was removed from the cache, or condensed anew, meanwhile: read the document again"
+                )
+            return restored(self._engine, self._entry.open(self._engine.device), parts=parts)
+
+
+def load(engine: Engine, document: Document | StoredDocument, entry: Entry, room: int, progress: Progress) -> Placed:
+    """The memory that a complete cache holds; one of more than `room` rows is left there.
+
+    Raises:
+        CacheError: if it is damaged.
+    """
     began = time.perf_counter()
-    stored = entry.open(engine.device)
-    reader, pages = restored(engine, stored), list(entry.pages())
+    stored, pages = entry.open(engine.device), list(entry.pages())
+    manifest = stored.manifest
+    at_once = manifest.sink_rows + manifest.rows + len(manifest.tail) <= room
+    memory = Held(restored(engine, stored, parts=_all(manifest))) if at_once else Stored(engine, entry, manifest)
     seconds = {"load_cache": time.perf_counter() - began}
-    summary = tell(document, entry, stored.manifest, len(pages), seconds, progress)
-    return Placed(reader, list(stored.manifest.tail), (DocumentText(pages, summary),))
+    summary = tell(document, entry, manifest, len(pages), seconds, progress)
+    return Placed(memory, summary.rows, list(manifest.tail), (DocumentText(pages, summary),), at_once)
+
+
+def _all(manifest: Manifest) -> list[range]:
+    return [range(manifest.tokens)]
 
 
 def tell(

@@ -9,6 +9,7 @@ ever. So what the cache keeps of a document serves in any company.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from activation_beacon import SequenceReader
 from beacon_cli.cache.pages import PageText
@@ -26,24 +27,55 @@ class DocumentText:
     summary: Condensed
 
 
+class Kept(Protocol):
+    """A memory, wherever it is kept. Its readers have read all finished intervals."""
+
+    def whole(self) -> SequenceReader:
+        """A reader with all of its rows; there is only one, and it begins anew each time.
+
+        Raises:
+            CacheError: if it cannot be loaded.
+        """
+
+    def parts(self, parts: Sequence[range]) -> SequenceReader:
+        """A reader that has at least the rows of some parts of its tokens, to recall from.
+
+        Raises:
+            CacheError: if they cannot be loaded.
+        """
+
+
+class Held:
+    """A memory that this process holds, in the reader that made it or loaded it."""
+
+    def __init__(self, reader: SequenceReader) -> None:
+        self._reader, self._end = reader, reader.mark()
+
+    def whole(self) -> SequenceReader:
+        self._reader.rewind(self._end)
+        return self._reader
+
+    def parts(self, parts: Sequence[range]) -> SequenceReader:
+        return self.whole()
+
+
 @dataclass(frozen=True)
 class Placed:
     """One or several documents in one memory.
 
     Attributes:
-        reader: has read all finished intervals.
+        memory: of all finished intervals.
+        rows: that they and the tail take.
         tail: token ids of the unfinished one, to be read before the question.
         documents: in the order of the memory.
+        at_once: whether the model can read all of it before a question.
     """
 
-    reader: SequenceReader
+    memory: Kept
+    rows: int
     tail: list[int]
     documents: tuple[DocumentText, ...]
-
-    @property
-    def rows(self) -> int:
-        """Rows of memory that the documents take."""
-        return self.reader.memory.size + len(self.tail)
+    at_once: bool = True
 
     @property
     def ratio(self) -> int:
@@ -67,22 +99,21 @@ def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: I
             f"{engine.source.name} changes its rotary frequencies with the length of the text, so documents that were "
             "condensed each by itself cannot stand in one memory: ask them one at a time"
         )
-    opening = engine.source.frame.opening
-    together = Placed(engine.reader(ratio), [], ())
+    opening, reader = engine.source.frame.opening, engine.reader(ratio)
+    tail, documents = list[int](), list[DocumentText]()
     for name, memory in zip(names, memories, strict=True):
         (text,) = memory.documents
-        named = replace(text, summary=replace(text.summary, name=name))
-        ids = engine.source.tokenizer.encode(name_text(name, first=not together.documents))
-        tail = _place(together, memory, ratio, opening, ids)
-        together = Placed(together.reader, tail, (*together.documents, named))
-    return together
+        ids = engine.source.tokenizer.encode(name_text(name, first=not documents))
+        _read_interval(reader, tail, ratio)
+        _read_interval(reader, ids if documents else [*opening, *ids], 0)
+        tail = _place(reader, memory, ratio, opening)
+        documents.append(replace(text, summary=replace(text.summary, name=name)))
+    return Placed(Held(reader), reader.memory.size + len(tail), tail, tuple(documents))
 
 
-def _place(together: Placed, memory: Placed, ratio: int, opening: Sequence[int], name: Sequence[int]) -> list[int]:
-    """Place a document's memory after `together`, with the token ids of its `name` before it; returns its tail."""
-    reader, other = together.reader, memory.reader
-    _read_interval(reader, together.tail, ratio)
-    _read_interval(reader, name if together.documents else [*opening, *name], 0)
+def _place(reader: SequenceReader, memory: Placed, ratio: int, opening: Sequence[int]) -> list[int]:
+    """Place a document's memory after what `reader` has read; returns its tail."""
+    other = memory.memory.whole()
     reader.condense_at(ratio)
     if not other.consumed:
         # All of the document is tail, the opening too.

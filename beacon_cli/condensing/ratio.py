@@ -11,11 +11,19 @@ from beacon_cli.errors import TooLongError
 RESERVED_SHARE = 8
 # A memory that was measured to keep less than this share of the answers is told of.
 LITTLE = 0.5
+# A memory that need not be read at once is made at no larger ratio than the last that keeps this share of the answers,
+# or, where nothing was measured, than this one.
+ENOUGH, USUAL = 0.75, 8
 
 
 def reserve(source: ModelSource, needed: int) -> int:
     """Positions kept free after the document, of which a question and its answer need `needed`."""
     return max(source.context // RESERVED_SHARE, needed)
+
+
+def room(source: ModelSource, needed: int) -> int:
+    """Rows of memory that leave room for `needed` positions."""
+    return source.context - reserve(source, needed)
 
 
 def rows_needed(source: ModelSource, tokens: int, ratio: int) -> int:
@@ -42,12 +50,19 @@ def fits(source: ModelSource, tokens: int, ratio: int, needed: int, before: Sequ
         before: how many tokens each of the documents has that stand in front.
     """
     rows = rows_needed(source, tokens, ratio) + sum(rows_ended(source, each, ratio) for each in before)
-    return rows + reserve(source, needed) <= source.context
+    return rows <= room(source, needed)
 
 
 def smallest_ratio(source: ModelSource, tokens: int, needed: int, before: Sequence[int] = ()) -> int | None:
     """The smallest trained ratio at which `tokens` tokens fit; None if there is none."""
     return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed, before)), None)
+
+
+def ratio_to_recall(source: ModelSource, tokens: int, needed: int) -> int:
+    """The ratio for a text of which a question recalls parts: the smallest that fits, while enough is kept."""
+    enough = [ratio for ratio in source.ratios if source.kept.get(ratio, float(ratio <= USUAL)) >= ENOUGH]
+    fitting = smallest_ratio(source, tokens, needed) or max(source.ratios)
+    return min(fitting, max(enough, default=min(source.ratios)))
 
 
 def keeps_little(source: ModelSource, ratio: int) -> str:

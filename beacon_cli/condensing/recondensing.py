@@ -107,6 +107,7 @@ class Walk:
                     return index
             else:
                 self._restore(index)
+            self._reader.let_go()
         return None
 
     def _restore(self, index: int) -> None:

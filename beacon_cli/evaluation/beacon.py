@@ -61,9 +61,12 @@ class BeaconMethod(Method):
             memory: Memory = self._latest[1]
             return memory
         self._latest = None
+        whole = not self._recall
         if sample.path is None:
-            memory = self._model.read_text(sample.text, ratio=self._ratio, cache=False, room=room, stem=self._stem)
+            memory = self._model.read_text(
+                sample.text, ratio=self._ratio, cache=False, room=room, whole=whole, stem=self._stem
+            )
         else:
-            memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room)
+            memory = self._model.read(sample.path, ratio=self._ratio, cache=False, room=room, whole=whole)
         self._latest = key, memory
         return memory

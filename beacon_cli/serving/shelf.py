@@ -121,8 +121,8 @@ class Shelf:
             self._memories.popitem(last=False)
         try:
             memory = self.model.read(
-                paths, ratio=settings.ratio or "auto", room=room, password=self.how.password, ocr=self.how.ocr,
-                progress=lambda event: self._follow(names, event),
+                paths, ratio=settings.ratio or "auto", room=room, whole=not settings.recall,
+                password=self.how.password, ocr=self.how.ocr, progress=lambda event: self._follow(names, event),
             )  # fmt: skip
         except DocumentError as error:
             said = str(error)

@@ -154,6 +154,11 @@ class SequenceMemory(Cache):
         return len(self.positions)
 
     @property
+    def whole(self) -> bool:
+        """True: none of its rows are let go of."""
+        return True
+
+    @property
     def counts(self) -> Tensor:
         """(layers, kv_heads) how many rows each head has, all the same; (layers, 0) before anything is read."""
         layer = self.layers[0]

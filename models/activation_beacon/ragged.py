@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 
 import torch
 from torch import Tensor
@@ -14,11 +15,13 @@ from activation_beacon.rotary import Rotary
 
 @dataclass(frozen=True)
 class _Segment:
-    """What became memory together: rows (on average), places that it takes, rows of each layer's heads."""
+    """What became memory together: rows (on average), places that it takes, rows of each layer's heads; `counts` is
+    None if the rows are not here.
+    """
 
     size: int
     span: int
-    counts: list[list[int]]
+    counts: list[list[int]] | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class RaggedMemory(Cache):
 
     @property
     def size(self) -> int:
-        """Rows that hold something, in each layer and head on average."""
+        """Rows that hold something, in each layer and head on average; those that were let go of count."""
         return sum(segment.size for segment in self._segments) + self._running.rows
 
     @property
@@ -68,8 +71,13 @@ class RaggedMemory(Cache):
         return sum(segment.span for segment in self._segments)
 
     @property
+    def whole(self) -> bool:
+        """Whether all rows are here, so that it can be read with."""
+        return all(segment.counts is not None for segment in self._segments)
+
+    @property
     def counts(self) -> Tensor:
-        """(layers, kv_heads) how many rows each head has; (layers, 0) before anything is read."""
+        """(layers, kv_heads) how many rows each head has here; (layers, 0) before anything is read."""
         counts = [[head.count + self._running.rows for head in layer.heads] for layer in self._layers]
         return torch.tensor(counts, dtype=torch.int64).reshape(len(self._layers), -1)
 
@@ -94,7 +102,13 @@ class RaggedMemory(Cache):
         self._running.rows = 0
 
     def stand(self, end: int) -> int:
-        """Let the memory end at position `end` or before; where it ends, and the next interval begins."""
+        """Let the memory end at position `end` or before; where it ends, and the next interval begins.
+
+        Raises:
+            ValueError: if not all of its rows are here.
+        """
+        if not self.whole:
+            raise ValueError("rows of the memory have been let go of, or were never loaded")
         places = self.places
         stop = min(places, end)
         self._scale_to(stop / places if places else 1.0)
@@ -144,12 +158,38 @@ class RaggedMemory(Cache):
         layers = [counts[first : first + heads] for first in range(0, len(counts), heads)]
         self._segments.append(_Segment(activations.size, activations.span, layers))
 
+    def skip(self, rows: int, places: int) -> None:
+        """Take places for rows that are elsewhere: what follows stands where it would if they were here."""
+        self._segments.append(_Segment(rows, places, None))
+
+    def let_go(self, part: range) -> None:
+        """Let go of the rows of what became memory within some places, which stay taken; there must be no interval in
+        progress. What was marked before cannot be gone back to.
+        """
+        segments, start = list[_Segment](), 0
+        first, gone = ([[0] * len(layer.heads) for layer in self._layers] for _ in range(2))
+        for segment in self._segments:
+            within = part.start <= start and start + segment.span <= part.stop
+            if segment.counts is not None and (within or start < part.start):
+                for sums, counts in zip(gone if within else first, segment.counts, strict=True):
+                    sums[:] = map(add, sums, counts)
+            segments.append(replace(segment, counts=None) if within else segment)
+            start += segment.span
+        for layer, firsts, rows in zip(self._layers, first, gone, strict=True):
+            for head, before, count in zip(layer.heads, firsts, rows, strict=True):
+                head.cut(before, count)
+        self._segments = segments
+
     def extend(self, other: "RaggedMemory", parts: Sequence[range]) -> None:
         """Place after this memory what stands in parts of another one, each closing up to the one before.
 
         Args:
             parts: of its places, in their order, disjoint.
+
+        Raises:
+            ValueError: if rows in these parts are not there.
         """
+        other._check_held(parts)
         counts, start = [], self.places
         bounds = torch.tensor([[part.start, part.stop] for part in parts], device=self._device).view(-1, 2)
         for layer, theirs in zip(self._layers, other._layers, strict=True):
@@ -198,8 +238,18 @@ class RaggedMemory(Cache):
         for layer in self._layers:
             yield from layer.heads
 
+    def _check_held(self, parts: Sequence[range]) -> None:
+        start = 0
+        for segment in self._segments:
+            end = start + segment.span
+            if segment.counts is None and any(part.start < end and start < part.stop for part in parts):
+                raise ValueError(f"the rows of places {start} to {end} have been let go of, or were never loaded")
+            start = end
+
     def _drop(self) -> None:
         segment = self._segments.pop()
+        if segment.counts is None:
+            return
         for layer, counts in zip(self._layers, segment.counts, strict=True):
             for head, count in zip(layer.heads, counts, strict=True):
                 head.drop(count)

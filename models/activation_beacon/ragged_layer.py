@@ -104,6 +104,16 @@ class Head:
         """Keys and values, (2, rows, head_dim), of so many rows after those that stay."""
         return self._both[:, self.count : self.count + rows].clone()
 
+    def cut(self, first: int, rows: int) -> None:
+        """Let go of so many rows from row `first` on; what is written after those that stay is lost, too."""
+        end = first + rows
+        self._both = torch.cat((self._both[:, :first], self._both[:, end : self.count]), 1)
+        self.keys, self.values = self._both
+        self._free = torch.cat((self._free[:first], self._free[end : self.count]))
+        self._places = torch.cat((self._places[:first], self._places[end : self.count]))
+        self.placed = self.placed - rows if self.placed >= end else min(self.placed, first)
+        self.count -= rows
+
     def drop(self, rows: int) -> None:
         """Forget the last rows that stay."""
         self.count -= rows

@@ -126,6 +126,7 @@ class SelectingReader(SequenceReader):
         self._pieces, self._ratio, self._start = 0, ratio, 0
         self._near = self._rows
         self._next = ratio
+        self._gone = 0  # places whose rows were let go of
 
     @property
     def memory(self) -> RaggedMemory:
@@ -190,6 +191,22 @@ class SelectingReader(SequenceReader):
         """
         self.memory.extend(other.memory, [range(other.sink), *parts])
         self._consumed, self.sink, self._finished = self.memory.places, other.sink, True
+
+    @torch.inference_mode()
+    def skip(self, rows: int, tokens: int) -> None:
+        """Leave out so many rows of so many tokens where `load` would place them: see `near`."""
+        self.memory.skip(rows, tokens)
+
+    def near(self, tokens: int) -> range:
+        """Of a text of so many tokens, those of which, beside the sink, the memory is needed to read on."""
+        return range(max(tokens - self._positions, 0), tokens)
+
+    @torch.inference_mode()
+    def let_go(self) -> None:
+        far = range(self.sink, self.near(self.memory.places).start)
+        if not self._ids and len(far) - self._gone > self._positions:
+            self.memory.let_go(far)
+            self._gone = len(far)
 
     @torch.inference_mode()
     def end_interval(self) -> None:

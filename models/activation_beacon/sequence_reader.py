@@ -50,6 +50,10 @@ class Memory(Protocol):
     def truncate(self, size: int) -> None:
         """Forget the rows from `size` on, which is where a finished interval ended."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are here, see `SequenceReader.let_go`."""
+
 
 class SequenceReader(ABC):
     """Reads one sequence in any pieces, interval by interval."""
@@ -135,6 +139,12 @@ class SequenceReader(ABC):
     @abstractmethod
     def place(self, other: Self, ratio: int) -> None:
         """Go on after all finished intervals of another reader, which condensed at `ratio`, without their sink."""
+
+    def let_go(self) -> None:  # noqa: B027  not every reader has what it can do without
+        """Let go of rows after which no further interval is read, if they are many.
+
+        The reader can then not be asked, nor go back to what was marked before: whoever lets go has the rows elsewhere.
+        """
 
     @abstractmethod
     def end_interval(self) -> None:

@@ -29,7 +29,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 def parts_of(memory: Memory, question: str, count: int = 1) -> tuple[int, str]:
     """Of what is recalled: the tokens, and what of the unfinished interval is read."""
     placed = recalled(memory._engine, memory._placed, memory.find(question, count))
-    return placed.reader.consumed, memory._engine.source.tokenizer.decode(placed.tail)
+    return placed.memory.whole().consumed, memory._engine.source.tokenizer.decode(placed.tail)
 
 
 @pytest.mark.parametrize("place", [5, 30, 59])
@@ -39,7 +39,8 @@ def test_the_surroundings_of_a_passage_are_recalled(model: Model, tmp_path: Path
     (passage,) = memory.find(WHO_KEEPS, 1)
     tokens, tail = parts_of(memory, WHO_KEEPS)
     start = memory.count(text[: text.index(passage.text)])
-    sink, finished = memory._placed.reader.sink, memory._placed.reader.consumed
+    reader = memory._placed.memory.whole()
+    sink, finished = reader.sink, reader.consumed
     span = range(sink + start - AROUND, sink + start + memory.count(passage.text) + AROUND)
     # With all rows kept, each token has left one; a few tokens are cut otherwise at the passage's ends.
     within = max(min(span.stop, finished) - max(span.start, sink), 0)
@@ -55,11 +56,11 @@ def test_a_passage_is_found_in_the_memory_of_several_documents(model: Model, tmp
     (passage,) = together.find(WHO_KEEPS, 1)
     assert (passage.document, FACT in passage.text) == (SECOND, True)
     found, own = (
-        recalled(memory._engine, memory._placed, memory.find(WHO_KEEPS, 1)).reader.memory
+        recalled(memory._engine, memory._placed, memory.find(WHO_KEEPS, 1)).memory.whole().memory
         for memory in (together, alone)
     )
     assert torch.equal(found.counts, own.counts)
-    sink = alone._placed.reader.sink
+    sink = alone._placed.memory.whole().sink
     for mine, there in zip(found._heads(), own._heads(), strict=True):
         torch.testing.assert_close(mine.free[sink:], there.free[sink:])
 
