@@ -144,8 +144,8 @@ class Model:
         Args:
             documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
                 a cache (or its beginning) stands for a document that is not at hand.
-            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits. (Of a long
-                document of whose memory questions recall parts, it takes none at which too little would be kept.)
+            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits, and where
+                questions recall parts of the memory, none at which too little would be kept.
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
@@ -154,7 +154,7 @@ class Model:
             room: positions to keep free for a question and its answer, see `room_for`; an eighth of the model's context
                 is kept free in any case.
             whole: all of the memory is to fit the model's context at once, as a summary wants it, and a question with
-                `recall` 0. That of several documents, and of a beacon, does in any case.
+                `recall` 0. That of a beacon does in any case.
             when_needed: condense only when the memory is needed, which a question that is answered from passages alone
                 does not: see `Memory.complete`.
 

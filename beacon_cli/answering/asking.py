@@ -117,7 +117,7 @@ class _Asking:
         else:
             placed = self._recalled()
             before, prompt, again = self._prompt(placed)
-            reader = placed.memory.whole()
+            reader = placed.whole()
             reader.remember(before)
             outcome = Outcome(passages=tuple(again))
             yield from self._spoken(reader, prompt, outcome)
@@ -141,7 +141,7 @@ class _Asking:
                 placed = self._recalled()
             _, after_memory, again = self._prompt(placed)
             second = Outcome(passages=tuple(again))
-            more = "".join(self._spoken(placed.memory.whole(), after_memory, second))
+            more = "".join(self._spoken(placed.whole(), after_memory, second))
             self._judge(second)
             if second.answered and second.supported is True:
                 held, outcome = more, second
@@ -214,9 +214,9 @@ class _Asking:
             about = self._found if placed.at_once else self._found or self.index.passages
             placed = recalled(self.engine, placed, about[: self.how.recall])
         if not placed.at_once:
-            name, source = placed.documents[0].summary.name, self.engine.source
+            names, source = ", ".join(document.summary.name for document in placed.documents), self.engine.source
             raise TooLongError(
-                f"{name} has {placed.rows:,} rows at ratio {placed.ratio}, and in the context of {source.name} "
+                f"{names}: {placed.rows:,} rows at ratio {placed.ratio}, and in the context of {source.name} "
                 f"({source.context:,}) not all of them fit at once: read it with `whole`, for a larger ratio, or ask "
                 "after parts of it (`recall`)"
             )
@@ -251,7 +251,7 @@ class _Asking:
             placed: what of the memory stands before it.
         """
         source, how = self.engine.source, self.how
-        left = source.context - (placed.rows - len(placed.tail)) - how.max_new_tokens
+        left = source.context - placed.whole().memory.size - how.max_new_tokens
         encode, turns, again = source.tokenizer.encode, list(self.history), self._wanted()
         while True:
             before = [*placed.tail] if turns else []

@@ -11,56 +11,53 @@ from dataclasses import replace
 from activation_beacon import SelectingReader
 from beacon_cli.answering.passages import Passage
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import Held, Placed, name_text
+from beacon_cli.condensing.placing import DocumentMemory, Held, Placed, name_text, read_interval
 
 # So many tokens before and after a passage are recalled with it.
 AROUND = 64
 
 
 def recalled(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Placed:
-    """Of documents in a memory what stands around passages of them, and of the unfinished interval too.
+    """Of documents in a memory what stands around passages of them; of unfinished intervals, too, uncondensed.
 
-    All of it if there are no passages, or if a beacon condensed it, whose rows were trained to be read together.
+    All of it if there are no passages, or if a beacon condensed it, whose rows were trained to be read together. Of
+    several documents, those without such a passage are left out, and the others stand after their names.
     """
-    if not passages or engine.source.info is not None:
-        return placed
-    spans = _joined(_spans(engine, placed, passages))
-    reader = placed.memory.parts(spans)
-    if not (isinstance(reader, SelectingReader) and reader.consumed):
-        return placed
-    end = reader.memory.places
-    within = (range(max(span.start, reader.sink), min(span.stop, end)) for span in spans)
-    mine = engine.attached.selecting_reader(placed.ratio, reader.selection)
-    mine.recall(reader, [span for span in within if span])
-    tail = [token for span in spans for token in placed.tail[max(span.start - end, 0) : max(span.stop - end, 0)]]
-    return replace(placed, memory=Held(mine), rows=mine.memory.size + len(tail), tail=tail, at_once=True)
-
-
-def _spans(engine: Engine, placed: Placed, passages: Sequence[Passage]) -> Iterator[range]:
-    """The places of passages in the memory, and `AROUND` of them."""
-    encode, begins = engine.source.tokenizer.encode, _beginnings(engine, placed)
-    pages = {(each.summary.name, page.number): page for each in placed.documents for page in each.pages}
-    for passage in passages:
-        page = pages[passage.document, passage.page]
-        before = encode(page.text[: page.text.find(passage.text)])
-        start = begins[passage.document] + page.first_token + len(before)
-        yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
-
-
-def _beginnings(engine: Engine, placed: Placed) -> dict[str, int]:
-    """Where in the memory each document's own tokens, which begin with the prompt's opening, would begin."""
     source = engine.source
-    encode, opening = source.tokenizer.encode, len(source.frame.opening)
-    begins: dict[str, int] = {}
-    several, end = len(placed.documents) > 1, opening
+    if not passages or source.info is not None:
+        return placed
+    mine = engine.attached.selecting_reader(placed.ratio, source.selection)
+    tail, opening = list[int](), source.frame.opening
     for document in placed.documents:
-        name, tokens = document.summary.name, document.pages[-1].end_token
-        if several:
-            end += len(encode(name_text(name, first=not begins)))
-        # Of one of several documents, what stands in the first memory of all, or in the prompt, is left out.
-        begins[name] = end - (opening if not several or tokens < source.window else source.sink_size)
-        end = begins[name] + tokens
-    return begins
+        own = [passage for passage in passages if passage.document == document.summary.name]
+        if not own:
+            continue
+        if len(placed.documents) > 1:
+            name = source.tokenizer.encode(name_text(document.summary.name, first=not mine.consumed))
+            read_interval(mine, [*(tail if mine.consumed else opening), *name], 0)
+        spans = _joined(_spans(engine, document, own))
+        theirs = document.memory.parts(spans)
+        if not (isinstance(theirs, SelectingReader) and (theirs.consumed or mine.consumed)):
+            return placed  # which is all in one interval
+        end = theirs.consumed
+        within = (range(max(span.start, theirs.sink), min(span.stop, end)) for span in spans)
+        mine.recall(theirs, [span for span in within if span])
+        tail = _of_tail(document.tail, end, spans, 0 if end else len(opening))
+    return replace(placed, whole=Held(mine).whole, tail=tail, at_once=True)
+
+
+def _of_tail(tail: Sequence[int], end: int, spans: Sequence[range], first: int) -> list[int]:
+    """What of a document's tail, which begins at token `end`, stands in spans; not what stands before `first`."""
+    return [token for span in spans for token in tail[max(span.start - end, first) : max(span.stop - end, 0)]]
+
+
+def _spans(engine: Engine, document: DocumentMemory, passages: Sequence[Passage]) -> Iterator[range]:
+    """The tokens of passages of a document, and `AROUND` of them."""
+    encode, pages = engine.source.tokenizer.encode, {page.number: page for page in document.pages}
+    for passage in passages:
+        page = pages[passage.page]
+        start = page.first_token + len(encode(page.text[: page.text.find(passage.text)]))
+        yield range(start - AROUND, start + len(encode(passage.text)) + AROUND)
 
 
 def _joined(spans: Iterator[range]) -> list[range]:

@@ -1,6 +1,7 @@
 """From documents to one memory: out of the cache, or page by page and interval by interval into it."""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
 from beacon_cli.condensing.loading import Stored, announce, is_text_of, load, tell
-from beacon_cli.condensing.placing import DocumentText, Held, Placed, name_text, place_together
+from beacon_cli.condensing.placing import DocumentMemory, Held, Placed, name_text, place_alone, place_together
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.condensing.text import TokenStream, document_stream, reading, stored_stream
 from beacon_cli.documents import Document, PageSelection, open_document
@@ -152,15 +153,18 @@ class Condenser:
                     raise
                 self._progress(Note(f"left out: {error}"))
                 continue
-            ratio = self._fitting_ratio([text for _, text in found.values()], len(places))
+            if not self._recalls:
+                self._fitting_ratio([text for _, text in found.values()], len(places))
         if not found:
             raise DocumentError(
                 f"{places[0].folder}: {counted(len(places), 'document')} in this directory, and none can be read: "
                 "`beacon inspect` says why"
             )
+        texts = [text for _, text in found.values()]
+        ratio = self._fitting_ratio(texts, len(places))
         if self._request.ratio is None and (note := ratios.keeps_little(self._source, ratio)):
             self._progress(Note(note))
-        return self._fitting([text for _, text in found.values()], ratio, began)
+        return self._fitting(texts, ratio, began)
 
     def _fitting(self, texts: Sequence[Text], ratio: int, began: float) -> Measured:
         self.seconds["open"] += time.perf_counter() - began
@@ -181,10 +185,14 @@ class Condenser:
             loading = time.perf_counter()
             engine = self._engine()
             self.seconds["load_model"] += time.perf_counter() - loading
-            memories = (self._memory(engine, text, measured.ratio) for text in measured.texts)
-            if len(measured.texts) == 1:
-                return next(memories)
-            return place_together(engine, measured.ratio, measured.names, memories)
+            several, ratio = len(measured.texts) > 1, measured.ratio
+            made = [self._memory(engine, text, ratio, several) for text in measured.texts]
+            if several:
+                pairs = zip(made, measured.names, strict=True)
+                named = [replace(each, summary=replace(each.summary, name=name)) for each, name in pairs]
+                return place_together(engine, ratio, named, self._fit(measured.texts, ratio))
+            (document,) = made
+            return place_alone(document, self._source.info is not None or document.summary.rows <= self._room)
 
     def kept(self, measured: Measured) -> bool:
         """Whether the cache has all of it, so that `read` would only load that; its figures are then announced."""
@@ -270,14 +278,10 @@ class Condenser:
             DocumentError: if they do not fit.
         """
         source, request = self._source, self._request
-        *before, last = [text.tokens or 0 for text in texts]
-        needed = request.needed
-        if before:
-            encode = source.tokenizer.encode
-            needed += len(source.frame.opening) + sum(len(encode(name_text(name))) for name in self._names(texts))
+        before, last, needed = self._taking(texts)
         ratio = request.ratio
-        if self._recalls(number) and ratios.fits(source, 0, 1, needed):
-            return ratio if ratio is not None else ratios.ratio_to_recall(source, last, needed)
+        if self._recalls and ratios.fits(source, 0, 1, request.needed):
+            return ratio if ratio is not None else ratios.ratio_to_recall(source, last, needed, before)
         if ratio is None:
             ratio = ratios.smallest_ratio(source, last, needed, before)
         if ratio is not None and ratios.fits(source, last, ratio, needed, before):
@@ -289,19 +293,45 @@ class Condenser:
             raise ratios.too_long(source, name, last, request.ratio, request.needed, pages)
         raise ratios.too_long_together(source, [*before, last], number, request.ratio, needed)
 
-    def _recalls(self, documents: int = 1) -> bool:
-        """Whether of so many documents a question will be asked after parts, which need not fit together."""
-        return documents == 1 and not self._request.whole and self._source.info is None
+    def _taking(self, texts: Sequence[Text]) -> tuple[list[int], int, int]:
+        """What texts take together: tokens of all but the last, those of the last, and positions beside them."""
+        *before, last = [text.tokens or 0 for text in texts]
+        needed = self._request.needed
+        if before:
+            encode = self._source.tokenizer.encode
+            names = sum(len(encode(name_text(name))) for name in self._names(texts))
+            needed += len(self._source.frame.opening) + names
+        return before, last, needed
 
-    def _memory(self, engine: Engine, text: Text, ratio: int) -> Placed:
-        """A document's own memory at `ratio`: loaded if it is in the cache, else condensed."""
+    def _fit(self, texts: Sequence[Text], ratio: int) -> bool:
+        """Whether texts fit together."""
+        before, last, needed = self._taking(texts)
+        return ratios.fits(self._source, last, ratio, needed, before)
+
+    @property
+    def _recalls(self) -> bool:
+        """Whether a question will be asked after parts of the memory, so that not all of it must fit."""
+        return not self._request.whole and self._source.info is None
+
+    @property
+    def _room(self) -> int:
+        """Rows of memory beside which there is room for a question."""
+        return ratios.room(self._source, self._request.needed)
+
+    def _memory(self, engine: Engine, text: Text, ratio: int, several: bool) -> DocumentMemory:
+        """A document's own memory at `ratio`: taken from the cache if it is there, else condensed.
+
+        Args:
+            several: whether there are others; each is left in the cache until it is needed.
+        """
         document, store = text.document, self._store
-        room = ratios.room(self._source, self._request.needed)
+        limited = store is not None and store.limit is not None  # room for one is made of others, also of these
+        room = (sys.maxsize if limited else 0) if several else self._room
         if isinstance(document, StoredDocument):
             with document.entry.in_use():
                 return load(engine, document, document.entry, room, self._progress)
         if store is None:
-            return self._build(engine, text, ratio, None)
+            return self._build(engine, text, ratio, None)[0]
         entry = entry_of(engine.source, document, ratio, store)
         refresh = self._request.refresh
         if not refresh:
@@ -328,18 +358,20 @@ class Condenser:
                         raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
                     return load(engine, document, entry, room, self._progress)
                 began_empty = entry.manifest() is None
-                placed = self._build(engine, text, ratio, builder)
-                if not placed.memory.whole().memory.whole:  # what was let go of is in the cache
-                    placed = replace(placed, memory=Stored(engine, entry, builder.manifest))
+                made, held = self._build(engine, text, ratio, builder)
+                if not held.complete or made.summary.rows > room:
+                    made = replace(made, memory=Stored(engine, entry, builder.manifest))
+                if limited:
+                    made.memory.whole()
         except DocumentError:
             # A document that turns out to be unreadable, or too long, leaves the cache as it was.
             if began_empty:
                 store.remove(entry)
             raise
         make_room(store, entry, self._progress)
-        return placed
+        return made
 
-    def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> Placed:
+    def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> tuple[DocumentMemory, Held]:
         """Condense a document as its pages come; goes on after what is condensed already.
 
         Args:
@@ -383,8 +415,8 @@ class Condenser:
             path=text.document.source.path,
         )
         announce(summary, self._progress)
-        at_once = summary.rows <= ratios.room(self._source, self._request.needed)
-        return Placed(Held(reader), summary.rows, tail, (DocumentText(stream.pages, summary),), at_once)
+        held = Held(reader)
+        return DocumentMemory(stream.pages, summary, held, tail), held
 
     def _pages(self, text: Text, ratio: int) -> Iterator[bool]:
         """Read page after page; yields after each, and once more, True, after the last.
@@ -392,7 +424,7 @@ class Condenser:
         Raises:
             DocumentError: as soon as what has been read is too long, whatever comes.
         """
-        fitting = not self._recalls()
+        fitting = not self._recalls
         stream, source, needed = text.stream, self._source, self._request.needed
         ended = False
         while not ended:

@@ -11,7 +11,7 @@ from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import DocumentText, Held, Placed
+from beacon_cli.condensing.placing import DocumentMemory, Held
 from beacon_cli.condensing.text import TokenStream, reading
 from beacon_cli.documents import Document
 from beacon_cli.errors import CacheError
@@ -71,20 +71,22 @@ class Stored:
             return restored(self._engine, self._entry.open(self._engine.device), parts=parts)
 
 
-def load(engine: Engine, document: Document | StoredDocument, entry: Entry, room: int, progress: Progress) -> Placed:
-    """The memory that a complete cache holds; one of more than `room` rows is left there.
+def load(
+    engine: Engine, document: Document | StoredDocument, entry: Entry, room: int, progress: Progress
+) -> DocumentMemory:
+    """What a complete cache holds; a memory of more than `room` rows is left there.
 
     Raises:
         CacheError: if it is damaged.
     """
     began = time.perf_counter()
-    stored, pages = entry.open(engine.device), list(entry.pages())
+    stored, pages = entry.open(engine.device), entry.pages()
     manifest = stored.manifest
-    at_once = manifest.sink_rows + manifest.rows + len(manifest.tail) <= room
-    memory = Held(restored(engine, stored, parts=_all(manifest))) if at_once else Stored(engine, entry, manifest)
+    small = manifest.sink_rows + manifest.rows + len(manifest.tail) <= room
+    memory = Held(restored(engine, stored, parts=_all(manifest))) if small else Stored(engine, entry, manifest)
     seconds = {"load_cache": time.perf_counter() - began}
     summary = tell(document, entry, manifest, len(pages), seconds, progress)
-    return Placed(memory, summary.rows, list(manifest.tail), (DocumentText(pages, summary),), at_once)
+    return DocumentMemory(pages, summary, memory, list(manifest.tail))
 
 
 def _all(manifest: Manifest) -> list[range]:

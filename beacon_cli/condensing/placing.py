@@ -4,11 +4,13 @@ Position-free keys make that possible. The memory begins with the prompt's openi
 which much of the attention goes, is there once, and the sinks of the documents' own memories are left out. Then come,
 for each document, a line with its name, as it is; the memory it was condensed to; and the tokens of its unfinished
 interval, condensed as far as they go (`Reader.end_interval`). Those of the last document stand before the question as
-ever. So what the cache keeps of a document serves in any company.
+ever. So what the cache keeps of a document serves in any company. (A question that recalls parts of memories places only
+these, see `answering/recall.py`: then all of them need not fit, nor be loaded.)
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from activation_beacon import SequenceReader
@@ -19,16 +21,8 @@ from beacon_cli.errors import ModelError
 from beacon_cli.events import Condensed
 
 
-@dataclass(frozen=True)
-class DocumentText:
-    """What a memory was made of: a document's pages, and the figures."""
-
-    pages: list[PageText]
-    summary: Condensed
-
-
 class Kept(Protocol):
-    """A memory, wherever it is kept. Its readers have read all finished intervals."""
+    """A document's memory, wherever it is kept. Its readers have read all finished intervals."""
 
     def whole(self) -> SequenceReader:
         """A reader with all of its rows; there is only one, and it begins anew each time.
@@ -38,7 +32,7 @@ class Kept(Protocol):
         """
 
     def parts(self, parts: Sequence[range]) -> SequenceReader:
-        """A reader that has at least the rows of some parts of its tokens, to recall from.
+        """A reader to take rows from, which has at least those of some parts of its tokens.
 
         Raises:
             CacheError: if they cannot be loaded.
@@ -51,6 +45,11 @@ class Held:
     def __init__(self, reader: SequenceReader) -> None:
         self._reader, self._end = reader, reader.mark()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are here, see `SequenceReader.let_go`."""
+        return self._reader.memory.whole
+
     def whole(self) -> SequenceReader:
         self._reader.rewind(self._end)
         return self._reader
@@ -60,22 +59,46 @@ class Held:
 
 
 @dataclass(frozen=True)
+class DocumentMemory:
+    """What became of a document.
+
+    Attributes:
+        pages: its text.
+        summary: the figures.
+        memory: of all finished intervals.
+        tail: token ids of the unfinished one.
+    """
+
+    pages: Sequence[PageText]
+    summary: Condensed
+    memory: Kept
+    tail: list[int]
+
+    def own_tail(self, opening: int) -> list[int]:
+        """The tail without the prompt's opening, with which it begins where nothing is finished."""
+        return self.tail[opening:] if len(self.tail) == self.summary.tokens else self.tail
+
+
+@dataclass(frozen=True)
 class Placed:
     """One or several documents in one memory.
 
     Attributes:
-        memory: of all finished intervals.
-        rows: that they and the tail take.
-        tail: token ids of the unfinished one, to be read before the question.
         documents: in the order of the memory.
+        whole: a reader of all finished intervals; there is only one, and it begins anew each time.
+        tail: token ids of the unfinished one, to be read before the question.
         at_once: whether the model can read all of it before a question.
     """
 
-    memory: Kept
-    rows: int
+    documents: tuple[DocumentMemory, ...]
+    whole: Callable[[], SequenceReader]
     tail: list[int]
-    documents: tuple[DocumentText, ...]
-    at_once: bool = True
+    at_once: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of memory that the documents take, each by itself."""
+        return sum(document.summary.rows for document in self.documents)
 
     @property
     def ratio(self) -> int:
@@ -83,13 +106,18 @@ class Placed:
         return self.documents[0].summary.ratio
 
 
+def place_alone(document: DocumentMemory, at_once: bool) -> Placed:
+    """A document's own memory."""
+    return Placed((document,), document.memory.whole, document.tail, at_once)
+
+
 def name_text(document: str, *, first: bool = False) -> str:
     """What stands before a document that is one of several."""
     return f"{'' if first else PAGE_BREAK}---\n\n{document}\n\n"
 
 
-def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: Iterable[Placed]) -> Placed:
-    """Documents' own memories, condensed at `ratio`, as one; `names` is what they are called in it.
+def place_together(engine: Engine, ratio: int, documents: Sequence[DocumentMemory], at_once: bool) -> Placed:
+    """Documents' own memories, condensed at `ratio`, as one, which is made when it is first read.
 
     Raises:
         ModelError: if the model's rotary frequencies are not fixed.
@@ -99,31 +127,37 @@ def place_together(engine: Engine, ratio: int, names: Sequence[str], memories: I
             f"{engine.source.name} changes its rotary frequencies with the length of the text, so documents that were "
             "condensed each by itself cannot stand in one memory: ask them one at a time"
         )
-    opening, reader = engine.source.frame.opening, engine.reader(ratio)
-    tail, documents = list[int](), list[DocumentText]()
-    for name, memory in zip(names, memories, strict=True):
-        (text,) = memory.documents
-        ids = engine.source.tokenizer.encode(name_text(name, first=not documents))
-        _read_interval(reader, tail, ratio)
-        _read_interval(reader, ids if documents else [*opening, *ids], 0)
-        tail = _place(reader, memory, ratio, opening)
-        documents.append(replace(text, summary=replace(text.summary, name=name)))
-    return Placed(Held(reader), reader.memory.size + len(tail), tail, tuple(documents))
+    tail = documents[-1].own_tail(len(engine.source.frame.opening))
+    return Placed(tuple(documents), _Together(engine, ratio, documents).whole, tail, at_once)
 
 
-def _place(reader: SequenceReader, memory: Placed, ratio: int, opening: Sequence[int]) -> list[int]:
-    """Place a document's memory after what `reader` has read; returns its tail."""
-    other = memory.memory.whole()
-    reader.condense_at(ratio)
-    if not other.consumed:
-        # All of the document is tail, the opening too.
-        return memory.tail[len(opening) :]
-    reader.place(other, ratio)
-    return memory.tail
+class _Together:
+    """The memories of several documents in one."""
+
+    def __init__(self, engine: Engine, ratio: int, documents: Sequence[DocumentMemory]) -> None:
+        self._engine, self._ratio, self._documents = engine, ratio, documents
+
+    def whole(self) -> SequenceReader:
+        return self._held.whole()
+
+    @cached_property
+    def _held(self) -> Held:
+        source, ratio = self._engine.source, self._ratio
+        opening, reader, tail = source.frame.opening, self._engine.reader(ratio), list[int]()
+        for number, document in enumerate(self._documents):
+            name = source.tokenizer.encode(name_text(document.summary.name, first=not number))
+            read_interval(reader, tail, ratio)
+            read_interval(reader, name if number else [*opening, *name], 0)
+            reader.condense_at(ratio)
+            tail = document.own_tail(len(opening))
+            if len(tail) == len(document.tail):
+                # Not its only reader of all rows, which would stay: these are copied here.
+                reader.place(document.memory.parts([range(document.summary.tokens)]), ratio)
+        return Held(reader)
 
 
-def _read_interval(reader: SequenceReader, ids: Sequence[int], ratio: int) -> None:
-    """Read an interval, however short, that nothing else goes into."""
+def read_interval(reader: SequenceReader, ids: Sequence[int], ratio: int) -> None:
+    """Read an interval, however short, that nothing else goes into, and let it be condensed at `ratio`."""
     reader.condense_at(ratio)
     reader.remember(ids)
     reader.end_interval()

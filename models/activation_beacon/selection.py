@@ -182,15 +182,19 @@ class SelectingReader(SequenceReader):
 
     @torch.inference_mode()
     def recall(self, other: "SelectingReader", parts: Sequence[range]) -> None:
-        """Begin with the sink and some parts of what another reader has finished, each closing up to the one before.
+        """Go on after some parts of what another reader has finished, each closing up to the one before; at the very
+        beginning also after its sink.
 
         Only these are then read with: of a long text, most of which has nothing to do with what follows.
 
         Args:
             parts: of the tokens that it has read, after its sink, in their order, disjoint.
         """
-        self.memory.extend(other.memory, [range(other.sink), *parts])
-        self._consumed, self.sink, self._finished = self.memory.places, other.sink, True
+        if not self._finished:
+            self.sink, parts = other.sink, [range(other.sink), *parts]
+        self.memory.extend(other.memory, parts)
+        self._consumed += sum(map(len, parts))
+        self._finished = True
 
     @torch.inference_mode()
     def skip(self, rows: int, tokens: int) -> None:

@@ -95,7 +95,7 @@ def test_all_of_it_is_read_at_once_only_at_a_ratio_at_which_it_fits(model: Model
     says("A road.")
     memory = model.read(long)
     for ask in (memory.summarize, lambda: memory.ask(WHO_KEEPS, passages=0, recall=0)):
-        with pytest.raises(TooLongError, match=r"long\.txt has .* rows at ratio 8"):
+        with pytest.raises(TooLongError, match=r"long\.txt: [\d,]+ rows at ratio 8"):
             ask().complete()
     assert memory.ask(WHO_KEEPS).text == "A road."
     whole = model.read(long, whole=True)
@@ -109,8 +109,41 @@ def test_what_must_fit_at_once_is_refused(model: Model, long: Path, tmp_path: Pa
     other.write_text(story(3 * PARAGRAPHS))
     with pytest.raises(TooLongError, match=r"longer\.txt has"):
         model.read(other, ratio=ratio, whole=True)
-    with pytest.raises(TooLongError, match=r"longer\.txt has"):
-        model.read([other, long], ratio=ratio)
+    with pytest.raises(TooLongError, match=r"long.*\.txt has"):
+        model.read([long, other], ratio=ratio, whole=True)
+
+
+def test_several_documents_are_asked_after_parts_of_each(
+    model: Model, long: Path, tmp_path: Path, says: Script
+) -> None:
+    """Nothing is too much; what stands in two documents is read after the name of each, from disk as without one."""
+    paths = [long]
+    for number in range(3):
+        paths.append(tmp_path / f"{number}.txt")
+        paths[-1].write_text(story(PARAGRAPHS // 3, 40).replace("Edda Voss", f"Edda the {number}."))
+    says("Edda Voss")
+    held, built, taken = model.read(paths, cache=False), model.read(paths), model.read(paths)
+    assert [memory.ratio for memory in (held, built, taken)] == [8, 8, 8]
+    assert sum(document.tokens for document in taken.documents) == taken.tokens
+    for memory in (held, built, taken, taken):
+        assert memory.ask(WHO_KEEPS, passages=0, recall=4).text == "Edda Voss"
+        assert {passage.document for passage in memory.find(WHO_KEEPS, 4)} == {path.name for path in paths}
+    assert all(asked.equals(says.asked[0]) for asked in says.asked)
+    with pytest.raises(TooLongError, match=r"long\.txt, 0\.txt, 1\.txt, 2\.txt: [\d,]+ rows"):
+        taken.summarize().complete()
+
+
+def test_room_that_is_made_for_one_document_takes_no_other_away(
+    folder: Path, long: Path, tmp_path: Path, says: Script
+) -> None:
+    says("Edda Voss")
+    other = tmp_path / "other.txt"
+    other.write_text(story(PARAGRAPHS - 1))
+    model = beacon.load(str(folder), condense="select", cache_dir=tmp_path / "cache", cache_limit=3 * 2**20)
+    for _ in range(2):
+        memory = model.read([long, other])
+        assert len(Store(tmp_path / "cache").entries()) == 1
+        assert memory.ask(WHO_KEEPS, passages=0).text == "Edda Voss"
 
 
 def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(

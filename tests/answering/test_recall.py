@@ -10,6 +10,7 @@ import beacon_cli as beacon
 from beacon_cli import Memory, Model
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.answering.recall import AROUND, recalled
+from beacon_cli.condensing.placing import name_text
 from tests.scripted import Script
 from tests.stories import FACT, WHO_KEEPS, story
 
@@ -29,7 +30,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 def parts_of(memory: Memory, question: str, count: int = 1) -> tuple[int, str]:
     """Of what is recalled: the tokens, and what of the unfinished interval is read."""
     placed = recalled(memory._engine, memory._placed, memory.find(question, count))
-    return placed.memory.whole().consumed, memory._engine.source.tokenizer.decode(placed.tail)
+    return placed.whole().consumed, memory._engine.source.tokenizer.decode(placed.tail)
 
 
 @pytest.mark.parametrize("place", [5, 30, 59])
@@ -39,7 +40,7 @@ def test_the_surroundings_of_a_passage_are_recalled(model: Model, tmp_path: Path
     (passage,) = memory.find(WHO_KEEPS, 1)
     tokens, tail = parts_of(memory, WHO_KEEPS)
     start = memory.count(text[: text.index(passage.text)])
-    reader = memory._placed.memory.whole()
+    reader = memory._placed.whole()
     sink, finished = reader.sink, reader.consumed
     span = range(sink + start - AROUND, sink + start + memory.count(passage.text) + AROUND)
     # With all rows kept, each token has left one; a few tokens are cut otherwise at the passage's ends.
@@ -49,20 +50,21 @@ def test_the_surroundings_of_a_passage_are_recalled(model: Model, tmp_path: Path
 
 
 def test_a_passage_is_found_in_the_memory_of_several_documents(model: Model, tmp_path: Path) -> None:
-    """What is recalled of both together has the keys that the document's own memory has of the passage."""
+    """What is recalled of both has, after the document's name, the keys that its own memory has of the passage."""
     texts = {FIRST: story(14), SECOND: story(40, 10)}
     paths = [written(tmp_path, name, text) for name, text in texts.items()]
     together, alone = model.read(paths, ratio=1), model.read(paths[1], ratio=1)
     (passage,) = together.find(WHO_KEEPS, 1)
     assert (passage.document, FACT in passage.text) == (SECOND, True)
     found, own = (
-        recalled(memory._engine, memory._placed, memory.find(WHO_KEEPS, 1)).memory.whole().memory
+        recalled(memory._engine, memory._placed, memory.find(WHO_KEEPS, 1)).whole().memory
         for memory in (together, alone)
     )
-    assert torch.equal(found.counts, own.counts)
-    sink = alone._placed.memory.whole().sink
+    source, sink = model.source, alone._placed.whole().sink
+    named = len(source.frame.opening) + len(source.tokenizer.encode(name_text(SECOND, first=True)))
+    assert torch.equal(found.counts - named, own.counts - sink)
     for mine, there in zip(found._heads(), own._heads(), strict=True):
-        torch.testing.assert_close(mine.free[sink:], there.free[sink:])
+        assert torch.equal(mine.free[named:], there.free[sink:])
 
 
 def test_without_passages_or_with_a_beacon_all_of_it_is_read(

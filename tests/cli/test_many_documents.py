@@ -193,19 +193,19 @@ def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, 
     together, (b, a) = in_memory(engine, *paths), (in_memory(engine, path) for path in paths)
     tokenizer = engine.source.tokenizer
     opening = list(engine.source.frame.opening)
-    rows = [len(opening) + len(tokenizer.encode(name_text("b.md", first=True))), b.memory.whole().memory.size]
+    rows = [len(opening) + len(tokenizer.encode(name_text("b.md", first=True))), b.whole().memory.size]
     rows += [
         len(b.tail) // 8 + len(b.tail) % 8,
         len(tokenizer.encode(name_text("a.txt"))),
-        a.memory.whole().memory.size,
+        a.whole().memory.size,
     ]
-    assert together.memory.whole().memory.size == together.memory.whole().planner.memory == sum(rows)
+    assert together.whole().memory.size == together.whole().planner.memory == sum(rows)
     assert together.tail == a.tail
-    assert together.memory.whole().planner.at_boundary
+    assert together.whole().planner.at_boundary
     for first, one in ((rows[0], b), (sum(rows[:4]), a)):
-        size = one.memory.whole().memory.size
-        expected = one.memory.whole().memory.activations(0, size)
-        found = together.memory.whole().memory.activations(first, first + size)
+        size = one.whole().memory.size
+        expected = one.whole().memory.activations(0, size)
+        found = together.whole().memory.activations(first, first + size)
         torch.testing.assert_close(found.keys, expected.keys, atol=1e-4, rtol=1e-4)
         assert torch.equal(found.values, expected.values)
 
@@ -217,4 +217,4 @@ def test_the_budget_knows_how_many_rows_they_take(engine: Engine, shelf: Path) -
     naming = sum(len(engine.source.tokenizer.encode(name_text(path.name))) for path in paths)
     opening = len(engine.source.frame.opening)
     ended = sum(ratios.rows_ended(engine.source, each, 8) for each in tokens)
-    assert 0 <= ended + naming + opening - memory.memory.whole().memory.size <= 2 * len(paths) * opening + WINDOW // 8
+    assert 0 <= ended + naming + opening - memory.whole().memory.size <= 2 * len(paths) * opening + WINDOW // 8

@@ -32,7 +32,7 @@ def test_a_document_too_long_even_alone_is_named_with_the_pages_that_fit(tmp_pat
     long.write_text(story(4000))
     short.write_text(story(2))
     for order in ((long, short), (short, long)):
-        assert_refused(run("ask", *map(str, order), "Who?"), "long.txt has", "--pages 1-", "tokens")
+        assert_refused(run("ask", *map(str, order), "Who?", "--recall", "0"), "long.txt has", "--pages 1-", "tokens")
 
 
 def test_a_question_too_long_for_any_document_is_not_blamed_on_the_document(tmp_path: Path) -> None:
