@@ -4,8 +4,8 @@ Position-free keys make that possible. The memory begins with the prompt's openi
 which much of the attention goes, is there once, and the sinks of the documents' own memories are left out. Then come,
 for each document, a line with its name, as it is; the memory it was condensed to; and the tokens of its unfinished
 interval, condensed as far as they go (`Reader.end_interval`). Those of the last document stand before the question as
-ever. So what the cache keeps of a document serves in any company. (A question that recalls parts of memories places only
-these, see `answering/recall.py`: then all of them need not fit, nor be loaded.)
+ever. So what the cache keeps of a document serves in any company. (A question that recalls parts of memories places
+these alone, see `answering/recall.py`: then all of them need not fit, nor be loaded.)
 """
 
 from collections.abc import Callable, Sequence
