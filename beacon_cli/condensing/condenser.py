@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from activation_beacon import SequenceReader
@@ -327,9 +328,10 @@ class Condenser:
         document, store = text.document, self._store
         limited = store is not None and store.limit is not None  # room for one is made of others, also of these
         room = (sys.maxsize if limited else 0) if several else self._room
+        again = partial(self._once_more, engine, text, ratio, several)
         if isinstance(document, StoredDocument):
             with document.entry.in_use():
-                return load(engine, document, document.entry, room, self._progress)
+                return load(engine, document, document.entry, room, again, self._progress)
         if store is None:
             return self._build(engine, text, ratio, None)[0]
         entry = entry_of(engine.source, document, ratio, store)
@@ -339,7 +341,7 @@ class Condenser:
                 found = entry.manifest()
                 if found is not None and found.complete:
                     if is_text_of(document, text.stream, entry, found, self._progress):
-                        return load(engine, document, entry, room, self._progress)
+                        return load(engine, document, entry, room, again, self._progress)
                     self._progress(
                         Note(
                             f"{document.source.name}: what was imported for it is not its text; it is not used, and "
@@ -356,12 +358,12 @@ class Condenser:
                 if builder.manifest.complete:
                     if not is_text_of(document, text.stream, entry, builder.manifest, self._progress):
                         raise CacheError(f"{entry.folder} was imported meanwhile; run the same command again")
-                    return load(engine, document, entry, room, self._progress)
+                    return load(engine, document, entry, room, again, self._progress)
                 began_empty = entry.manifest() is None
                 made, held = self._build(engine, text, ratio, builder)
                 if not held.complete or made.summary.rows > room:
-                    made = replace(made, memory=Stored(engine, entry, builder.manifest))
-                if limited:
+                    made = replace(made, memory=Stored(engine, entry, builder.manifest, again))
+                if limited and several:
                     made.memory.whole()
         except DocumentError:
             # A document that turns out to be unreadable, or too long, leaves the cache as it was.
@@ -370,6 +372,20 @@ class Condenser:
             raise
         make_room(store, entry, self._progress)
         return made
+
+    def _once_more(self, engine: Engine, text: Text, ratio: int, several: bool) -> DocumentMemory:
+        """The memory of a document that was in the cache, and is not any more; its text may have been there, too.
+
+        Raises:
+            CacheError: if the document has changed meanwhile.
+        """
+        if text.entry is None or isinstance(text.document, StoredDocument):
+            return self._memory(engine, text, ratio, several)
+        place = Place(text.path)
+        with self._open(place) as document:
+            if document.source.sha256 != text.document.source.sha256:
+                raise CacheError(f"{text.path} has changed, and what was read has left the cache: read it again")
+            return self._memory(engine, self._measure(place, document), ratio, several)
 
     def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> tuple[DocumentMemory, Held]:
         """Condense a document as its pages come; goes on after what is condensed already.

@@ -1,8 +1,7 @@
 """What the cache has of a document: whether that is its text, and its memory."""
 
 import time
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 
 from activation_beacon import SequenceReader
 from beacon_cli.cache.entry import Entry
@@ -11,10 +10,9 @@ from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import DocumentMemory, Held
+from beacon_cli.condensing.placing import DocumentMemory, Held, Kept
 from beacon_cli.condensing.text import TokenStream, reading
 from beacon_cli.documents import Document
-from beacon_cli.errors import CacheError
 from beacon_cli.events import Condensed, Note, Progress
 
 
@@ -45,36 +43,43 @@ def is_text_of(document: Document, stream: TokenStream, entry: Entry, manifest: 
 
 
 class Stored:
-    """A memory that is left in its complete cache until something of it is needed."""
+    """A memory that is left in its complete cache until something of it is needed.
 
-    def __init__(self, engine: Engine, entry: Entry, manifest: Manifest) -> None:
-        self._engine, self._entry, self._manifest = engine, entry, manifest
+    Args:
+        again: brings it there again if it was removed or condensed anew meanwhile.
+    """
+
+    def __init__(self, engine: Engine, entry: Entry, manifest: Manifest, again: Callable[[], DocumentMemory]) -> None:
+        self._engine, self._entry, self._manifest, self._again = engine, entry, manifest, again
+        self._other: Kept | None = None  # what holds all of it, or has taken its place
 
     def whole(self) -> SequenceReader:
-        return self._held.whole()
+        if self._other is None:
+            reader = self._load(_all(self._manifest))
+            self._other = self._other or Held(reader)
+        return self._other.whole()
 
     def parts(self, parts: Sequence[range]) -> SequenceReader:
-        return self.whole() if "_held" in vars(self) else self._load(parts)
-
-    @cached_property
-    def _held(self) -> Held:
-        return Held(self._load(_all(self._manifest)))
+        return self._load(parts) if self._other is None else self._other.parts(parts)
 
     def _load(self, parts: Sequence[range]) -> SequenceReader:
         with self._entry.in_use():
             found = self._entry.manifest()
-            if found is None or found.chain != self._manifest.chain:
-                name = self._manifest.subject.document.name
-                raise CacheError(
-                    f"{name} was removed from the cache, or condensed anew, meanwhile: read the document again"
-                )
-            return restored(self._engine, self._entry.open(self._engine.device), parts=parts)
+            if found is not None and found.chain == self._manifest.chain:
+                return restored(self._engine, self._entry.open(self._engine.device), parts=parts)
+        self._other = self._again().memory
+        return self._other.parts(parts)
 
 
 def load(
-    engine: Engine, document: Document | StoredDocument, entry: Entry, room: int, progress: Progress
+    engine: Engine,
+    document: Document | StoredDocument,
+    entry: Entry,
+    room: int,
+    again: Callable[[], DocumentMemory],
+    progress: Progress,
 ) -> DocumentMemory:
-    """What a complete cache holds; a memory of more than `room` rows is left there.
+    """What a complete cache holds; a memory of more than `room` rows is left there, see `Stored`.
 
     Raises:
         CacheError: if it is damaged.
@@ -83,7 +88,7 @@ def load(
     stored, pages = entry.open(engine.device), entry.pages()
     manifest = stored.manifest
     small = manifest.sink_rows + manifest.rows + len(manifest.tail) <= room
-    memory = Held(restored(engine, stored, parts=_all(manifest))) if small else Stored(engine, entry, manifest)
+    memory = Held(restored(engine, stored, parts=_all(manifest))) if small else Stored(engine, entry, manifest, again)
     seconds = {"load_cache": time.perf_counter() - began}
     summary = tell(document, entry, manifest, len(pages), seconds, progress)
     return DocumentMemory(pages, summary, memory, list(manifest.tail))

@@ -185,11 +185,40 @@ def test_it_is_verified_and_repaired(
     assert run("cache", "verify").code == 0
 
 
-def test_what_has_left_the_cache_meanwhile_is_told_of(model: Model, long: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_has_left_the_cache_meanwhile_is_condensed_again(
+    model: Model, long: Path, says: Script, taken: bool
+) -> None:
+    says("Edda Voss")
     store = Store(*model._cache[:2])
-    memory = model.read(long)
+    for _ in range(1 + taken):
+        memory = model.read(long)
+    memory.ask(WHO_KEEPS, passages=0).complete()
     store.remove(store.entries()[0].entry)
-    with pytest.raises(CacheError, match="read the document again"):
+    for _ in range(2):
+        memory.ask(WHO_KEEPS, passages=0).complete()
+    assert len(store.entries()) == 1
+    first, *others = says.asked
+    assert all(asked.equals(first) for asked in others)
+
+
+def test_what_has_left_the_cache_and_has_changed_is_refused(model: Model, long: Path) -> None:
+    store = Store(*model._cache[:2])
+    model.condense(long)
+    memory = model.read(long)
+    long.write_text(story(PARAGRAPHS, 100))
+    store.remove(store.entries()[0].entry)
+    with pytest.raises(CacheError, match="has changed"):
+        memory.ask(WHO_KEEPS, passages=0).complete()
+
+
+def test_what_has_left_the_cache_without_its_document_is_refused(model: Model, long: Path) -> None:
+    store = Store(*model._cache[:2])
+    model.condense(long)
+    entry = store.entries()[0].entry
+    memory = model.read(entry.key)
+    store.remove(entry)
+    with pytest.raises(CacheError, match=entry.key):
         memory.ask(WHO_KEEPS, passages=0).complete()
 
 
