@@ -21,7 +21,8 @@ from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root, key_at
 from beacon_cli.checkpoints.engine import Engine, load_engine
 from beacon_cli.checkpoints.model_source import ModelSource, locate_model
-from beacon_cli.condensing.condenser import Condenser, Measured, Request
+from beacon_cli.condensing.condenser import Condenser
+from beacon_cli.condensing.measuring import Measured, Measuring, Request
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.condensing.stem import Stem
 from beacon_cli.documents import PageSelection
@@ -162,8 +163,9 @@ class Model:
             BeaconError: for whatever the caller can act on: see its subclasses in `beacon_cli.errors`.
         """
         places = find_documents(paths_of(documents), partial(key_at, self._cache[0]))
-        condenser = self._condenser(ratio, pages, password, cache, refresh, ocr, room, progress, whole)
-        measured = condenser.measure(places, ahead=when_needed)
+        measuring = self._measuring(ratio, pages, password, cache, refresh, ocr, room, progress, whole)
+        measured = measuring.measure(places, ahead=when_needed)
+        condenser = self._condenser(measuring)
         return Memory(self, condenser, measured, None if when_needed else condenser.read(measured))
 
     def read_text(
@@ -186,8 +188,9 @@ class Model:
             stem: without a cache, takes from the text that was read with it before what begins like this one; the
                 memory of that text ends.
         """
-        condenser = self._condenser(ratio, None, None, cache, False, False, room, progress, whole, stem)
-        measured = condenser.measure([Place(name, text=text)])
+        measuring = self._measuring(ratio, None, None, cache, False, False, room, progress, whole, stem)
+        measured = measuring.measure([Place(name, text=text)])
+        condenser = self._condenser(measuring)
         return Memory(self, condenser, measured, condenser.read(measured))
 
     def condense(
@@ -214,12 +217,13 @@ class Model:
             The figures of each document.
         """
         places = find_documents(paths_of(documents))[shard[0] - 1 :: shard[1]]
-        condenser = self._condenser(ratio, pages, password, True, refresh, ocr, room, progress)
+        measuring = self._measuring(ratio, pages, password, True, refresh, ocr, room, progress)
+        condenser = self._condenser(measuring)
         done: list[Condensed] = []
         for place in places:
             try:
                 # The memory itself is let go before the next one is built.
-                measured = condenser.measure([replace(place, folder=None)], ahead=False)
+                measured = measuring.measure([replace(place, folder=None)], ahead=False)
                 done.append(condenser.read(measured).documents[0].summary)
             except DocumentError as error:
                 if place.folder is None:
@@ -240,7 +244,10 @@ class Model:
         asked = len(self.source.tokenizer.encode(text)) + len(self.source.frame.closing)
         return asked + (LEAST_AGAIN if passages is None else passages) * PASSAGE_TOKENS + max_new_tokens
 
-    def _condenser(
+    def _condenser(self, measuring: Measuring) -> Condenser:
+        return Condenser(measuring, lambda: self.engine)
+
+    def _measuring(
         self,
         ratio: Ratio,
         pages: str | None,
@@ -252,7 +259,7 @@ class Model:
         progress: Progress,
         whole: bool = False,
         stem: Stem | None = None,
-    ) -> Condenser:
+    ) -> Measuring:
         self._progress = progress
         selected = None if pages is None else PageSelection.parse(pages)
         if ocr:
@@ -267,7 +274,7 @@ class Model:
             stem=stem,
         )
         store = Store(*self._cache) if cache else None
-        return Condenser(self.source, lambda: self.engine, store, request, progress)
+        return Measuring(self.source, store, request, progress)
 
 
 class Memory:

@@ -9,7 +9,8 @@ import torch
 import beacon_cli
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing import ratio as ratios
-from beacon_cli.condensing.condenser import Condenser, Request
+from beacon_cli.condensing.condenser import Condenser
+from beacon_cli.condensing.measuring import Measuring, Request
 from beacon_cli.condensing.placing import Placed, name_text
 from beacon_cli.documents.finding import Place, find_documents
 from beacon_cli.events import silent
@@ -184,8 +185,8 @@ def engine(scripted_model: Path, tmp_path_factory: pytest.TempPathFactory) -> En
 
 def in_memory(engine: Engine, *paths: Path) -> Placed:
     """Documents condensed at 8 without a cache."""
-    condenser = Condenser(engine.source, lambda: engine, None, Request(8, 100), silent)
-    return condenser.read(condenser.measure([Place(str(path)) for path in paths]))
+    measuring = Measuring(engine.source, None, Request(8, 100), silent)
+    return Condenser(measuring, lambda: engine).read(measuring.measure([Place(str(path)) for path in paths]))
 
 
 def test_the_memory_holds_the_documents_memories_in_their_order(engine: Engine, shelf: Path) -> None:
