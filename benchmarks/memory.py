@@ -1,11 +1,10 @@
-"""Peak memory: of condensing the longest text that a model can hold against a fifth of it, and of many small documents.
+"""Peak memory: of condensing a long text by selection against a fifth of it, and of many small documents.
 
-    python -m benchmarks.memory [--model MODEL | --random] [--documents 10000]
+    python -m benchmarks.memory [--model MODEL | --random] [--tokens 1000000] [--documents 10000]
 
-Each text is condensed in a process of its own, at the highest ratio; the peak is the operating system's (resident set),
-less the condensed memory itself: its rows in float32, with the unrotated keys. The small documents are condensed by one
-process, one after another; its resident set must stay as it is. `--random` takes the default model's tokenizer, and a
-random model of two layers, 64 wide: the default takes hours.
+Each text is condensed in a process of its own, at ratio 8; the peak is the operating system's (resident set). The small
+documents are condensed by one process, one after another; its resident set must stay as it is. `--random` takes the
+default model's tokenizer, and a random model of two layers, 64 wide: the default takes an hour.
 """
 
 import argparse
@@ -22,7 +21,6 @@ from safetensors.torch import save_file
 
 import beacon_cli as beacon
 from beacon_cli.checkpoints.lean import outline
-from beacon_cli.condensing.ratio import most_tokens
 from beacon_cli.settings import DEFAULTS
 
 SENTENCE = "The road went on between low walls, and nobody spoke for a while; a cart passed them near the mill. "
@@ -56,33 +54,29 @@ def random_model(folder: Path) -> str:
     return str(folder)
 
 
-def build(text: str, model: str, ratio: int, folder: Path) -> tuple[int, int, int]:
-    """(tokens, bytes of the condensed memory, peak bytes of the process)."""
+def build(text: str, model: str, folder: Path) -> tuple[int, int, int]:
+    """(tokens, bytes of the condensed memory on disk, peak bytes of the process)."""
     document = folder / "document.txt"
     document.write_text(text, encoding="utf-8")
-    arguments = ["cache", "build", str(document), "--model", model, "--ratio", str(ratio), "--json", "--quiet"]
+    arguments = ["cache", "build", str(document), "--model", model, "--ratio", "8", "--json", "--quiet"]
     environment = {**os.environ, "BEACON_CACHE_DIR": str(folder / "cache")}
     done = subprocess.run([sys.executable, "-c", BUILD, *arguments], env=environment, capture_output=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr.decode())
     (built,) = json.loads(done.stdout)
-    # Two numbers of 16 bits each on disk, a key and a value; three of 32 in memory.
-    memory = 3 * sum(path.stat().st_size for path in Path(built["cache_path"]).glob("*.safetensors"))
+    memory = sum(path.stat().st_size for path in Path(built["cache_path"]).glob("*.safetensors"))
     return built["tokens_read"], memory, int(done.stderr.split()[-1])
 
 
-def longest(model: str, folder: Path) -> None:
-    """Print what the longest text and a fifth of it take."""
-    source = beacon.load(model, cache_dir=folder).source
-    ratio = max(source.ratios)
-    each = len(source.tokenizer.encode(SENTENCE * 100)) / 100
-    most = most_tokens(source, ratio, 0) * 0.85  # the interval in progress takes room, too
-    rows = [build(SENTENCE * int(part / each), model, ratio, folder) for part in (most / 5, most)]
-    print("| tokens | condensed memory | peak | peak without it |\n|---|---|---|---|")
+def long(model: str, folder: Path, most: int) -> None:
+    """Print what a text of so many tokens and a fifth of it take."""
+    tokenizer = beacon.load(model, cache_dir=folder).source.tokenizer
+    each = len(tokenizer.encode(SENTENCE * 100)) / 100
+    rows = [build(SENTENCE * int(part / each), model, folder) for part in (most / 5, most)]
+    print("| tokens | condensed memory on disk | peak |\n|---|---|---|")
     for tokens, memory, peak in rows:
-        print(f"| {tokens:,} | {memory / 1e6:.0f} MB | {peak / 1e6:.0f} MB | {(peak - memory) / 1e6:.0f} MB |")
-    (_, small, low), (_, large, high) = rows
-    print(f"ratio of the last column: {(high - large) / (low - small):.2f}\n", flush=True)
+        print(f"| {tokens:,} | {memory / 1e6:.0f} MB | {peak / 1e6:.0f} MB |")
+    print(f"ratio of the peaks: {rows[1][2] / rows[0][2]:.2f}\n", flush=True)
 
 
 def resident() -> int:
@@ -106,12 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULTS.model)
     parser.add_argument("--random", action="store_true")
+    parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--documents", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = random_model(folder / "random") if options.random else options.model
-        longest(model, folder)
+        long(model, folder, options.tokens)
         many(model, folder, options.documents)
 
 

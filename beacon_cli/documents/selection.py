@@ -72,10 +72,6 @@ class PageSelection:
             for first, last in self.ranges
         ) + _OCR * (self.ocr and bool(self.ranges))
 
-    def contains(self, number: int) -> bool:
-        """Whether page `number` (from 1) is selected."""
-        return any(first <= number <= last for first, last in self.ranges)
-
     def clipped(self, page_count: int) -> PageSelection:
         """The part of the selection that exists in a document of `page_count` pages; may be empty."""
         return PageSelection(

@@ -25,14 +25,13 @@ def _meaning(text: str) -> set[int]:
 @given(texts)
 def test_a_selection_contains_what_its_parts_name(text: str) -> None:
     selection = PageSelection.parse(text)
-    assert {number for number in range(1, 81) if selection.contains(number)} == _meaning(text)
     assert set(selection.clipped(80).numbers()) == _meaning(text)
 
 
 @given(texts, texts)
 def test_selections_are_equal_exactly_if_they_are_written_the_same(one: str, other: str) -> None:
     left, right = PageSelection.parse(one), PageSelection.parse(other)
-    same_pages = all(left.contains(number) == right.contains(number) for number in range(1, 100))
+    same_pages = list(left.clipped(99).numbers()) == list(right.clipped(99).numbers())
     assert (left.canonical == right.canonical) == (left == right) == same_pages
 
 
