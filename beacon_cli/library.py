@@ -145,8 +145,8 @@ class Model:
         Args:
             documents: paths of files, of folders (all documents in them) or patterns; "-" is standard input. The key of
                 a cache (or its beginning) stands for a document that is not at hand.
-            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits, and where
-                questions recall parts of the memory, none at which too little would be kept.
+            ratio: condensing ratio; "auto" takes the smallest that was trained for at which everything fits; where
+                questions recall parts of the memory, each document alone, and none at which too little would be kept.
             pages: which pages to read, like "1-50,60-"; None reads all.
             password: of encrypted PDFs.
             cache: keep the memory on disk, and use what is there; without it nothing is written.
@@ -337,7 +337,7 @@ class Memory:
 
     @property
     def ratio(self) -> int:
-        """The condensing ratio, the same for all documents."""
+        """The condensing ratio; of several documents, the largest."""
         return self._measured.ratio
 
     def ask(

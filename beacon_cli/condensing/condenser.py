@@ -58,12 +58,14 @@ class Condenser:
             loading = time.perf_counter()
             engine = self._engine()
             self._loading += time.perf_counter() - loading
-            several, ratio = len(measured.texts) > 1, measured.ratio
-            made = [self._memory(engine, text, ratio, several) for text in measured.texts]
+            several, pairs = len(measured.texts) > 1, zip(measured.texts, measured.ratios, strict=True)
+            made = [self._memory(engine, text, ratio, several) for text, ratio in pairs]
             if several:
-                pairs = zip(made, measured.names, strict=True)
-                named = [replace(each, summary=replace(each.summary, name=name)) for each, name in pairs]
-                return place_together(engine, ratio, named, self._measuring.fit(measured.texts, ratio))
+                named = [
+                    replace(each, summary=replace(each.summary, name=name))
+                    for each, name in zip(made, measured.names, strict=True)
+                ]
+                return place_together(engine, measured.ratio, named, measured.at_once)
             (document,) = made
             measuring = self._measuring
             at_once = measuring.source.info is not None or document.summary.rows <= measuring.room
@@ -72,12 +74,12 @@ class Condenser:
     def kept(self, measured: Measured) -> bool:
         """Whether the cache has all of it, so that `read` would only load that; its figures are then announced."""
         found: list[tuple[Document | StoredDocument, Entry, Manifest]] = []
-        for text in measured.texts:
+        for text, ratio in zip(measured.texts, measured.ratios, strict=True):
             document = text.document
             if isinstance(document, StoredDocument):
                 found.append((document, document.entry, document.manifest))
                 continue
-            complete = self._measuring.complete(document, measured.ratio)
+            complete = self._measuring.complete(document, ratio)
             if complete is None:
                 return False
             found.append((document, *complete))

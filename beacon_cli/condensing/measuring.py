@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from beacon_cli.cache.entry import Entry
@@ -82,11 +83,24 @@ class Text:
 
 @dataclass(frozen=True)
 class Measured:
-    """Documents that fit: what each is called among the others, its text, and the ratio at which they do."""
+    """Documents that fit.
+
+    Attributes:
+        names: what each is called among the others.
+        texts: of each.
+        ratios: at which each is to be condensed: the same for all, unless questions recall parts of them.
+        at_once: whether their memories fit the model at once. (Of one, whose text may not be known, its memory tells.)
+    """
 
     names: Sequence[str]
     texts: Sequence[Text]
-    ratio: int
+    ratios: Sequence[int]
+    at_once: bool
+
+    @property
+    def ratio(self) -> int:
+        """The largest of the ratios."""
+        return max(self.ratios)
 
 
 class Measuring:
@@ -134,7 +148,7 @@ class Measuring:
                 document = self._open(place)
                 if not ahead and len(places) == 1 and place.folder is None and self.request.ratio is not None:
                     text = Text(place.path, document, document_stream(self.source, document), None)
-                    return self._fitting([text], self.request.ratio, began)
+                    return self._measured([text], [self.request.ratio], began)
                 with document:
                     key = (document.source.sha256, document.selection.canonical)
                     if key in found:
@@ -155,14 +169,10 @@ class Measuring:
                 "`beacon inspect` says why"
             )
         texts = [text for _, text in found.values()]
-        ratio = self._fitting_ratio(texts, len(places))
-        if self.request.ratio is None and (note := ratios.keeps_little(self.source, ratio)):
+        chosen = self._ratios(texts, len(places))
+        if self.request.ratio is None and (note := ratios.keeps_little(self.source, max(chosen))):
             self.progress(Note(note))
-        return self._fitting(texts, ratio, began)
-
-    def _fitting(self, texts: Sequence[Text], ratio: int, began: float) -> Measured:
-        self.seconds += time.perf_counter() - began
-        return Measured(self._names(texts), texts, ratio)
+        return self._measured(texts, chosen, began)
 
     def complete(self, document: Document, ratio: int) -> tuple[Entry, Manifest] | None:
         """A complete cache that has the document's own text, with its durable state; None if there is none to use."""
@@ -186,10 +196,12 @@ class Measuring:
                 raise CacheError(f"{text.path} has changed, and what was read has left the cache: read it again")
             return self._measure(place, document)
 
-    def fit(self, texts: Sequence[Text], ratio: int) -> bool:
-        """Whether texts fit together."""
+    def _measured(self, texts: Sequence[Text], chosen: Sequence[int], began: float) -> Measured:
         before, last, needed = self._taking(texts)
-        return ratios.fits(self.source, last, ratio, needed, before)
+        rows = sum(map(partial(ratios.rows_ended, self.source), before, chosen[:-1]))
+        rows += ratios.rows_needed(self.source, last, chosen[-1])
+        self.seconds += time.perf_counter() - began
+        return Measured(self._names(texts), texts, chosen, rows <= ratios.room(self.source, needed))
 
     def _as_stored(self, places: Sequence[Place]) -> Request:
         """The request, with the ratio of what is to be taken from the cache without its document."""
@@ -243,8 +255,22 @@ class Measuring:
         times = Counter(names)
         return [name if times[name] == 1 else text.path for name, text in zip(names, texts, strict=True)]
 
+    def _ratios(self, texts: Sequence[Text], number: int) -> Sequence[int]:
+        """At which ratio each is condensed: if questions recall parts, that which it has alone, so that what the cache
+        keeps of it serves in any company.
+
+        Raises:
+            DocumentError: see `_fitting_ratio`.
+        """
+        request, source = self.request, self.source
+        if not (self.recalls and ratios.fits(source, 0, 1, request.needed)):
+            return [self._fitting_ratio(texts, number)] * len(texts)
+        if request.ratio is not None:
+            return [request.ratio] * len(texts)
+        return [ratios.ratio_to_recall(source, text.tokens or 0, request.needed) for text in texts]
+
     def _fitting_ratio(self, texts: Sequence[Text], number: int) -> int:
-        """The ratio for `texts`, which are the first of `number` documents.
+        """The ratio at which `texts` fit together, which are the first of `number` documents.
 
         Raises:
             DocumentError: if they do not fit.
@@ -252,8 +278,6 @@ class Measuring:
         source, request = self.source, self.request
         before, last, needed = self._taking(texts)
         ratio = request.ratio
-        if self.recalls and ratios.fits(source, 0, 1, request.needed):
-            return ratio if ratio is not None else ratios.ratio_to_recall(source, last, needed, before)
         if ratio is None:
             ratio = ratios.smallest_ratio(source, last, needed, before)
         if ratio is not None and ratios.fits(source, last, ratio, needed, before):

@@ -102,8 +102,8 @@ class Placed:
 
     @property
     def ratio(self) -> int:
-        """The condensing ratio, the same for all documents."""
-        return self.documents[0].summary.ratio
+        """The condensing ratio, the largest of the documents' ones."""
+        return max(document.summary.ratio for document in self.documents)
 
 
 def place_alone(document: DocumentMemory, at_once: bool) -> Placed:
@@ -117,7 +117,10 @@ def name_text(document: str, *, first: bool = False) -> str:
 
 
 def place_together(engine: Engine, ratio: int, documents: Sequence[DocumentMemory], at_once: bool) -> Placed:
-    """Documents' own memories, condensed at `ratio`, as one, which is made when it is first read.
+    """Documents' own memories as one, which is made when it is first read.
+
+    Args:
+        ratio: at which tails are condensed.
 
     Raises:
         ModelError: if the model's rotary frequencies are not fixed.

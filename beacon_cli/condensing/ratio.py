@@ -58,10 +58,10 @@ def smallest_ratio(source: ModelSource, tokens: int, needed: int, before: Sequen
     return next((ratio for ratio in source.ratios if fits(source, tokens, ratio, needed, before)), None)
 
 
-def ratio_to_recall(source: ModelSource, tokens: int, needed: int, before: Sequence[int] = ()) -> int:
-    """The ratio for texts of which a question recalls parts: the smallest that fits, while enough is kept."""
+def ratio_to_recall(source: ModelSource, tokens: int, needed: int) -> int:
+    """The ratio for a text of which a question recalls parts: the smallest that fits, while enough is kept."""
     enough = [ratio for ratio in source.ratios if source.kept.get(ratio, float(ratio <= USUAL)) >= ENOUGH]
-    fitting = smallest_ratio(source, tokens, needed, before) or max(source.ratios)
+    fitting = smallest_ratio(source, tokens, needed) or max(source.ratios)
     return min(fitting, max(enough, default=min(source.ratios)))
 
 

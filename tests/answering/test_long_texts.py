@@ -133,6 +133,27 @@ def test_several_documents_are_asked_after_parts_of_each(
         taken.summarize().complete()
 
 
+def test_what_the_cache_has_of_a_document_alone_serves_in_any_company(
+    model: Model, long: Path, tmp_path: Path, says: Script
+) -> None:
+    says("Edda Voss")
+    short = tmp_path / "short.txt"
+    short.write_text(story(15, 5).replace("Edda Voss", "Edda the Short"))
+    ratios = [model.condense(path)[0].ratio for path in (long, short)]
+    assert ratios == [8, 2]
+    for paths in ([long, short], [short, long]):
+        memory = model.read(paths)
+        assert [document.condensed_now for document in memory.documents] == [0, 0]
+        assert sorted(document.ratio for document in memory.documents) == [2, 8]
+        assert memory.ask(WHO_KEEPS, passages=0).text == "Edda Voss"
+    two = [tmp_path / f"{number}.txt" for number in range(2)]
+    for path in two:
+        path.write_text(f"{path.name} begins. {story(15, 5)}")
+    together = model.read(two)  # both fit at once, and are placed as they are
+    assert together.ask(WHO_KEEPS, passages=0, recall=0).text == "Edda Voss"
+    assert {document.ratio for document in together.documents} == {2}
+
+
 def test_room_that_is_made_for_one_document_takes_no_other_away(
     folder: Path, long: Path, tmp_path: Path, says: Script
 ) -> None:
