@@ -26,12 +26,17 @@ from beacon_cli.events import (
     Stage,
     Transfer,
 )
+from beacon_cli.quantities import counted
 from beacon_cli.training.events import Saved, TrainingBegun, TrainingEvent, TrainStep, Validated
 
 if TYPE_CHECKING:
     from beacon_cli.answering.answer import Answer
     from beacon_cli.answering.passages import Passage
     from beacon_cli.answering.texts import Texts
+
+
+# Of documents that are there already so many are told of, and of the others how many they are.
+TOLD = 5
 
 
 class InterruptedByUserError(Exception):
@@ -53,6 +58,7 @@ class Console:
         self._out = _wrapped(RichConsole(highlight=False))
         self._progress: ReadingBar | AmountBar | TrainingBar | None = None
         self._records = 0
+        self._taken: list[Condensed] = []  # one after another, with nothing to be condensed
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +82,8 @@ class Console:
                     self._end_progress()
                     self._progress = AmountBar(self._err, event)
                 self._progress.update(event)
+            case Condensed(condensed_now=0):
+                self._take(event)
             case _:
                 self._end_progress()
                 self._begin(event)
@@ -95,10 +103,22 @@ class Console:
                 self.note(_training_line(event))
                 self._progress = TrainingBar(self._err, event)
 
+    def _take(self, event: Condensed) -> None:
+        """Tell of a document that was there already; of many in a row, of the first, and in the end how many others."""
+        taken = self._taken
+        if len(taken) < TOLD:
+            self._end_progress()
+            self.note(_condensed_line(event))
+        self._taken = [*taken, event]
+
     def _end_progress(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        taken, self._taken = self._taken, []
+        if more := taken[TOLD:]:
+            tokens, rows = sum(each.tokens for each in more), sum(each.rows for each in more)
+            self.note(f"and {counted(len(more), 'other')}: {tokens:,} tokens condensed to {rows:,}")
 
     def note(self, text: str) -> None:
         """A remark on stderr."""

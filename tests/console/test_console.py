@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def said(capsys: pytest.CaptureFixture[str], say: Callable[[Console], object]) -
 )
 def test_what_happened_is_said_plainly(capsys: pytest.CaptureFixture[str], event: Event, words: str) -> None:
     assert said(capsys, lambda console: console.draw(event)) == f"{words}\n"
+
+
+def test_of_many_documents_that_are_there_the_first_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    there = [Condensed(f"{number}.txt", 900, 120, 8, 0, 1, "/cache", ()) for number in range(8)]
+    now = replace(there[0], condensed_now=800, seconds={"condense": 2.0})
+
+    def say(console: Console) -> None:
+        with console:
+            for event in (*there, now, *there[:5]):
+                console.draw(event)
+
+    lines = said(capsys, say).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "0.txt", "1.txt", "2.txt", "3.txt", "4.txt", "and 3 others", "0.txt",
+        "0.txt", "1.txt", "2.txt", "3.txt", "4.txt",
+    ]  # fmt: skip
+    assert lines[5] == "and 3 others: 2,700 tokens condensed to 360"
 
 
 def test_no_control_characters_of_a_document_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
