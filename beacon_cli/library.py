@@ -442,5 +442,5 @@ class Memory:
                 running.complete()
         self._running = weakref.ref(made)
         del made, running  # an answer that nobody holds any more need not be completed
-        place = lambda: self._placed  # noqa: E731  which may have to be condensed
-        return (yield from answer(self._engine, self.ratio, place, self.texts.index, question, how, history))
+        texts = self.texts.index
+        return (yield from answer(self._engine, self.ratio, lambda: self._placed, texts, question, how, history))

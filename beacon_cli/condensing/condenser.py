@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from activation_beacon import SequenceReader
 from beacon_cli.cache.builder import Builder
@@ -97,7 +98,7 @@ class Condenser:
         document, store = text.document, self._measuring.store
         limited = store is not None and store.limit is not None  # room for one is made of others, also of these
         room = (sys.maxsize if limited else 0) if several else self._measuring.room
-        again = lambda: self._memory(engine, self._measuring.again(text), ratio, several)  # noqa: E731  it stands in three calls
+        again = partial(self._once_more, engine, text, ratio, several)
         if isinstance(document, StoredDocument):
             with document.entry.in_use():
                 return load(engine, document, document.entry, room, again, self._progress)
@@ -141,6 +142,10 @@ class Condenser:
             raise
         make_room(store, entry, self._progress)
         return made
+
+    def _once_more(self, engine: Engine, text: Text, ratio: int, several: bool) -> DocumentMemory:
+        """The memory of a document that has left the cache since it was read."""
+        return self._memory(engine, self._measuring.again(text), ratio, several)
 
     def _build(self, engine: Engine, text: Text, ratio: int, builder: Builder | None) -> tuple[DocumentMemory, Held]:
         """Condense a document as its pages come; goes on after what is condensed already.
