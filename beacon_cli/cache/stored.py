@@ -44,6 +44,12 @@ class StoredDocument:
             )
         return cls(entry, manifest, list(manifest.warnings))
 
+    @property
+    def ratio(self) -> int:
+        """At which it is condensed."""
+        ratio: int = self.manifest.subject.identity.ratio
+        return ratio
+
     @cached_property
     def source(self) -> Source:
         """What the cache says that it is of."""

@@ -204,17 +204,17 @@ class Measuring:
         return Measured(self._names(texts), texts, chosen, rows <= ratios.room(self.source, needed))
 
     def _as_stored(self, places: Sequence[Place]) -> Request:
-        """The request, with the ratio of what is to be taken from the cache without its document."""
+        """The request, with the ratio of what is taken from the cache without its document if all must have one."""
         request = self.request
         stored = [self._stored(place.key) for place in places if place.key is not None]
         for each in stored:
-            ratio = each.manifest.subject.identity.ratio
-            if request.ratio not in (None, ratio):
+            if request.ratio not in (None, each.ratio):
                 raise CacheError(
-                    f"cache {each.entry.key} is condensed at ratio {ratio}, and cannot be read at ratio "
+                    f"cache {each.entry.key} is condensed at ratio {each.ratio}, and cannot be read at ratio "
                     f"{request.ratio} without its document"
                 )
-            request = replace(request, ratio=ratio)
+            if not self.recalls:
+                request = replace(request, ratio=each.ratio)
         return request
 
     def _stored(self, key: str) -> StoredDocument:
@@ -267,7 +267,12 @@ class Measuring:
             return [self._fitting_ratio(texts, number)] * len(texts)
         if request.ratio is not None:
             return [request.ratio] * len(texts)
-        return [ratios.ratio_to_recall(source, text.tokens or 0, request.needed) for text in texts]
+        return [
+            text.document.ratio
+            if isinstance(text.document, StoredDocument)
+            else ratios.ratio_to_recall(source, text.tokens or 0, request.needed)
+            for text in texts
+        ]
 
     def _fitting_ratio(self, texts: Sequence[Text], number: int) -> int:
         """The ratio at which `texts` fit together, which are the first of `number` documents.

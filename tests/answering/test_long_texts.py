@@ -146,6 +146,10 @@ def test_what_the_cache_has_of_a_document_alone_serves_in_any_company(
         assert [document.condensed_now for document in memory.documents] == [0, 0]
         assert sorted(document.ratio for document in memory.documents) == [2, 8]
         assert memory.ask(WHO_KEEPS, passages=0).text == "Edda Voss"
+    keys = [entry.entry.key for entry in Store(*model._cache[:2]).entries()]
+    assert model.read(keys).ask(WHO_KEEPS, passages=0).text == "Edda Voss"
+    with pytest.raises(CacheError, match="cannot be read at ratio 8"):
+        model.read(keys, ratio=8)
     two = [tmp_path / f"{number}.txt" for number in range(2)]
     for path in two:
         path.write_text(f"{path.name} begins. {story(15, 5)}")
