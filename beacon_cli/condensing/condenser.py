@@ -18,7 +18,7 @@ from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing import ratio as ratios
 from beacon_cli.condensing.intervals import condense_intervals
-from beacon_cli.condensing.loading import Stored, announce, is_text_of, load, tell
+from beacon_cli.condensing.loading import LeftInCache, announce, is_text_of, load, tell
 from beacon_cli.condensing.measuring import Measured, Measuring, Text
 from beacon_cli.condensing.placing import DocumentMemory, Held, Placed, place_alone, place_together
 from beacon_cli.condensing.text import reading
@@ -131,8 +131,8 @@ class Condenser:
                     return load(engine, document, entry, room, again, self._progress)
                 began_empty = entry.manifest() is None
                 made, held = self._build(engine, text, ratio, builder)
-                if not held.complete or made.summary.rows > room:
-                    made = replace(made, memory=Stored(engine, entry, builder.manifest, again))
+                if not held.intact or made.summary.rows > room:
+                    made = replace(made, memory=LeftInCache(engine, entry, builder.manifest, again))
                 if limited and several:
                     made.memory.whole()
         except DocumentError:

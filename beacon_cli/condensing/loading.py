@@ -10,7 +10,7 @@ from beacon_cli.cache.manifest import Manifest
 from beacon_cli.cache.origin import has_own_text
 from beacon_cli.cache.stored import StoredDocument
 from beacon_cli.checkpoints.engine import Engine
-from beacon_cli.condensing.placing import DocumentMemory, Held, Kept
+from beacon_cli.condensing.placing import DocumentMemory, Held, Remembered
 from beacon_cli.condensing.text import TokenStream, reading
 from beacon_cli.documents import Document
 from beacon_cli.events import Condensed, Note, Progress
@@ -42,7 +42,7 @@ def is_text_of(document: Document, stream: TokenStream, entry: Entry, manifest: 
     return same
 
 
-class Stored:
+class LeftInCache:
     """A memory that is left in its complete cache until something of it is needed.
 
     Args:
@@ -51,7 +51,7 @@ class Stored:
 
     def __init__(self, engine: Engine, entry: Entry, manifest: Manifest, again: Callable[[], DocumentMemory]) -> None:
         self._engine, self._entry, self._manifest, self._again = engine, entry, manifest, again
-        self._other: Kept | None = None  # what holds all of it, or has taken its place
+        self._other: Remembered | None = None  # what holds all of it, or has taken its place
 
     def whole(self) -> SequenceReader:
         if self._other is None:
@@ -79,7 +79,7 @@ def load(
     again: Callable[[], DocumentMemory],
     progress: Progress,
 ) -> DocumentMemory:
-    """What a complete cache holds; a memory of more than `room` rows is left there, see `Stored`.
+    """What a complete cache holds; a memory of more than `room` rows is left there, see `LeftInCache`.
 
     Raises:
         CacheError: if it is damaged.
@@ -88,7 +88,9 @@ def load(
     stored, pages = entry.open(engine.device), entry.pages()
     manifest = stored.manifest
     small = manifest.sink_rows + manifest.rows + len(manifest.tail) <= room
-    memory = Held(restored(engine, stored, parts=_all(manifest))) if small else Stored(engine, entry, manifest, again)
+    memory = (
+        Held(restored(engine, stored, parts=_all(manifest))) if small else LeftInCache(engine, entry, manifest, again)
+    )
     seconds = {"load_cache": time.perf_counter() - began}
     summary = tell(document, entry, manifest, len(pages), seconds, progress)
     return DocumentMemory(pages, summary, memory, list(manifest.tail))

@@ -21,7 +21,7 @@ from beacon_cli.errors import ModelError
 from beacon_cli.events import Condensed
 
 
-class Kept(Protocol):
+class Remembered(Protocol):
     """A document's memory, wherever it is kept. Its readers have read all finished intervals."""
 
     def whole(self) -> SequenceReader:
@@ -46,9 +46,9 @@ class Held:
         self._reader, self._end = reader, reader.mark()
 
     @property
-    def complete(self) -> bool:
+    def intact(self) -> bool:
         """Whether all rows are here, see `SequenceReader.let_go`."""
-        return self._reader.memory.whole
+        return self._reader.memory.intact
 
     def whole(self) -> SequenceReader:
         self._reader.rewind(self._end)
@@ -71,7 +71,7 @@ class DocumentMemory:
 
     pages: Sequence[PageText]
     summary: Condensed
-    memory: Kept
+    memory: Remembered
     tail: list[int]
 
     def own_tail(self, opening: int) -> list[int]:

@@ -154,7 +154,7 @@ class SequenceMemory(Cache):
         return len(self.positions)
 
     @property
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """True: none of its rows are let go of."""
         return True
 

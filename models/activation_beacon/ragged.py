@@ -71,9 +71,14 @@ class RaggedMemory(Cache):
         return sum(segment.span for segment in self._segments)
 
     @property
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """Whether all rows are here, so that it can be read with."""
         return all(segment.counts is not None for segment in self._segments)
+
+    @property
+    def held(self) -> int:
+        """Places whose rows are here."""
+        return sum(segment.span for segment in self._segments if segment.counts is not None)
 
     @property
     def counts(self) -> Tensor:
@@ -107,7 +112,7 @@ class RaggedMemory(Cache):
         Raises:
             ValueError: if not all of its rows are here.
         """
-        if not self.whole:
+        if not self.intact:
             raise ValueError("rows of the memory have been let go of, or were never loaded")
         places = self.places
         stop = min(places, end)

@@ -118,6 +118,9 @@ class Reader(SequenceReader):
         self.load(other.memory.activations(sink, size))
         self.restore(tokens=tokens, sink=0, beacons=size - sink, intervals=tokens // self.window, ratio=ratio)
 
+    def let_go(self) -> None:
+        """Does nothing: an interval is read after all beacons."""
+
     @torch.inference_mode()
     def end_interval(self) -> None:
         """End the interval in progress where it is, see `Planner.end_interval`: another text follows."""

@@ -126,7 +126,6 @@ class SelectingReader(SequenceReader):
         self._pieces, self._ratio, self._start = 0, ratio, 0
         self._near = self._rows
         self._next = ratio
-        self._gone = 0  # places whose rows were let go of
 
     @property
     def memory(self) -> RaggedMemory:
@@ -207,10 +206,8 @@ class SelectingReader(SequenceReader):
 
     @torch.inference_mode()
     def let_go(self) -> None:
-        far = range(self.sink, self.near(self.memory.places).start)
-        if not self._ids and len(far) - self._gone > self._positions:
-            self.memory.let_go(far)
-            self._gone = len(far)
+        if not self._ids and self.memory.held > self.sink + 2 * self._positions:
+            self.memory.let_go(range(self.sink, self.near(self.memory.places).start))
 
     @torch.inference_mode()
     def end_interval(self) -> None:

@@ -51,7 +51,7 @@ class Memory(Protocol):
         """Forget the rows from `size` on, which is where a finished interval ended."""
 
     @property
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """Whether all rows are here, see `SequenceReader.let_go`."""
 
 
@@ -140,8 +140,9 @@ class SequenceReader(ABC):
     def place(self, other: Self, ratio: int) -> None:
         """Go on after all finished intervals of another reader, which condensed at `ratio`, without their sink."""
 
-    def let_go(self) -> None:  # noqa: B027  not every reader has what it can do without
-        """Let go of rows after which no further interval is read, if they are many.
+    @abstractmethod
+    def let_go(self) -> None:
+        """Let go of rows after which no further interval is read, if there are such and they are many.
 
         The reader can then not be asked, nor go back to what was marked before: whoever lets go has the rows elsewhere.
         """

@@ -28,8 +28,8 @@ def test_a_reader_that_lets_go_reads_on_as_one_that_does_not() -> None:
         held.append(int(partial.memory.counts.sum()) / partial.memory.counts.numel())
     # Never more than what an interval is read after, what was let grow before it was let go of, and a sink.
     assert max(held) <= 3 + (2 * POSITIONS + 16) / RATIO
-    assert whole.memory.whole
-    assert not partial.memory.whole
+    assert whole.memory.intact
+    assert not partial.memory.intact
     assert (partial.memory.places, partial.memory.size) == (whole.memory.places, whole.memory.size)
 
 
