@@ -153,9 +153,10 @@ class _Together:
             read_interval(reader, name if number else [*opening, *name], 0)
             reader.condense_at(ratio)
             tail = document.own_tail(len(opening))
-            if len(tail) == len(document.tail):
-                # Not its only reader of all rows, which would stay: these are copied here.
-                reader.place(document.memory.parts([range(document.summary.tokens)]), ratio)
+            # Not its only reader of all rows, which would stay: these are copied here.
+            other = document.memory.parts([range(document.summary.tokens)])
+            if other.consumed:
+                reader.place(other, ratio)
         return Held(reader)
 
 

@@ -194,6 +194,9 @@ class RaggedMemory(Cache):
         Raises:
             ValueError: if rows in these parts are not there.
         """
+        parts = [part for part in parts if part]
+        if not parts:
+            return  # also of a memory that has nothing yet, not even heads
         other._check_held(parts)
         counts, start = [], self.places
         bounds = torch.tensor([[part.start, part.stop] for part in parts], device=self._device).view(-1, 2)

@@ -1,5 +1,6 @@
 """A text of which the memory does not fit the model at once: nothing is too long, for a question recalls parts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from beacon_cli.errors import CacheError, TooLongError
 from beacon_cli.events import IntervalDone
 from tests.cli.runner import assert_refused, run
 from tests.scripted import Script, make_model
-from tests.stories import WHO_KEEPS, story
+from tests.stories import FACT, WHO_KEEPS, story
 
 CONTEXT, PARAGRAPHS = 2048, 300  # some 24,000 tokens
 
@@ -156,6 +157,33 @@ def test_what_the_cache_has_of_a_document_alone_serves_in_any_company(
     together = model.read(two)  # both fit at once, and are placed as they are
     assert together.ask(WHO_KEEPS, passages=0, recall=0).text == "Edda Voss"
     assert {document.ratio for document in together.documents} == {2}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("recall", [4, 0])
+def test_a_document_shorter_than_an_interval_is_asked_among_others(
+    model: Model, tmp_path: Path, says: Script, order: tuple[int, int], recall: int
+) -> None:
+    says("Edda Voss")
+    paths = [tmp_path / "note.txt", tmp_path / "story.txt"]
+    paths[0].write_text(FACT)
+    paths[1].write_text(story(15))
+    memory = model.read([paths[number] for number in order])
+    assert memory.ask(WHO_KEEPS, passages=0, recall=recall).text == "Edda Voss"
+    assert [passage.document for passage in memory.find(WHO_KEEPS, 1)] == ["note.txt"]
+    assert (FACT in says.asked[0].prompt) == (recall > 0 or order == (1, 0))  # else it is in the memory
+
+
+@pytest.mark.parametrize("recall", [4, 0])
+def test_several_documents_shorter_than_an_interval_without_anything_before_them(
+    model: Model, tmp_path: Path, says: Script, recall: int
+) -> None:
+    says("Edda Voss")
+    vars(model.source)["frame"] = replace(model.source.frame, opening=())
+    paths = [tmp_path / f"{number}.txt" for number in range(3)]
+    for path in paths:
+        path.write_text(f"{path.name} begins. {FACT}")
+    assert model.read(paths).ask(WHO_KEEPS, passages=0, recall=recall).text == "Edda Voss"
 
 
 def test_room_that_is_made_for_one_document_takes_no_other_away(
