@@ -111,7 +111,8 @@ def kill(kills: int, document: str) -> None:
     duration = time.monotonic() - began
     while done < kills:
         count = 0
-        while not attempt(root / str(folder), document, draw.uniform(0, 0.7 * duration)):
+        # Ever longer, for a first build that happened to be fast would else be killed before its first shard for ever.
+        while not attempt(root / str(folder), document, draw.uniform(0, 0.7 * duration * (1 + count / 10))):
             count += 1
         print(count, flush=True)
         done, folder = done + count, folder + 1
