@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from beacon_cli.checkpoints.threads import wait_briefly
 from beacon_cli.commands import ask, cache, chat, config, doctor, find, inspect, logs, models, serve, summarize, train
 from beacon_cli.commands import eval as eval_command
 from beacon_cli.console.console import Console, InterruptedByUserError, cannot_write, close_output
@@ -90,8 +91,7 @@ def root(
 
 def main() -> None:
     """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
-    # Before torch is imported: threads that wait by spinning take the processors from each other on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     try:
         app(prog_name="beacon")
     except InterruptedByUserError as error:

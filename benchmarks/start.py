@@ -19,8 +19,9 @@ TIMES = 3
 LEAST = "import sys, torch; open(sys.argv[1], 'rb').read()"
 # As `beacon ask` does it.
 ASK = """
-import os, sys
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import sys
+from beacon_cli.checkpoints.threads import wait_briefly
+wait_briefly()
 import beacon_cli as beacon
 next(iter(beacon.load().read(sys.argv[1], when_needed=True).ask(sys.argv[2])))
 """

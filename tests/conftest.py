@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from beacon_cli.checkpoints.threads import wait_briefly
 from tests.stories import story
 
 if TYPE_CHECKING:
     from tests.scripted import Script
 
-# Before torch is imported: threads that wait by spinning slow down each other on a busy machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+wait_briefly()
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core, so to speak.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

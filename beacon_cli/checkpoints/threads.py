@@ -1,19 +1,33 @@
-"""How many processors this process may use: a container's share can be less than the machine has, or torch sees."""
+"""Threads: how many processors this process may use, and how its threads wait for each other."""
 
 import math
 import os
 from pathlib import Path
 
-import psutil
+# Turns of a waiting loop, about 20 microseconds: most of a model's products end within that (benchmarks/README.md).
+SPINS = 1000
+
+
+def wait_briefly() -> None:
+    """Let OpenMP's threads spin for a moment when they wait for each other, then sleep; what the user set stays.
+
+    Only before torch is imported. To sleep at once takes longer than many a product does; left alone, GNU's OpenMP
+    spins so long that on a busy machine threads take the processors from those that they wait for.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Processors by affinity and by the control groups' quotas (versions 1 and 2), at least one.
 
+    A container's share can be less than the machine has, or torch sees.
+
     Args:
         root: of the file system that says so.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas(root))]))
 
 

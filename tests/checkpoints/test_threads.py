@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.checkpoints.threads import usable_cores
+from beacon_cli.checkpoints.threads import SPINS, usable_cores, wait_briefly
 
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64
 
@@ -38,3 +38,11 @@ def test_cores_by_affinity(tmp_path: Path) -> None:
         assert usable_cores(tmp_path) == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "0"}])
+def test_threads_wait_as_the_user_says_or_briefly(own: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as context:
+        context.setattr(os, "environ", environment := dict(own))
+        wait_briefly()
+    assert environment == (own or {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)})
