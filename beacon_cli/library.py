@@ -309,8 +309,8 @@ class Memory:
             return
         indexed = self.pending and "texts" in vars(self)
         where = self._placed.documents[0].summary.cache_path
-        if indexed and where is not None and len(self._placed.documents) == 1:
-            keep_index(self.texts.index, Path(where))  # which was made when there was no cache
+        if indexed and where is not None:  # the index was made when there was no cache
+            keep_index(self.texts.index, Path(where), several=len(self._placed.documents) > 1)
 
     @property
     def documents(self) -> tuple[Condensed, ...]:

@@ -1,4 +1,4 @@
-"""The search index of a document as one file beside its cache: bm25s' own files, packed, with a checksum.
+"""The search index of documents as one file beside the cache of the first: bm25s' own files, packed, with a checksum.
 
 It is made of what the cache holds, so that nothing is lost with it: a file that is missing, damaged, or of another
 version or another text is made anew.
@@ -43,22 +43,22 @@ class IndexedText:
 
 
 def index_of(documents: Sequence[IndexedText]) -> SearchIndex:
-    """The index of all passages of the documents; that of a single cached one is kept with its cache."""
+    """The index of all passages of the documents; it is kept if the first of them is cached."""
     passages = [passage for text in documents for passage in split_passages(text.pages, text.name)]
-    folder = documents[0].folder if len(documents) == 1 else None
+    folder, several = documents[0].folder, len(documents) > 1
     if folder is None:
         return SearchIndex(passages)
-    data = read_derived(folder)
+    data = read_derived(folder, several=several)
     tables = None if data is None else unpacked(data, passages)
     index = SearchIndex(passages, tables)
     if tables is None:
-        keep_index(index, folder)
+        keep_index(index, folder, several=several)
     return index
 
 
-def keep_index(index: SearchIndex, folder: Path) -> None:
-    """Keep a document's index with its cache."""
-    write_derived(folder, packed(index))
+def keep_index(index: SearchIndex, folder: Path, *, several: bool) -> None:
+    """Keep the index of documents, one or several, with the cache of the first."""
+    write_derived(folder, packed(index), several=several)
 
 
 def packed(index: SearchIndex) -> bytes:
@@ -91,6 +91,9 @@ def unpacked(data: bytes, passages: Sequence[Passage]) -> Tables | None:
 
 
 def _digest(passages: Sequence[Passage]) -> str:
-    # A document may have been renamed.
-    parts = ((passage.page, passage.section, passage.text) for passage in passages)
+    # A document may have been renamed, which tells among several only.
+    several = len({passage.document for passage in passages}) > 1
+    parts = (
+        (passage.document if several else None, passage.page, passage.section, passage.text) for passage in passages
+    )
     return hashlib.sha256("\0".join(map(repr, parts)).encode("utf-8", "replace")).hexdigest()

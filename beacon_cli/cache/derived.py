@@ -1,6 +1,7 @@
-"""The search index beside a cache, which is computed of it: it goes with the cache, and nothing is lost with it.
+"""Search indexes beside a cache, which are computed of it: they go with the cache, and nothing is lost with them.
 
-The manifest does not name it, and it is neither exported nor verified: whoever reads it checks it.
+One is the document's own, the other that of the last several documents of which this was the first. The manifest does
+not name them, and they are neither exported nor verified: whoever reads one checks it.
 """
 
 from contextlib import suppress
@@ -11,29 +12,32 @@ from beacon_cli.durable.files import write_durably
 from beacon_cli.errors import CacheError
 
 
-def read_derived(folder: Path) -> bytes | None:
-    """The search index of the cache in `folder` as it is now; None if that is not there or cannot be read."""
+def read_derived(folder: Path, *, several: bool) -> bytes | None:
+    """A search index beside the cache in `folder` as it is now; None if it is not there or cannot be read."""
     try:
-        path = _path(folder)
+        path = _path(folder, several)
         return None if path is None else path.read_bytes()
     except (CacheError, OSError):
         return None
 
 
-def write_derived(folder: Path, data: bytes) -> None:
-    """Keep the search index, as long as the cache is what it is now; where that cannot be done, it is not."""
+def write_derived(folder: Path, data: bytes, *, several: bool) -> None:
+    """Keep a search index, as long as the cache is what it is now; where that cannot be done, it is not."""
     with suppress(CacheError, OSError):
-        path = _path(folder)
+        path = _path(folder, several)
         if path is not None:
             write_durably(path, data)
 
 
-def index_name(manifest: Manifest) -> str | None:
-    """What the search index of a complete cache is called."""
-    return None if manifest.pages is None else f"search-{manifest.pages.sha256[:16]}.bin"
+def index_names(manifest: Manifest) -> tuple[str, ...]:
+    """What the search indexes beside a complete cache are called: its own, that of several documents."""
+    if manifest.pages is None:
+        return ()
+    own = manifest.pages.sha256[:16]
+    return f"search-{own}.bin", f"search-{own}-several.bin"
 
 
-def _path(folder: Path) -> Path | None:
+def _path(folder: Path, several: bool) -> Path | None:
     manifest = read_manifest(folder)
-    name = None if manifest is None else index_name(manifest)
-    return None if name is None else folder / name
+    names = () if manifest is None else index_names(manifest)
+    return folder / names[several] if names else None

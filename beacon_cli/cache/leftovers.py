@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beacon_cli.cache.damage import DamageError, read_checked
-from beacon_cli.cache.derived import index_name
+from beacon_cli.cache.derived import index_names
 from beacon_cli.cache.manifest import MANIFEST, Manifest, read_manifest
 from beacon_cli.cache.origin import ORIGIN
 from beacon_cli.durable.files import sync_path, write_error
@@ -57,7 +57,7 @@ def tidy(folder: Path, use: Path) -> None:
 
 def _remove_strays(folder: Path) -> None:
     found = read_manifest(folder)
-    named = set() if found is None else {MANIFEST, ORIGIN, *found.files, index_name(found)}
+    named = set() if found is None else {MANIFEST, ORIGIN, *found.files, *index_names(found)}
     try:
         if not folder.exists():
             return

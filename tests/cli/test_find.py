@@ -68,6 +68,25 @@ def test_the_index_stays_when_the_cache_is_tidied(book: Path, cache_dir: Path) -
     assert kept.exists()
 
 
+def test_the_index_of_several_is_kept_with_the_first_of_them(book: Path, tmp_path: Path, cache_dir: Path) -> None:
+    other = tmp_path / "ferry.txt"
+    other.write_text("Edda Voss leaves at nine.")
+    assert run("ask", str(book), str(other), WHO_KEEPS).code == 0
+    (kept,) = cache_dir.glob("documents/*/search-*-several.bin")
+    made, before = kept.stat().st_ino, find(str(book), str(other), "ferry").out
+    assert kept.stat().st_ino == made
+    # By its name alone is it found, so that it counts what it is called.
+    assert before.startswith("1. ferry.txt")
+    renamed = other.rename(tmp_path / "mill.txt")
+    assert "ferry" not in find(str(book), str(renamed), "ferry").out
+    assert kept.stat().st_ino != made
+    # Asked for again, the first of them has its own beside it.
+    assert find(str(book), WHO_KEEPS).out.startswith("1. p. 1")
+    assert run("cache", "verify").code == 0
+    assert run("cache", "rm", str(book)).code == 0
+    assert not kept.exists()
+
+
 def test_several_documents_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("The ferry leaves at nine.")
     (tmp_path / "b.txt").write_text("The train leaves at ten.")
