@@ -307,9 +307,9 @@ class Memory:
         """
         if "_placed" in vars(self) or self._condenser.kept(self._measured):
             return
-        indexed = self.pending and "texts" in vars(self)
+        unkept = self._measured.texts[0].folder is None and "texts" in vars(self)
         where = self._placed.documents[0].summary.cache_path
-        if indexed and where is not None:  # the index was made when there was no cache
+        if unkept and where is not None:  # the index was made when there was no cache to keep it in
             keep_index(self.texts.index, Path(where), several=len(self._placed.documents) > 1)
 
     @property

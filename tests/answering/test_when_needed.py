@@ -34,10 +34,16 @@ def model(scripted_model: Path, tmp_path: Path) -> Model:
     return load(scripted_model, tmp_path / "cache")
 
 
-def test_an_answer_from_passages_needs_no_memory(model: Model, book: Path, says: Script, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_answer_from_passages_needs_no_memory(
+    count: int, model: Model, book: Path, says: Script, monkeypatch: Any
+) -> None:
     says(EDDA)
+    documents = [book, book.with_name("other.txt")][:count]
+    for other in documents[1:]:
+        other.write_text(story(20))
     events: list[Any] = []
-    memory = model.read(book, when_needed=True, progress=events.append)
+    memory = model.read(documents, when_needed=True, progress=events.append)
     answer = memory.ask(WHO_KEEPS)
     assert (answer.text, answer.supported, memory.pending) == (EDDA, True, True)
     assert not any(isinstance(event, IntervalDone) for event in events)
@@ -45,7 +51,7 @@ def test_an_answer_from_passages_needs_no_memory(model: Model, book: Path, says:
     assert any(isinstance(event, IntervalDone) for event in events)
     # Now it is in the cache, and so is the index that was made before.
     monkeypatch.setattr(search_file, "SearchIndex", lambda passages, tables: (passages, tables))
-    again = model.read(book, when_needed=True)
+    again = model.read(documents, when_needed=True)
     assert not again.pending
     assert again.texts.index[1] is not None  # type: ignore[index]  # the stand-in above
     assert again.documents[0].condensed_now == 0
