@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-# Turns of a waiting loop, about 20 microseconds: most of a model's products end within that (benchmarks/README.md).
+# Turns of a waiting loop, 25 microseconds on an AMD EPYC: more bring little, and cost on a busy machine (benchmarks/).
 SPINS = 1000
 
 
