@@ -108,10 +108,10 @@ class Decoder(nn.Module):
         self.layers = len(layers)
         self.compiled = compiled
         self._before: Callable[..., Any] = torch.compile(_before, dynamic=False) if compiled else _before
-        self._after: Callable[..., Any] = torch.compile(_after, dynamic=False) if compiled else _after
+        self._after: Callable[..., Any] = torch.compile(after_attention, dynamic=False) if compiled else after_attention
         self._flex: Callable[..., Any] = torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
         self._blocks: Callable[..., Any] = torch.compile(create_block_mask) if compiled else create_block_mask
-        self._rotation: Callable[..., Any] = torch.compile(_rotation, dynamic=False) if compiled else _rotation
+        self._rotation: Callable[..., Any] = torch.compile(rotation, dynamic=False) if compiled else rotation
 
     def shapes(self) -> dict[str, tuple[int, int]]:
         """(out, in) of every projection."""
@@ -183,7 +183,7 @@ def visibility(sheets: Sheets, condensed: bool) -> Callable[[Tensor, Tensor, Ten
     return with_memory
 
 
-def _rotation(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def rotation(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine, (batch, 1, tokens, head_dim)."""
     steps = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=positions.device) / shape.head_dim
     angles = positions[:, None, :, None].float() / shape.theta**steps
@@ -191,9 +191,9 @@ def _rotation(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tens
     return both.cos().to(dtype), both.sin().to(dtype)
 
 
-def _turned(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def turned(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     first, second = x.chunk(2, -1)
-    return x * rotation[0] + torch.cat((-second, first), -1) * rotation[1]
+    return x * angles[0] + torch.cat((-second, first), -1) * angles[1]
 
 
 def _project(
@@ -227,17 +227,17 @@ def _before(
             out = torch.where(is_beacon[..., None], linear(x, beacon[name].to(x.dtype)), out)
         made.append(out.unflatten(-1, (-1, shape.head_dim)).transpose(1, 2))
     q, k, v = made
-    keys = _turned(k, own)
+    keys = turned(k, own)
     if moved is not None:
         # A beacon's key enters a second time, where it stands in the memory.
         index = memory[:, None, :, None].expand(-1, shape.kv_heads, -1, shape.head_dim)
-        keys = torch.cat((_turned(k.gather(2, index), moved), keys), 2)
+        keys = torch.cat((turned(k.gather(2, index), moved), keys), 2)
         v = torch.cat((v.gather(2, index), v), 2)
     repeat = shape.heads // shape.kv_heads
-    return _turned(q, own), keys.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+    return turned(q, own), keys.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
 
 
-def _after(
+def after_attention(
     x: Tensor,
     seen: Tensor,
     norm: Tensor,
