@@ -19,40 +19,44 @@ from torch import Tensor
 
 import beacon_cli as beacon
 from activation_beacon.scorer import Scorer
-from beacon_cli.answering.prompts import question_text
-from beacon_cli.evaluation.metrics import found
-from benchmarks.batched import HIDDEN, Padded, answers
-from benchmarks.selection import FULL, MOST, NOTHING, Asked, Outcome, documents, table
+from beacon_cli.checkpoints.model_source import ModelSource
+from benchmarks.batched import HIDDEN, Padded
+from benchmarks.selection import FULL, NOTHING, Asked, Outcome, ask, documents, table
 from recipes.smollm2.base import keep_memory
 from recipes.smollm2.decoder import Beacons, Decoder, rotation, turned
 from recipes.smollm2.left_out import PARTS, Text, default_model, read, recall, shipped
-from recipes.smollm2.rows import Layout
 
 
 class Mixed:
     """Asks a document's questions of each memory."""
 
-    def __init__(self, model: Any, layout: Layout, decoder: Decoder, scorer: Scorer, beacons: Beacons) -> None:
-        self.model, self.layout, self.decoder, self.scorer, self.beacons = model, layout, decoder, scorer, beacons
+    def __init__(self, model: Any, source: ModelSource, decoder: Decoder, scorer: Scorer, beacons: Beacons) -> None:
+        self.model, self.source, self.decoder, self.scorer, self.beacons = model, source, decoder, scorer, beacons
 
     @torch.inference_mode()
     def outcomes(self, document: Asked, ratios: Sequence[int]) -> Iterator[Outcome]:
         """Of every memory; full attention first."""
-        opening = self.layout.opening
-        text, _ = read(self.decoder, [*opening, *self.layout.encode(document.text)], len(opening))
+        opening = self.source.frame.opening
+        text, _ = read(self.decoder, [*opening, *self.source.tokenizer.encode(document.text)], len(opening))
         none = torch.zeros(text.keys.shape[:3], dtype=torch.bool)
-        yield NOTHING, self._ask(self._memory(text, none), document)
-        yield FULL, self._ask(self._memory(text, ~none), document)
+        yield NOTHING, ask(self.model, self.source, self._memory(text, none), document)
+        yield FULL, ask(self.model, self.source, self._memory(text, ~none), document)
         for ratio in ratios:
             rows, _ = text.share(ratio, 0)
-            yield f"selection, {ratio}x", self._ask(self._memory(text, text.kept(self.scorer, rows)), document)
+            yield (
+                f"selection, {ratio}x",
+                ask(self.model, self.source, self._memory(text, text.kept(self.scorer, rows)), document),
+            )
             for parts in PARTS:
                 rows, after = text.share(ratio, parts)
                 kept = text.kept(self.scorer, rows)
                 _, keys, values = recall(self.decoder, self.beacons, text, kept, after)
                 both = self._memory(text, kept, self._turned(keys, [end - 1 for end in after]), values)
-                yield f"{parts} of 8 beacons, {ratio}x", self._ask(both, document)
-                yield f"{parts} of 8 left away, {ratio}x", self._ask(self._memory(text, kept), document)
+                yield f"{parts} of 8 beacons, {ratio}x", ask(self.model, self.source, both, document)
+                yield (
+                    f"{parts} of 8 left away, {ratio}x",
+                    ask(self.model, self.source, self._memory(text, kept), document),
+                )
 
     def _turned(self, keys: Tensor, places: Sequence[int]) -> Tensor:
         cos, sin = rotation(torch.tensor([list(places)]), self.decoder.shape, keys.dtype)
@@ -74,16 +78,6 @@ class Mixed:
                 each.append(part)
         return made
 
-    def _ask(self, memory: Padded, document: Asked) -> list[tuple[bool, float]]:
-        encode, layout = self.layout.encode, self.layout
-        requests = [[*encode(question_text(each.text)), *layout.closing] for each in document.questions]
-        targets = [encode(each.target) for each in document.questions]
-        given = answers(self.model, memory, requests, targets, frozenset({layout.end}), MOST)
-        return [
-            (bool(found(layout.decode(ids), each.answers)), likelihood)
-            for each, (ids, likelihood) in zip(document.questions, given, strict=True)
-        ]
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,13 +87,14 @@ def main() -> None:
     parser.add_argument("--ratios", type=int, nargs="+", default=[16, 32])
     options = parser.parse_args()
     keep_memory()
-    model, layout, decoder, scorer = default_model()
+    model, _, decoder, scorer = default_model()
     beacons = shipped(decoder)
     state = load_file(options.trained / "left_out.checkpoint.safetensors")
     beacons.load_state_dict({name: state[f"{name}/weight"] for name in beacons.state_dict()})
-    asked = documents(beacon.load(condense="select").engine, Path(os.environ["BEACON_DATA"]), 1000, 2)
+    engine = beacon.load(condense="select").engine
+    asked = documents(engine, Path(os.environ["BEACON_DATA"]), 1000, 2)
     made = json.loads(options.out.read_text()) if options.out.exists() else {}
-    mixed = Mixed(model, layout, decoder, scorer, beacons)
+    mixed = Mixed(model, engine.source, decoder, scorer, beacons)
     for document in asked[min(map(len, made.values()), default=0) : options.documents]:
         for way, outcomes in mixed.outcomes(document, options.ratios):
             made.setdefault(way, []).append(outcomes)

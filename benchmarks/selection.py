@@ -23,6 +23,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,10 +38,11 @@ from activation_beacon.selection import best
 from beacon_cli.answering.prompts import question_text
 from beacon_cli.checkpoints.default_model import beacon_folder
 from beacon_cli.checkpoints.engine import Engine
+from beacon_cli.checkpoints.model_source import ModelSource
 from beacon_cli.checkpoints.selecting import selection_of
 from beacon_cli.evaluation.metrics import found
 from beacon_cli.settings import DEFAULTS
-from benchmarks.batched import answers, padded
+from benchmarks.batched import Padded, answers, padded
 from recipes.smollm2.base import keep_memory
 from recipes.smollm2.sources import Question, load
 
@@ -141,15 +143,19 @@ class Measuring:
 
     def _ask(self, memory: RaggedMemory | SequenceMemory, document: Asked) -> list[tuple[bool, float]]:
         source = self.engine.source
-        encode = source.tokenizer.encode
-        requests = [[*encode(question_text(each.text)), *source.frame.closing] for each in document.questions]
-        targets = [encode(each.target) for each in document.questions]
-        held = padded(memory, source.context - self.plain.window)
-        given = answers(self.engine.model, held, requests, targets, source.tokenizer.eos_ids, MOST)
-        return [
-            (bool(found(source.tokenizer.decode(ids), each.answers)), likelihood)
-            for each, (ids, likelihood) in zip(document.questions, given, strict=True)
-        ]
+        return ask(self.engine.model, source, padded(memory, source.context - self.plain.window), document)
+
+
+def ask(model: Any, source: ModelSource, memory: Padded, document: Asked) -> list[tuple[bool, float]]:
+    """Of each question about the document: whether it is answered rightly, and the right answer's likelihood."""
+    tokenizer = source.tokenizer
+    requests = [[*tokenizer.encode(question_text(each.text)), *source.frame.closing] for each in document.questions]
+    targets = [tokenizer.encode(each.target) for each in document.questions]
+    given = answers(model, memory, requests, targets, tokenizer.eos_ids, MOST)
+    return [
+        (bool(found(tokenizer.decode(ids), each.answers)), likelihood)
+        for each, (ids, likelihood) in zip(document.questions, given, strict=True)
+    ]
 
 
 def table(found: dict[str, list[list[tuple[bool, float]]]]) -> str:

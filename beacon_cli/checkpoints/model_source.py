@@ -304,7 +304,7 @@ def _model_folder(model: str, beacon_bits: int | None, cache: Path, progress: Pr
 
 
 def _obtained(model: str, beacon_bits: int | None, cache: Path, progress: Progress, offline: bool) -> Path:
-    from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415  takes 0.1 s, which a converted model need not wait for
+    from beacon_cli.checkpoints.obtain import obtain  # noqa: PLC0415  # 0.1 s, for which no converted model waits
 
     return obtain(model, beacon_bits=beacon_bits, cache=cache, progress=progress, offline=offline)
 

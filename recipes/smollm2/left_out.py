@@ -107,9 +107,8 @@ def recall(
     left_out = ~kept
 
     def sees(layer: int) -> Tensor:
-        of_text = torch.cat((
-            left_out[layer][:, None] & before, stays[layer][:, None].expand(-1, len(ids), -1)
-        ), 1)  # fmt: skip
+        by_beacons, by_asked = left_out[layer][:, None] & before, stays[layer][:, None].expand(-1, len(ids), -1)
+        of_text = torch.cat((by_beacons, by_asked), 1)
         return torch.cat((of_text, own.expand(len(of_text), -1, -1)), 2)
 
     places = torch.cat((ends - 1, positions))
@@ -123,7 +122,8 @@ def _laid(asks: Asks, start: int) -> tuple[Tensor, Tensor, Tensor]:
     positions = [place for each in ids for place in range(start, start + len(each))]
     owner = [number for number, each in enumerate(ids) for _ in each]
     flat = [token for each in ids for token in each]
-    return tuple(torch.tensor(each, dtype=torch.long) for each in (flat, positions, owner))  # type: ignore[return-value]  # three
+    ids_of_all, places, owners = (torch.tensor(each, dtype=torch.long) for each in (flat, positions, owner))
+    return ids_of_all, places, owners
 
 
 def _causal(owner: Tensor) -> Tensor:
