@@ -18,6 +18,7 @@ import pytest
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, local_folder
 from beacon_cli.errors import ModelError
+from tests.downloads import wait_for_partial
 from tests.hub_server import HubServer, Repository
 
 CLIENT = """
@@ -230,9 +231,7 @@ def _spans(hub: HubServer, name: str) -> list[int]:
 def test_a_killed_download_is_gone_on_with(hub: HubServer, client: Client) -> None:
     hub.cut["model.safetensors"] = [("stall", 7000)]
     with client.start("owner/model", HF_HUB_DOWNLOAD_TIMEOUT="100") as process:
-        while not [p for p in client.home.rglob("*.partial") if p.stat().st_size == 7000]:
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_for_partial(client.home, process, 7000)
         process.kill()
     hub.requests.clear()
     assert _files(client.folder("owner/model")) == WANTED

@@ -5,7 +5,6 @@ import json
 import resource
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.checkpoints.merged_checkpoints import MISTRAL, QWEN2, RELEASED, V1, V
 from tests.cli.conftest import story
 from tests.cli.machine import Machine
 from tests.cli.runner import Result, assert_misused, assert_refused, run
+from tests.downloads import wait_for_partial
 from tests.hub_server import HubServer, Repository
 
 SHARDS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
@@ -147,9 +147,7 @@ def killed_pull(hub: HubServer, machine: Machine, number: signal.Signals) -> "tu
     hub.cut[SHARDS[1]] = [("stall", 20_000)]
     undisturbed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = machine.start("models", "pull", QWEN2, preexec_fn=undisturbed)
-    while not [path for path in machine.home.rglob("*.partial") if path.stat().st_size == 20_000]:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for_partial(machine.home, process, 20_000)
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     return out, process.returncode

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from beacon_cli.settings import DEFAULTS
 from tests.checkpoints.gguf.gguf_files import write
 from tests.cli.machine import Machine
 from tests.cli.runner import assert_refused, run
+from tests.downloads import wait_for_partial
 from tests.hub_server import HubServer, Repository
 
 SHORT = "smollm2-360m"
@@ -108,9 +108,7 @@ def test_what_is_pulled_is_converted_without_the_hub(
 def test_a_killed_pull_goes_on_where_it_was(hub: HubServer, machine: Machine) -> None:
     hub.cut[NAME] = [("stall", 20_000)]
     process = machine.start("models", "pull", SHORT)
-    while not [path for path in machine.home.rglob("*.partial") if path.stat().st_size == 20_000]:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for_partial(machine.home, process, 20_000)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     hub.requests.clear()
