@@ -135,7 +135,7 @@ def _download(name: str) -> int:
         return _bytes(cached_repository(repository_of(name)))
     paths = {part.resolve() for parts in pulled_parts(file) for part in parts}
     whole = sum(path.stat().st_size for path in paths if path.exists())
-    return whole + sum(path.stat().st_size for path in cached_repository(file.repository).glob("blobs/*.partial"))
+    return whole + _bytes(cached_repository(file.repository) / "blobs", ending=".partial")
 
 
 def _download_state(repository: str) -> State:
@@ -148,11 +148,15 @@ def _download_state(repository: str) -> State:
     return "incomplete"
 
 
-def _bytes(folder: Path) -> int:
-    """Of the files in a folder; what links point to is counted where it is."""
+def _bytes(folder: Path, *, ending: str = "") -> int:
+    """Of the files in a folder whose names end so; what links point to is counted where it is.
+
+    Files and folders that go while this looks are left out: a download that goes on renames and removes some.
+    """
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a download that goes on renames its files
-            status = path.lstat()
-            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    for place, _, names in os.walk(folder):  # which leaves out a folder that has gone; `Path.rglob` fails on it
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(place, name))
+                total += status.st_size if stat.S_ISREG(status.st_mode) and name.endswith(ending) else 0
     return total
