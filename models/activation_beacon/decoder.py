@@ -15,6 +15,7 @@ from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_
 
 from activation_beacon.attention import added, attend
 from activation_beacon.cache import Cache
+from activation_beacon.four_bits import FourBits
 from activation_beacon.linear import Staying
 from activation_beacon.products import Pack, Packed, Product
 from activation_beacon.stand_in import MaskStandIn
@@ -45,7 +46,13 @@ class DecoderConfig:
 
 
 class Linear(nn.Linear):
-    """A projection whose products, and their result, are in the type of its weights: 32 or 16 bits."""
+    """A projection whose products, and their result, are in the type of its weights: 32 or 16 bits.
+
+    Attributes:
+        four_bits: what its weights came as, for packing; None if that is not known.
+    """
+
+    four_bits: FourBits | None = None
 
     def reset_parameters(self) -> None:
         """Weights come from files: to draw some first, on the device "meta", would import torch's compiler (2 s)."""

@@ -129,6 +129,25 @@ def test_the_reader_is_in_the_weights(reader: Weights, original: Any, cache_dir:
     assert (loaded.packed, source.context, source.beacon_folder) == (False, 512, None)
 
 
+def test_the_reader_is_in_what_few_rows_are_multiplied_with(
+    reader: Weights, base: Path, original: Any, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in reader:
+        reader[name] *= 0.1
+    write(base, model=original, kind=Kind.Q4_1)
+    write_reader(beacon_smollm2.FOLDER, base, reader)
+    source = locate_model(DEFAULT_MODEL, None, cache_dir)
+    loaded = load_engine(source, "cpu")
+    assert loaded.computing.endswith("+int4")
+    changed = 0
+    for name, module in loaded.model.named_modules():
+        if name.endswith("_proj"):
+            assert (module.four_bits.change is not None) == (f"{name}.lora_A" in reader)
+            changed += module.four_bits.change is not None
+            torch.testing.assert_close(module.four_bits.weight(), module.weight.float(), atol=2e-3, rtol=2**-7)
+    assert changed == 4
+
+
 def test_it_is_converted_once_and_again_with_another_reader(reader: Weights, base: Path, cache_dir: Path) -> None:
     events: list[Event] = []
     first = locate_base(DEFAULT_MODEL, cache_dir, progress=events.append)

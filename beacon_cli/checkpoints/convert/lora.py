@@ -58,6 +58,11 @@ class Lora:
         a, b = (part.read(DTYPE).double() for part in self.parts[name])
         return (weight.double() + self.scale * b @ a).to(DTYPE)
 
+    def factors(self, name: str) -> tuple[Tensor, Tensor]:
+        """(rank, in) and (out, rank) of a weight's change, the first to be applied first."""
+        a, b = (part.read(DTYPE).float() for part in self.parts[name])
+        return a, self.scale * b
+
 
 def read_lora(folder: Path) -> Lora:
     """Read the LoRA in `folder`, its weights not yet.

@@ -54,13 +54,7 @@ class Stored(ABC):
         Raises:
             ModelError: if it cannot be read, or holds values that are not finite, or not in `dtype`.
         """
-        try:
-            content = np.fromfile(self.path, np.uint8, self.size, offset=self.start)
-        except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
-        if len(content) < self.size:
-            raise ModelError(f"{self.path} ends before {self.name}: download it again")
-        tensor = self.decoded(content).to(dtype)
+        tensor = self.decoded(self.content()).to(dtype)
         flat = tensor.flatten()
         pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
         if not all(bool(piece.isfinite().all()) for piece in pieces):
@@ -69,6 +63,20 @@ class Stored(ABC):
                 "download it again, or use another checkpoint"
             )
         return tensor
+
+    def content(self) -> NDArray[np.uint8]:
+        """Its bytes.
+
+        Raises:
+            ModelError: if they cannot be read.
+        """
+        try:
+            content = np.fromfile(self.path, np.uint8, self.size, offset=self.start)
+        except OSError as error:
+            raise ModelError(f"{self.path} cannot be read ({error.strerror}): download it again") from error
+        if len(content) < self.size:
+            raise ModelError(f"{self.path} ends before {self.name}: download it again")
+        return content
 
     @abstractmethod
     def decoded(self, content: NDArray[np.uint8]) -> Tensor:

@@ -56,10 +56,13 @@ class GgufTensor(Stored):
         # Scales that are no numbers are found later.
         with np.errstate(all="ignore"):
             values = gguf.dequantize(content.reshape(*self.shape[:-1], -1), self.kind).reshape(self.shape)
-        tensor = torch.from_numpy(values)
+        return self.in_order(torch.from_numpy(values))
+
+    def in_order(self, rows: Tensor) -> Tensor:
+        """(out, …) rows as transformers has them."""
         if not self.heads:
-            return tensor
-        return tensor.view(self.heads, -1, 2, *self.shape[1:]).transpose(1, 2).reshape(self.shape)
+            return rows
+        return rows.view(self.heads, -1, 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
 
 
 @dataclass(frozen=True)

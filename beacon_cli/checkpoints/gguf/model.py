@@ -5,21 +5,26 @@ converted models, would cost accuracy a second time (SmolLM2-135M's Q4_1 file on
 perplexity 28.5 as transformers dequantizes it, 28.5 as kept here, 34.3 quantized once more).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from activation_beacon.four_bits import GROUP
 from activation_beacon.rotary import scaled_rotary
 from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
 from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
 from beacon_cli.checkpoints.convert.lora import Lora
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
+from beacon_cli.checkpoints.decoding_file import DECODING, FIRST, GROUP_BYTES, SECOND
+from beacon_cli.checkpoints.decoding_file import stored as stored_four_bits
 from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, names_in_transformers, open_gguf
+from beacon_cli.checkpoints.gguf.four_bits import four_bits, in_four_bits
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
 from beacon_cli.checkpoints.local.model_folder import CONFIG, SINGLE
 from beacon_cli.checkpoints.local.record import Record, write_record
@@ -115,9 +120,17 @@ def convert_gguf(
     reader = CountingReader(source.size, progress)
     tensors = [_new_tensor(name, weight, reader, lora) for name, weight in source.weights.items()]
     dtype = source.config["dtype"] if lora is None else str(LORA_DTYPE).removeprefix("torch.")
-    with replacing(target, sum(tensor.size for tensor in tensors)) as folder:
+    decoding = [
+        new
+        for name, weight in source.weights.items()
+        if name.endswith("_proj.weight") and in_four_bits(weight)
+        for new in _in_four_bits(name, weight, lora)
+    ]
+    with replacing(target, sum(tensor.size for tensor in (*tensors, *decoding))) as folder:
         write_tokenizer(source.file, folder)
         write_tensors(folder / SINGLE, tensors)
+        if decoding:
+            write_tensors(folder / DECODING, decoding)
         write_json(folder / CONFIG, {**source.config, "dtype": dtype})
         write_record(folder, record)
 
@@ -130,6 +143,17 @@ def _new_tensor(name: str, weight: GgufTensor, reader: CountingReader, lora: Lor
         return lora.merged(name, tensor) if lora is not None and name in lora.parts else tensor
 
     return NewTensor(name, dtype, weight.shape, make)
+
+
+def _in_four_bits(name: str, weight: GgufTensor, lora: Lora | None) -> Iterator[NewTensor]:
+    """What `decoding_file` has of a projection."""
+    out, inputs = weight.shape
+    yield NewTensor(
+        name, torch.uint8, (out, inputs // GROUP, GROUP_BYTES), lambda: stored_four_bits(*four_bits(weight))
+    )
+    if lora is not None and name in lora.parts:
+        for ending, part in zip((FIRST, SECOND), lora.factors(name), strict=True):
+            yield NewTensor(name + ending, part.dtype, tuple(part.shape), partial(lambda part: part, part))
 
 
 def _dtype(weight: GgufTensor) -> torch.dtype:
