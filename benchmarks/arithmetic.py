@@ -11,6 +11,7 @@ import argparse
 import lzma
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -58,7 +59,7 @@ def main() -> None:
         asked = list(load(options.data, Path(folder), ["single"], options.questions))
         book = min((options.data / "books").glob("*.txt.xz"))
         text = lzma.decompress(book.read_bytes()).decode()[SKIP:]
-        for arithmetic in (Arithmetic("float32", "float32"), ships):
+        for arithmetic in (Arithmetic("float32", "float32"), replace(ships, decoding="int8"), ships):
             with mock.patch.object(engine, "fast_arithmetic", return_value=arithmetic):
                 model = beacon.load(cache_dir=folder)
                 assert isinstance(model.engine, engine.Engine)

@@ -26,19 +26,18 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
         As `query`.
     """
     heads, new, size = query.shape
-    if new == 1 and mask is None:  # it sees all keys
-        scores = query[:, 0] * scale @ keys.to(query.dtype).T
-        return (scores.softmax(-1) @ values.to(query.dtype))[:, None]
+    if new == 1 and mask is None:
+        return attend_one(query[:, 0] * scale, keys.to(query.dtype), values.to(query.dtype))[:, None]
     of_queries, of_keys = (1, 1) if query.dtype == torch.float32 else (QUERIES, KEYS)
     rows, before, more = keys.shape[0], keys.shape[0] - new, -new % of_queries
     missing = -(rows + more) % of_keys + more
-    query = pad(query * scale, (0, 0, 0, more))
-    across, values = (pad(each.to(query.dtype), (0, 0, 0, missing)) for each in (keys, values))
+    query = _longer(query * scale, more)
+    across, values = (_longer(each.to(query.dtype), missing) for each in (keys, values))
     across, hidden = across.T, float("-inf")
     if mask is None:
         later = query.new_full((BLOCK, BLOCK + of_keys), hidden).triu_(1)
     else:
-        mask = pad(pad(mask, (0, missing), value=hidden), (0, 0, 0, more))
+        mask = _longer(pad(mask, (0, missing), value=hidden), more)
     seen, room = torch.empty_like(query), query.new_empty(heads * min(BLOCK, new + more) * (rows + missing))
     for first in range(0, new, BLOCK):
         block = query[:, first : first + BLOCK]
@@ -55,6 +54,16 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
         torch.softmax(scores, -1, out=scores)
         seen[:, first : first + count] = (scores @ values[:end]).view(heads, count, size)
     return seen[:, :new]
+
+
+def _longer(x: Tensor, rows: int) -> Tensor:
+    """(…, columns) with so many rows of zeros after it; nothing is copied if there are none."""
+    return pad(x, (0, 0, 0, rows)) if rows else x
+
+
+def attend_one(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What (heads, head_dim) of one row, already scaled, see of all (rows, head_dim), in the same type."""
+    return (query @ keys.T).softmax(-1) @ values
 
 
 def added(mask: Tensor, dtype: torch.dtype) -> Tensor:

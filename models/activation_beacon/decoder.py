@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
 from activation_beacon.attention import added, attend
@@ -79,6 +80,10 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
 
     def forward(self, x: Tensor) -> Tensor:
+        size = self.weight.shape[0]
+        if x.numel() == size and x.device.type == "cpu":  # of one row, torch's own takes three times as long
+            length = float(vector_norm(x))
+            return (x * self.weight).mul_((length * length / size + self.eps) ** -0.5)
         return rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
@@ -227,7 +232,9 @@ class Layer(nn.Module):
 
     def _products(self, owner: nn.Module, names: tuple[str, ...], x: Tensor) -> list[Tensor]:
         """(batch, rows, in) -> the outputs of these projections of `owner`, each (batch, rows, out), or all in one."""
-        projections = tuple(getattr(owner, name) for name in names)
+        # By attribute, a module takes torch a microsecond to find.
+        modules: Any = owner._modules
+        projections = tuple(map(modules.__getitem__, names))
         if self.pack is None or x.shape[0] * x.shape[1] > self.few:
             x = x.to(self.mlp.down_proj.weight.dtype)  # once for all of them
             return [projection(x) for projection in projections]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from activation_beacon.attention import attend
+from activation_beacon.attention import attend, attend_one
 from activation_beacon.cache import CacheLayer
 from activation_beacon.memory import FIRST_CAPACITY
 from activation_beacon.rotary import Rotary, turn
@@ -176,6 +176,8 @@ class RaggedLayer(CacheLayer):
         """What (1, heads, new, head_dim), or the same elements in another shape, sees, in the same shape."""
         running = self._running
         asking = running.turned(query.reshape(len(self.heads), -1, running.new, query.shape[-1]))
+        if running.new == 1 and running.scored is None and query.device.type == "cpu":
+            return self._attend_one(asking[:, :, 0] * scale).view(query.shape)
         seen, scores = [], []
         for head, queries in zip(self.heads, asking, strict=True):
             end = head.count + running.rows + running.new
@@ -194,6 +196,16 @@ class RaggedLayer(CacheLayer):
         if running.scores is not None:
             running.scores.append(torch.stack(scores))
         return torch.stack(seen).reshape(query.shape)
+
+    def _attend_one(self, query: Tensor) -> Tensor:
+        """What (kv_heads, groups, head_dim) of one row, already scaled, see."""
+        more = self._running.rows + 1
+        return torch.stack(
+            [
+                attend_one(asking, head.keys[: head.count + more], head.values[: head.count + more])
+                for head, asking in zip(self.heads, query.unbind(), strict=True)
+            ]
+        )
 
     def get_seq_length(self) -> int:
         return self._running.rows
