@@ -22,8 +22,10 @@ ASK = """
 import sys
 from beacon_cli.checkpoints.threads import wait_briefly
 wait_briefly()
-import beacon_cli as beacon
-next(iter(beacon.load().read(sys.argv[1], when_needed=True).ask(sys.argv[2])))
+from beacon_cli.documents.opening import opening_ahead
+with opening_ahead(sys.argv[1:2]):
+    import beacon_cli as beacon
+    next(iter(beacon.load().read(sys.argv[1], when_needed=True).ask(sys.argv[2])))
 """
 CONDENSE = "import beacon_cli as beacon, sys; beacon.load().condense(sys.argv[1])"
 QUESTION = "What is the capital of Iceland?"

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        engine = load_engine(locate_model(options.model, None, Path(cache)), options.device)
+        engine = load_engine(locate_model(options.model, None, Path(cache), condense="beacon"), options.device)
     one = engine.attached
     beacon = one.beacon.float().requires_grad_(True)
     generator = torch.Generator().manual_seed(0)

@@ -1,9 +1,8 @@
 """The file beside a converted model's weights that has its projections in the four bits that they came in.
 
-A safetensors file: of each projection, by its weight's name, (out, groups, 20) bytes, sixteen with two levels each, the
-even input's in the low half, then step and middle in bfloat16; and, if the weights were given a change of low rank
-since, `NAME.first` and `NAME.second`. Weights of 16 bits, which are multiplied with many rows, are what a model is, and
-this file is nothing without them.
+A safetensors file: of each projection, by its weight's name, what `FourBits.groups` is; and, if the weights were given
+a change of low rank since, `NAME.first` and `NAME.second`. Weights of 16 bits, which are multiplied with many rows, are
+what a model is, and this file is nothing without them.
 """
 
 from collections.abc import Mapping
@@ -15,20 +14,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from activation_beacon.decoder import Linear
-from activation_beacon.four_bits import GROUP, FourBits
+from activation_beacon.four_bits import GROUP, GROUP_BYTES, FourBits
 from beacon_cli.errors import ModelError
 
 DECODING = "decoding.safetensors"
 FIRST, SECOND = ".first", ".second"
-# Of a group, and of the levels in it.
-GROUP_BYTES, _LEVEL_BYTES = 20, GROUP // 2
-
-
-def stored(levels: Tensor, steps: Tensor, middles: Tensor) -> Tensor:
-    """(out, groups, 20) bytes of (out, in) levels from 0 to 15, and of (out, groups) steps and middles."""
-    pairs = levels.to(torch.uint8).view(*steps.shape, _LEVEL_BYTES, 2)
-    scales = torch.stack((steps, middles), -1).bfloat16().view(torch.uint8)
-    return torch.cat((pairs[..., 0] | pairs[..., 1] << 4, scales), -1)
 
 
 def fill_four_bits(model: torch.nn.Module, folder: Path) -> bool:
@@ -57,10 +47,9 @@ def _four_bits(name: str, entries: Mapping[str, Tensor], shape: Any) -> FourBits
     out, inputs = shape
     if (groups.shape, groups.dtype) != ((out, inputs // GROUP, GROUP_BYTES), torch.uint8):
         raise ValueError(f"{name} is {tuple(groups.shape)} there, and {tuple(shape)} in the weights")
-    scales = groups[..., _LEVEL_BYTES:].contiguous().view(torch.bfloat16)
     change = None
     if f"{name}{FIRST}" in entries:
         change = first, second = entries[f"{name}{FIRST}"], entries[f"{name}{SECOND}"]
         if first.shape[1:] != (inputs,) or second.shape != (out, len(first)):
             raise ValueError(f"the change of {name} does not fit it")
-    return FourBits(groups[..., :_LEVEL_BYTES].flatten(1), scales[..., 0], scales[..., 1], change)
+    return FourBits(groups, change)

@@ -73,7 +73,10 @@ def _answer(
     show_passages: bool,
     report: Path | None,
 ) -> None:
-    with console:
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
+
+    with console, opening_ahead(documents):
         asked = answering(settings)
         model = load_model(settings, console, documents)
         # Whether a memory is needed shows as it answers; for machines, there are figures of everything.

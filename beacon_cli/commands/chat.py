@@ -42,8 +42,11 @@ def chat(
     settings = load_settings(flags)
     if "-" in documents:
         raise SettingsError("chat reads its questions from standard input; name the documents as files")
-    asked = answering(settings)
-    with Console(quiet=quiet, kept=how.kept) as console:
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
+
+    with Console(quiet=quiet, kept=how.kept) as console, opening_ahead(documents):
+        asked = answering(settings)
         model = load_model(settings, console, documents)
         memory = read(model, documents, "", settings, how, console)
     console = Console(quiet=quiet)

@@ -35,7 +35,10 @@ def summarize(
 ) -> None:
     """Summarize one or several documents: by the model, or where that is too weak, by the text's own sentences."""
     settings = load_settings(flags)
-    with Console(quiet=quiet, as_json=as_json, kept=how.kept) as console:
+    # Imported here because it takes time that `--help` can do without.
+    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
+
+    with Console(quiet=quiet, as_json=as_json, kept=how.kept) as console, opening_ahead(documents):
         if sections or settings.summary_by == "sentences":
             _by_sentences(_opened(documents, how, console), settings, console, sections, "as asked for")
         else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from beacon_cli.documents.pdf.ocr import check_ocr
 from beacon_cli.documents.raw import RawFile, in_memory, open_raw
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.limits import Limits
+from beacon_cli.documents.worker.process import started_ahead
 
 _KINDS: dict[str, Kind] = {
     ".pdf": "pdf",
@@ -69,6 +73,14 @@ def open_document(
     except BaseException:
         raw.file.close()
         raise
+
+
+@contextmanager
+def opening_ahead(paths: Sequence[str]) -> Iterator[None]:
+    """Get ready, beside what this process does in the block, to open the first of these in it, if it is a file."""
+    kind = _KINDS.get(Path(paths[0]).suffix.lower()) if paths and os.path.isfile(paths[0]) else None
+    with nullcontext() if kind is None else started_ahead(kind):
+        yield
 
 
 def _kind(raw: RawFile) -> Kind:

@@ -14,6 +14,8 @@ BLOCK = 128
 # Queries and keys of 16 bits come in multiples of these: for every shape that they meet, oneDNN's products prepare for
 # a millisecond, which is longer than they take, and keep two thirds of a megabyte.
 QUERIES, KEYS = 64, 256
+# What has fewer pairs of a query and a key is over sooner than that: it attends in float32.
+FEW_PAIRS = 2**17
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
@@ -28,6 +30,8 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
     heads, new, size = query.shape
     if new == 1 and mask is None:
         return attend_one(query[:, 0] * scale, keys.to(query.dtype), values.to(query.dtype))[:, None]
+    if query.dtype != torch.float32 and new * keys.shape[0] < FEW_PAIRS:
+        return attend(query.float(), keys, values, scale, mask).to(query.dtype)
     of_queries, of_keys = (1, 1) if query.dtype == torch.float32 else (QUERIES, KEYS)
     rows, before, more = keys.shape[0], keys.shape[0] - new, -new % of_queries
     missing = -(rows + more) % of_keys + more

@@ -5,11 +5,13 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from beacon_cli.documents import Limits, open_document
+from beacon_cli.documents.opening import opening_ahead
 from beacon_cli.errors import DocumentError
 from tests.documents.pdf_samples import assemble, encrypted, pdf
 
@@ -106,6 +108,41 @@ def test_closing_the_document_leaves_no_process(path: str, started: list[object]
     next(document.pages())
     document.close()
     document.close()
+
+
+@pytest.mark.parametrize("named", ["a.pdf", "a.txt"])
+def test_a_process_that_was_started_ahead_reads(
+    named: str, path: str, started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    (tmp_path / named).touch()  # what it is expected to be may be wrong
+    with opening_ahead([str(tmp_path / named)]):
+        assert len(started) == 1
+        with open_document(path) as document:
+            assert [page.text for page in document.pages()] == PAGES
+        assert len(started) == 1
+
+
+def test_a_process_that_was_started_ahead_for_nothing_ends(path: str, started: list[subprocess.Popen[bytes]]) -> None:
+    with suppress(KeyError), opening_ahead([path]):
+        assert [process.poll() for process in started] == [None]
+        raise KeyError
+    assert [process.poll() for process in started] == [-signal.SIGKILL]
+
+
+def test_a_process_that_was_started_ahead_and_died_is_not_missed(
+    path: str, started: list[subprocess.Popen[bytes]]
+) -> None:
+    with opening_ahead([path]):
+        started[0].kill()
+        started[0].wait()
+        with open_document(path) as document:
+            assert [page.text for page in document.pages()] == PAGES
+
+
+@pytest.mark.parametrize("paths", [[], ["-"], ["missing.pdf"], ["."]])
+def test_nothing_is_started_ahead_for_what_is_no_file(paths: list[str], started: list[object]) -> None:
+    with opening_ahead(paths):
+        assert started == []
 
 
 def test_a_reader_that_dies_costs_a_page(path: str, started: list[subprocess.Popen[bytes]]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from gguf.quants import Q4_K
 from numpy.typing import NDArray
-from torch import Tensor
 
+from activation_beacon.four_bits import FourBits
 from beacon_cli.checkpoints.gguf.file import GgufTensor
 
 Bytes = NDArray[np.uint8]
@@ -25,19 +25,16 @@ def in_four_bits(tensor: GgufTensor) -> bool:
     return tensor.kind in _SPLIT and len(tensor.shape) == 2 and not tensor.shape[0] % _ROWS
 
 
-def four_bits(tensor: GgufTensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(out, in) uint8 levels, (out, in / 32) float32 steps and middles, rows as transformers has them.
+def four_bits(tensor: GgufTensor) -> FourBits:
+    """The matrix, rows as transformers has them.
 
     Raises:
         ModelError: if they cannot be read.
     """
     blocks = tensor.content().reshape(-1, gguf.GGML_QUANT_SIZES[tensor.kind][1])
     out = tensor.shape[0]
-    levels, steps, middles = (
-        tensor.in_order(torch.from_numpy(np.ascontiguousarray(each)).view(out, -1))
-        for each in _SPLIT[tensor.kind](blocks)
-    )
-    return levels, steps, middles
+    parts = _SPLIT[tensor.kind](blocks)
+    return FourBits.of(*(tensor.in_order(torch.from_numpy(np.ascontiguousarray(each)).view(out, -1)) for each in parts))
 
 
 def _q4_0(blocks: Bytes) -> tuple[Bytes, Floats, Floats]:

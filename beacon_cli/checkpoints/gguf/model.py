@@ -14,15 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activation_beacon.four_bits import GROUP
+from activation_beacon.four_bits import GROUP, GROUP_BYTES
 from activation_beacon.rotary import scaled_rotary
 from beacon_cli.checkpoints.convert.conversion import CountingReader, replacing, write_json
 from beacon_cli.checkpoints.convert.lora import DTYPE as LORA_DTYPE
 from beacon_cli.checkpoints.convert.lora import Lora
 from beacon_cli.checkpoints.convert.skeleton import compare, meta_model, tied_head
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, write_tensors
-from beacon_cli.checkpoints.decoding_file import DECODING, FIRST, GROUP_BYTES, SECOND
-from beacon_cli.checkpoints.decoding_file import stored as stored_four_bits
+from beacon_cli.checkpoints.decoding_file import DECODING, FIRST, SECOND
 from beacon_cli.checkpoints.gguf.file import GgufFile, GgufTensor, names_in_transformers, open_gguf
 from beacon_cli.checkpoints.gguf.four_bits import four_bits, in_four_bits
 from beacon_cli.checkpoints.gguf.tokenizer import write_tokenizer
@@ -148,9 +147,7 @@ def _new_tensor(name: str, weight: GgufTensor, reader: CountingReader, lora: Lor
 def _in_four_bits(name: str, weight: GgufTensor, lora: Lora | None) -> Iterator[NewTensor]:
     """What `decoding_file` has of a projection."""
     out, inputs = weight.shape
-    yield NewTensor(
-        name, torch.uint8, (out, inputs // GROUP, GROUP_BYTES), lambda: stored_four_bits(*four_bits(weight))
-    )
+    yield NewTensor(name, torch.uint8, (out, inputs // GROUP, GROUP_BYTES), lambda: four_bits(weight).groups)
     if lora is not None and name in lora.parts:
         for ending, part in zip((FIRST, SECOND), lora.factors(name), strict=True):
             yield NewTensor(name + ending, part.dtype, tuple(part.shape), partial(lambda part: part, part))

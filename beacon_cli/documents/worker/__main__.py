@@ -1,4 +1,4 @@
-"""The process that reads one document, and may die of it: `python -m beacon_cli.documents.worker`.
+"""The process that reads one document, and may die of it: `python -m beacon_cli.documents.worker [KIND]`.
 
 It answers requests from standard input on standard output (see `protocol`) and ends when standard input does, that
 is, also with whoever started it. What it imports before it knows the kind of the document is all that it needs.
@@ -15,13 +15,13 @@ import warnings
 from contextlib import suppress
 from io import BytesIO
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from beacon_cli.documents.content import PageContent, RunningHead
 from beacon_cli.documents.raw import reopen
 from beacon_cli.documents.worker.limits import Limits
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
-from beacon_cli.documents.worker.readers import open_file
+from beacon_cli.documents.worker.readers import open_file, prepare
 from beacon_cli.errors import DocumentError
 
 try:
@@ -38,8 +38,14 @@ _DEAR = 0.2
 
 def main() -> None:
     """Serve one document."""
+    kinds: list[Any] = sys.argv[1:]
+    for kind in kinds:
+        prepare(kind)
     source = sys.stdin.buffer
-    fields = decode(source.readline())
+    line = source.readline()
+    if not line:  # started ahead, for nothing
+        return
+    fields = decode(line)
     opening = Opening(**fields | {"limits": Limits(**fields["limits"])})
     data = source.read(opening.data_size) if opening.path is None else None
     _limit_memory(opening.limits.memory)

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from typing import Any, Literal
 
-from beacon_cli.documents.content import Extras, PageContent
+from beacon_cli.documents.content import Extras, Kind, PageContent
 from beacon_cli.documents.pdf import running_heads
 from beacon_cli.documents.selection import PageSelection
 from beacon_cli.documents.worker.protocol import Facts, Opening, decode, encode
@@ -110,17 +110,13 @@ class ReadingProcess:
         """Kill the process, whatever it is doing; it holds nothing that could be lost."""
         child, self._child = self._child, None
         self._unread.clear()
-        if child is not None and child.stdin is not None and child.stdout is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # with the OCR that it may have started
-            child.wait()
-            child.stdout.close()
-            child.stdin.close()
+        if child is not None:
+            _end(child)
 
     def _open(self) -> Facts:
         self.close()
         try:
-            self._child = _start()
+            self._child = _ahead() or _start()
         except OSError as error:
             raise DocumentError(
                 f"{self._opening.name}: cannot be read, as no process can be started ({error.strerror}): "
@@ -218,11 +214,42 @@ class ReadingProcess:
             )
 
 
-def _start() -> subprocess.Popen[bytes]:
+# A process that is to read the next document, if one was started ahead.
+_WAITING: list[subprocess.Popen[bytes]] = []
+
+
+@contextmanager
+def started_ahead(kind: Kind) -> Iterator[None]:
+    """Start a process for the next document now, beside what this one does in the block; if nothing needs it, it ends.
+
+    Args:
+        kind: what the document probably is.
+    """
+    with suppress(OSError):  # which whoever reads the document will be told
+        _WAITING.append(_start(kind))
+    try:
+        yield
+    finally:
+        while _WAITING:
+            _end(_WAITING.pop())
+
+
+def _ahead() -> subprocess.Popen[bytes] | None:
+    """The process that waits, if there is one."""
+    if not _WAITING:
+        return None
+    child = _WAITING.pop()
+    if child.poll() is None:
+        return child
+    _end(child)
+    return None
+
+
+def _start(*kinds: Kind) -> subprocess.Popen[bytes]:
     # The same modules as here, wherever they came from; -P keeps the current folder out.
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "beacon_cli.documents.worker"],
+        [sys.executable, "-P", "-m", "beacon_cli.documents.worker", *kinds],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -230,3 +257,12 @@ def _start() -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C in a terminal goes to the whole group
         env=os.environ | {"PYTHONPATH": path},
     )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # with the OCR that it may have started
+    child.wait()
+    for pipe in (child.stdout, child.stdin):
+        if pipe is not None:
+            pipe.close()

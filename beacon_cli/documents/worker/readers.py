@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import BinaryIO
 
@@ -31,6 +33,15 @@ def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None, *, oc
     except Exception as error:  # whatever parsing a damaged file runs into
         reason = one_line(str(error), 80) or type(error).__name__
         raise DocumentError(f"{name}: cannot be read as {kind} ({reason}): save or download it again") from error
+
+
+def prepare(kind: Kind) -> None:
+    """Import what reads such documents, as far as it is installed."""
+    with suppress(ImportError):
+        if kind == "pdf":
+            import_module("beacon_cli.documents.pdf.file")
+        else:
+            _reader(kind)
 
 
 def _open(kind: Kind, file: BinaryIO, password: str | None, ocr: bool) -> DocumentFile:
