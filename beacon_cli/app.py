@@ -1,6 +1,7 @@
 """The command line's root, and the only place where an error becomes an exit code."""
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from beacon_cli.settings import unknown_variables
 from beacon_cli.version import __version__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+# New objects after which Python looks for garbage. Imports make some hundred thousand that all stay; to look through
+# them again and again takes a tenth of a second.
+COLLECT_AFTER = 100_000
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's, of which typer has a copy of its own, or not
 
 
@@ -92,6 +96,7 @@ def root(
 def main() -> None:
     """Run the command line; never shows a traceback unless `BEACON_DEBUG` is 1."""
     wait_briefly()
+    gc.set_threshold(COLLECT_AFTER)
     try:
         app(prog_name="beacon")
     except InterruptedByUserError as error:

@@ -19,9 +19,10 @@ TIMES = 3
 LEAST = "import sys, torch; open(sys.argv[1], 'rb').read()"
 # As `beacon ask` does it.
 ASK = """
-import sys
+import gc, sys
 from beacon_cli.checkpoints.threads import wait_briefly
 wait_briefly()
+gc.set_threshold(100_000)
 from beacon_cli.documents.opening import opening_ahead
 with opening_ahead(sys.argv[1:2]):
     import beacon_cli as beacon

@@ -15,7 +15,7 @@ BLOCK = 128
 # a millisecond, which is longer than they take, and keep two thirds of a megabyte.
 QUERIES, KEYS = 64, 256
 # What has fewer pairs of a query and a key is over sooner than that: it attends in float32.
-FEW_PAIRS = 2**17
+FEW_PAIRS = 200_000
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
