@@ -2,9 +2,9 @@
 
     python -m benchmarks.decoding PYTHON [--tokens 512 2048] [--rounds 5] [--threads 1]
 
-PYTHON runs in an environment with llama-cpp-python, built for this machine. A process each, which take turns; processor
-time of all their threads, so that other work beside them counts for less: with one thread, what a quiet machine takes.
-This tool reads with its default condensing, at ratio 2, below which it begins. Medians.
+PYTHON runs in an environment with llama-cpp-python, built for this machine. A process each, which take turns; with one
+thread, processor time, so that other work beside them counts for less; with several, wall time, which wants a quiet
+machine. This tool reads with its default condensing, at ratio 2, below which it begins. Medians.
 """
 
 import argparse

@@ -5,10 +5,8 @@ Layout of the blocks: ggml-common.h of https://github.com/ggml-org/ggml.
 
 from collections.abc import Callable
 
-import gguf
 import numpy as np
 import torch
-from gguf.quants import Q4_K
 from numpy.typing import NDArray
 
 from activation_beacon.four_bits import FourBits
@@ -22,7 +20,7 @@ Split = Callable[[Bytes], tuple[Bytes, Floats, Floats]]
 
 def in_four_bits(tensor: GgufTensor) -> bool:
     """Whether a matrix is stored in four bits that can be taken as they are."""
-    return tensor.kind in _SPLIT and len(tensor.shape) == 2 and not tensor.shape[0] % _ROWS
+    return tensor.kind.name in _SPLIT and len(tensor.shape) == 2 and not tensor.shape[0] % _ROWS
 
 
 def four_bits(tensor: GgufTensor) -> FourBits:
@@ -31,9 +29,8 @@ def four_bits(tensor: GgufTensor) -> FourBits:
     Raises:
         ModelError: if they cannot be read.
     """
-    blocks = tensor.content().reshape(-1, gguf.GGML_QUANT_SIZES[tensor.kind][1])
-    out = tensor.shape[0]
-    parts = _SPLIT[tensor.kind](blocks)
+    out, (size, split) = tensor.shape[0], _SPLIT[tensor.kind.name]
+    parts = split(tensor.content().reshape(-1, size))
     return FourBits.of(*(tensor.in_order(torch.from_numpy(np.ascontiguousarray(each)).view(out, -1)) for each in parts))
 
 
@@ -49,8 +46,9 @@ def _q4_1(blocks: Bytes) -> tuple[Bytes, Floats, Floats]:
 
 def _q4_k(blocks: Bytes) -> tuple[Bytes, Floats, Floats]:
     """Eight groups a block, whose steps and least values are six bits of the block's own."""
-    step_bits, least_bits = Q4_K.get_scale_min(blocks[:, 4:16])
-    steps, least = _half(blocks[:, :2]) * step_bits, -_half(blocks[:, 2:4]) * least_bits
+    first, second, third = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
+    steps = _half(blocks[:, :2]) * np.hstack((first & 63, third & 15 | first >> 2 & 48))
+    least = -_half(blocks[:, 2:4]) * np.hstack((second & 63, third >> 4 | second >> 2 & 48))
     return _halves(blocks[:, 16:].reshape(len(blocks), 4, 32)).reshape(len(blocks), 8, 32), steps, least + 8 * steps
 
 
@@ -63,7 +61,7 @@ def _halves(content: Bytes) -> Bytes:
     return np.concatenate((content & 15, content >> 4), -1)
 
 
-_KINDS = gguf.GGMLQuantizationType
-_SPLIT: dict[gguf.GGMLQuantizationType, Split] = {_KINDS.Q4_0: _q4_0, _KINDS.Q4_1: _q4_1, _KINDS.Q4_K: _q4_k}
+# By the kind's name: bytes of a block, and what takes it apart.
+_SPLIT: dict[str, tuple[int, Split]] = {"Q4_0": (18, _q4_0), "Q4_1": (20, _q4_1), "Q4_K": (144, _q4_k)}
 # torch's kernel takes outputs in multiples of these.
 _ROWS = 16
