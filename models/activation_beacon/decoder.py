@@ -308,7 +308,7 @@ class Head(Linear):
         if self.pack is None or x.numel() > self.few * x.shape[-1]:
             return super().forward(x)
         if self._packed is None:
-            self._packed = self.pack(self.weight.float(), None)
+            self._packed = self.pack(self.weight, None)
         return self._packed(x)
 
 

@@ -11,10 +11,12 @@ from activation_beacon.linear import BeaconLinear
 
 # (…, in) -> (…, out), in a type of its own.
 Product = Callable[[Tensor], Tensor]
-# Makes one of a weight (out, in) and a bias (out).
+# Makes one of a weight (out, in), of any type, and a bias (out).
 Pack = Callable[[Tensor, Tensor | None], Product]
 # In 16 bits, of outputs of length 1: the largest of a few thousand errors is a third of this.
 ROUNDING = 0.06
+# Of a weight, packed at a time: they stay in the processor's cache.
+OUTPUTS = 512
 
 
 class Packed:
@@ -44,7 +46,7 @@ def _packed(layers: Sequence[Any], pack: Pack) -> Product:
     came = [layer.four_bits for layer in layers if getattr(layer, "four_bits", None) is not None]
     if len(came) == len(layers) and _same(product := FourBitProduct(came, bias), layers):
         return product
-    return pack(torch.cat([layer.weight.float() for layer in layers]), bias)
+    return pack(torch.cat([layer.weight for layer in layers]), bias)
 
 
 def _same(product: Product, layers: Sequence[Any]) -> bool:
@@ -61,8 +63,14 @@ def _bias(layer: Any) -> Tensor:
 
 def eight_bit_weights(weight: Tensor, bias: Tensor | None) -> Product:
     """Weights in 8 bits, each output with its own scale; inputs and outputs in bfloat16."""
-    scales = (weight.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-    levels, scales = (weight / scales[:, None]).round_().to(torch.int8), scales.bfloat16()
+    levels = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(weight.shape[0], dtype=torch.bfloat16, device=weight.device)
+    least = torch.finfo(torch.float32).tiny
+    for first in range(0, weight.shape[0], OUTPUTS):
+        part = slice(first, first + OUTPUTS)
+        exact = weight[part].float()
+        steps = (exact.abs().amax(1) / 127).clamp_min(least)
+        levels[part], scales[part] = (exact / steps[:, None]).round_(), steps
 
     def product(x: Tensor) -> Tensor:
         out = torch._weight_int8pack_mm(x.bfloat16().view(-1, x.shape[-1]), levels, scales).view(*x.shape[:-1], -1)
