@@ -1,6 +1,6 @@
 """Training on one text: all intervals in one pass, against one interval at a time as the reference loops.
 
-    python benchmarks/training.py [--model MODEL] [--tokens N] [--ratio N] [--device auto|cpu|cuda]
+    python -m benchmarks.training [--model MODEL] [--tokens N] [--ratio N] [--device auto|cpu|cuda]
 
 Forward and backward pass of the same text in one run, the ways taking turns; the median of five. "Kept" is what the
 forward pass keeps for the backward pass, beside the condensed memory. `beacon train` takes the third way, and the last
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 
-from activation_beacon import Attached
+from activation_beacon import Attached, attach
+from activation_beacon.checkpoint import load_beacon
 from activation_beacon.memory import Activations, joined
 from activation_beacon.objectives import token_losses
 from activation_beacon.planner import Pass
 from activation_beacon.ratios import Fixed
 from activation_beacon.training import IGNORED, text_loss, training_labels, training_passes
-from beacon_cli.checkpoints.engine import load_engine
+from beacon_cli.checkpoints.engine import load_base
 from beacon_cli.checkpoints.model_source import locate_model
 
 ROUNDS = 5
@@ -70,12 +71,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        engine = load_engine(locate_model(options.model, None, Path(cache), condense="beacon"), options.device)
-    one = engine.attached
-    beacon = one.beacon.float().requires_grad_(True)
+        source = locate_model(options.model, None, Path(cache), condense="beacon")
+    assert source.beacon_folder is not None, "what condenses is a beacon"
+    base = load_base(source, options.device)
+    beacon = load_beacon(source.beacon_folder, base.model, dtype=torch.float32, device=base.device).requires_grad_(True)
+    one = attach(base.model, beacon)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(100, 30_000, (options.tokens,), generator=generator)
-    ids = ids.to(engine.device)
+    ids = ids.to(base.device)
     labels = training_labels(ids, beacon.config)
     plans = training_passes(options.tokens, beacon.config, Fixed(options.ratio))
     ways: dict[str, Callable[[], torch.Tensor]] = {
@@ -88,11 +91,11 @@ def main() -> None:
     kept: dict[str, int] = {}
     for turn in range(ROUNDS + 1):
         for name, forward in ways.items():
-            spent, kept[name] = measure(forward, engine.device)
+            spent, kept[name] = measure(forward, base.device)
             if turn:  # the first warms up
                 seconds[name].append(spent)
     first, *_ = ways
-    print(f"{engine.source.name}, {options.tokens:,} tokens in {len(plans)} intervals, ratio {options.ratio}")
+    print(f"{source.name}, {options.tokens:,} tokens in {len(plans)} intervals, ratio {options.ratio}")
     print("| way | tokens/s | ratio | kept |")
     print("|---|---|---|---|")
     for name, times in seconds.items():
