@@ -1,6 +1,6 @@
 """What `--cache-bits` saves and what it costs: disk, loading, perplexity, answers.
 
-    python benchmarks/cache_bits.py [MODEL [PAGES]]
+    python -m benchmarks.cache_bits [MODEL [PAGES]]
 
 The first row is a memory that is kept as it was computed, which none on disk is. Disk and loading are of
 examples/world-factbook.pdf at ratio 16. Perplexity is that of the first 8,192 tokens of examples/the-time-machine.txt,
