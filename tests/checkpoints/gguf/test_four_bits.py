@@ -11,7 +11,9 @@ import torch
 from gguf import GGMLQuantizationType as Kind
 from safetensors.torch import load_file, save_file
 
+from activation_beacon.decoder import Linear
 from activation_beacon.four_bits import FourBitProduct, FourBits
+from activation_beacon.products import Packed, eight_bit_weights
 from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.arithmetic import Arithmetic
 from beacon_cli.checkpoints.decoding_file import DECODING
@@ -67,6 +69,16 @@ def test_several_weights_are_one_product(rows: int, ranks: tuple[int | None, ...
     found = FourBitProduct(weights, bias)(x)
     assert found.shape == expected.shape
     assert float((found - expected).norm() / expected.norm()) < 0.01
+
+
+def test_an_output_that_stands_out_is_compared_by_its_own_size() -> None:
+    draw = torch.Generator().manual_seed(0)
+    steps, middles = torch.rand(2, 4096, 2, generator=draw)
+    steps[3] *= 1000
+    layer = Linear(64, 4096, bias=False)
+    layer.four_bits = FourBits.of(torch.randint(0, 16, (4096, 64), generator=draw), steps, middles)
+    layer.weight = torch.nn.Parameter(layer.four_bits.weight().bfloat16(), requires_grad=False)
+    assert isinstance(Packed((layer,), eight_bit_weights)._base, FourBitProduct)
 
 
 @pytest.fixture
