@@ -14,7 +14,7 @@ BLOCK = 128
 # Queries and keys of 16 bits come in multiples of these: for every shape that they meet, oneDNN's products prepare for
 # a millisecond, which is longer than they take, and keep two thirds of a megabyte.
 QUERIES, KEYS = 64, 256
-# What has fewer pairs of a query and a key is over sooner than that: it attends in float32.
+# With fewer pairs of a query and a key, that preparation outweighs what 16 bits save: they attend in float32.
 FEW_PAIRS = 200_000
 
 

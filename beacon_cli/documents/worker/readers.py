@@ -36,8 +36,8 @@ def open_file(kind: Kind, file: BinaryIO, name: str, password: str | None, *, oc
 
 
 def prepare(kind: Kind) -> None:
-    """Import what reads such documents, as far as it is installed."""
-    with suppress(ImportError):
+    """Import what reads such documents; whoever opens one is told what is wrong with that."""
+    with suppress(Exception):
         if kind == "pdf":
             import_module("beacon_cli.documents.pdf.file")
         else:
