@@ -18,8 +18,8 @@ Read = Callable[[Ids, bool], Any]
 
 def ours(threads: int) -> Read:
     """The default model, as it ships."""
-    import beacon_cli as beacon  # noqa: PLC0415  not in llama.cpp's process
-    from beacon_cli.checkpoints.threads import wait_briefly  # noqa: PLC0415  as above
+    import beacon_cli as beacon  # noqa: PLC0415  # not in llama.cpp's process
+    from beacon_cli.checkpoints.threads import wait_briefly  # noqa: PLC0415  # not in llama.cpp's process
 
     wait_briefly()
     model = beacon.load(threads=threads)
@@ -36,7 +36,7 @@ def ours(threads: int) -> Read:
 
 def llama(threads: int, file: str) -> Read:
     """The file that the default model is made of."""
-    from llama_cpp import Llama  # type: ignore[import-not-found]  # noqa: PLC0415  not in this tool's process
+    from llama_cpp import Llama  # type: ignore[import-not-found]  # noqa: PLC0415  # not in this tool's process
 
     model = Llama(file, n_ctx=8192, n_threads=threads, n_threads_batch=threads, n_batch=1024, verbose=False)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from activation_beacon.decoder import Linear
@@ -31,8 +32,7 @@ def fill_four_bits(model: torch.nn.Module, folder: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with safe_open(path, framework="pt") as file:
-            entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+        entries = load_file(path)
         for name, module in model.named_modules():
             if isinstance(module, Linear) and f"{name}.weight" in entries:
                 module.four_bits = _four_bits(f"{name}.weight", entries, module.weight.shape)

@@ -10,6 +10,7 @@ from beacon_cli.commands import options
 from beacon_cli.commands.answers import answering, as_object, cached, finish, load_model, read, show
 from beacon_cli.console.console import Console
 from beacon_cli.console.report import as_html
+from beacon_cli.documents.opening import SUFFIXES, opening_ahead
 from beacon_cli.errors import OutputError, SettingsError
 from beacon_cli.settings import Settings, load_settings
 
@@ -52,9 +53,6 @@ def ask(
         raise SettingsError(f"--report {report} is no name of an HTML file; name one that ends in .html")
     if not question.strip():
         raise SettingsError(f"the question is empty; {_HOW}")
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.opening import SUFFIXES  # noqa: PLC0415  as above
-
     is_document = os.sep in question or PurePath(question).suffix.lower() in SUFFIXES
     if is_document and os.path.exists(question):
         raise SettingsError(f"the question is missing, for the last argument, {question}, is a document; {_HOW}")
@@ -73,9 +71,6 @@ def _answer(
     show_passages: bool,
     report: Path | None,
 ) -> None:
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
-
     with console, opening_ahead(documents):
         asked = answering(settings)
         model = load_model(settings, console, documents)

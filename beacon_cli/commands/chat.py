@@ -12,6 +12,7 @@ from beacon_cli.commands.answers import answering, finish, load_model, read, sho
 from beacon_cli.console.console import Console
 from beacon_cli.console.prompting import line_reader
 from beacon_cli.console.text import plain
+from beacon_cli.documents.opening import opening_ahead
 from beacon_cli.errors import BeaconError, OutputError, SettingsError
 from beacon_cli.settings import Settings, load_settings
 
@@ -42,9 +43,6 @@ def chat(
     settings = load_settings(flags)
     if "-" in documents:
         raise SettingsError("chat reads its questions from standard input; name the documents as files")
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
-
     with Console(quiet=quiet, kept=how.kept) as console, opening_ahead(documents):
         asked = answering(settings)
         model = load_model(settings, console, documents)

@@ -9,6 +9,7 @@ import typer
 from beacon_cli.commands import options
 from beacon_cli.commands.answers import as_object, load_model, no_answer
 from beacon_cli.console.console import Console
+from beacon_cli.documents.opening import opening_ahead
 from beacon_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ def summarize(
 ) -> None:
     """Summarize one or several documents: by the model, or where that is too weak, by the text's own sentences."""
     settings = load_settings(flags)
-    # Imported here because it takes time that `--help` can do without.
-    from beacon_cli.documents.opening import opening_ahead  # noqa: PLC0415  as above
-
     with Console(quiet=quiet, as_json=as_json, kept=how.kept) as console, opening_ahead(documents):
         if sections or settings.summary_by == "sentences":
             _by_sentences(_opened(documents, how, console), settings, console, sections, "as asked for")

@@ -29,7 +29,7 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
     """
     heads, new, size = query.shape
     if new == 1 and mask is None:
-        return attend_one(query[:, 0] * scale, keys.to(query.dtype), values.to(query.dtype))[:, None]
+        return attend_one(query[:, 0] * scale, keys, values)[:, None]
     if query.dtype != torch.float32 and new * keys.shape[0] < FEW_PAIRS:
         return attend(query.float(), keys, values, scale, mask).to(query.dtype)
     of_queries, of_keys = (1, 1) if query.dtype == torch.float32 else (QUERIES, KEYS)
@@ -66,8 +66,8 @@ def _longer(x: Tensor, rows: int) -> Tensor:
 
 
 def attend_one(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What (heads, head_dim) of one row, already scaled, see of all (rows, head_dim), in the same type."""
-    return (query @ keys.T).softmax(-1) @ values
+    """What (heads, head_dim) of one row, already scaled, see of all (rows, head_dim), in the query's type."""
+    return (query @ keys.to(query.dtype).T).softmax(-1) @ values.to(query.dtype)
 
 
 def added(mask: Tensor, dtype: torch.dtype) -> Tensor:
