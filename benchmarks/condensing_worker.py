@@ -1,8 +1,9 @@
 """Condenses as it is told on stdin, for `condensing.py`: `python condensing_worker.py WAY FOLDER THREADS [CHECKOUT]`.
 
-Ways are `ours`, `authors` (their code, from a checkout, in an environment with a transformers of its time), `last` (the
-same, with logits of nothing but the last token, as ours) and `products` (the matrix products of it, and nothing else).
-Every line is a number of tokens; the answer is a line of JSON.
+Ways are `ours`, `eight` (the same, of few rows with weights of 8 bits), `authors` (their code, from a checkout, in an
+environment with a transformers of its time), `last` (the same, with logits of nothing but the last token, as ours) and
+`products` (the matrix products of it, and nothing else). Every line is a number of tokens; the answer is a line of
+JSON.
 """
 
 import json
@@ -19,18 +20,18 @@ import torch
 
 DECODED = 40
 Ids = list[int]
-# Of all threads: other work beside it counts for less. With one thread, that is what a quiet machine takes.
-clock = time.process_time
 # Reads tokens after what was read before, or, if told so, anew; the logits of the last one.
 Read = Callable[[Ids, bool], torch.Tensor]
 
 
-def ours(folder: Path) -> Read:
-    """This tool's decoder and reader, in float32."""
+def ours(folder: Path, few: bool) -> Read:
+    """This tool's decoder and reader, in float32, but for weights of 8 bits in products of `few` rows."""
     from safetensors.torch import load_file  # noqa: PLC0415  not in the authors' process
 
     from activation_beacon import Beacon, attach  # noqa: PLC0415  not in the authors' process
     from activation_beacon.authors import authors_config, beacon_name  # noqa: PLC0415  not in the authors' process
+    from activation_beacon.products import eight_bit_weights  # noqa: PLC0415  not in the authors' process
+    from beacon_cli.checkpoints.engine import FEW_ROWS  # noqa: PLC0415  not in the authors' process
     from beacon_cli.checkpoints.lean import outline  # noqa: PLC0415  not in the authors' process
 
     settings, state = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
@@ -41,6 +42,8 @@ def ours(folder: Path) -> Read:
     model.load_state_dict({name: state[name] for name, own in names.items() if own is None}, assign=True)
     beacon = Beacon.like(authors_config(settings), model)
     beacon.load_state_dict({own: state[name].squeeze(0) for name, own in names.items() if own is not None})
+    if few:
+        model.pack(eight_bit_weights, FEW_ROWS)
     attached = attach(model, beacon)
     reader = attached.reader(settings["beacon_ratio"][0])
 
@@ -76,7 +79,12 @@ def authors(folder: Path, checkout: Path, last: bool) -> Read:
 
 
 def products(folder: Path) -> Read:
-    """Every product of a pass: projections, beacons' projections, scores over what a row sees on average, values."""
+    """Every product of a pass: projections, beacons' projections, scores over what a row sees on average, values.
+
+    By the function that this tool has for it.
+    """
+    from activation_beacon.matmul import linear  # noqa: PLC0415  not in the authors' process
+
     settings = json.loads((folder / "config.json").read_text())
     hidden, inner, size = (settings[name] for name in ("hidden_size", "intermediate_size", "head_dim"))
     heads, shared = settings["num_attention_heads"], settings["num_key_value_heads"]
@@ -92,17 +100,21 @@ def products(folder: Path) -> Read:
             keys = torch.randn(shared, interval * beacons + rows // 2, size)
             for _ in range(settings["num_hidden_layers"]):
                 for x, weight in pairs:
-                    torch.nn.functional.linear(x, weight)
+                    linear(x, weight)
                 for asking, own in zip(query, keys, strict=True):
                     for part in asking.split(128):
-                        part @ own.T @ own
+                        linear(linear(part, own), own.T)
         return torch.zeros(1)
 
     return read
 
 
 def work(way: str, read: Read, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """What each number of tokens took: seconds, milliseconds a token decoded, and the tokens."""
+    """What each number of tokens took: seconds, milliseconds a token decoded, and the tokens.
+
+    With one thread it is processor time, which other work beside it lengthens less; with more, wall time.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for line in lines:
         ids = torch.randint(3, 2000, (int(line),), generator=torch.Generator().manual_seed(int(line))).tolist()
         began = clock()
@@ -124,7 +136,7 @@ def main() -> None:
     if way in ("authors", "last"):
         read = authors(Path(folder), Path(rest[0]), way == "last")
     else:
-        read = {"ours": ours, "products": products}[way](Path(folder))
+        read = products(Path(folder)) if way == "products" else ours(Path(folder), way == "eight")
     print("ready", flush=True)
     with torch.inference_mode():
         for taken in work(way, read, iter(sys.stdin)):

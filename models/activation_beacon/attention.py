@@ -1,20 +1,26 @@
 """Attention of many rows on the CPU, over the keys of one head.
 
-Scores of a block of queries over all keys, softmax, values: three calls of torch's. In bfloat16 they take about half
-the time of its fused kernel, which multiplies in float32 there; in float32 they take no longer. No mask is made for
-what is causal, and keys that every row sees cost no addition.
+Scores of a block of queries over all keys, softmax, values: in either type, by oneDNN's products, they take about half
+the time of torch's fused kernel, which multiplies as MKL does. No mask is made for what is causal, and keys that every
+row sees cost no addition.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.functional import pad
 
+from activation_beacon import matmul
+
+Product = Callable[[Tensor, Tensor], Tensor]
 # Queries of each head at a time: their scores stay in the processor's cache.
 BLOCK = 128
-# Queries and keys of 16 bits come in multiples of these: for every shape that they meet, oneDNN's products prepare for
-# a millisecond, which is longer than they take, and keep two thirds of a megabyte.
+# Queries and keys come in multiples of these: for every shape that they meet, oneDNN's products prepare for a
+# millisecond, which is longer than they take, and keep two thirds of a megabyte.
 QUERIES, KEYS = 64, 256
-# With fewer pairs of a query and a key, that preparation outweighs what 16 bits save: they attend in float32.
+# With fewer pairs of a query and a key, that preparation outweighs what it saves: they attend in float32, by MKL.
 FEW_PAIRS = 200_000
 
 
@@ -28,21 +34,22 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
         As `query`.
     """
     heads, new, size = query.shape
-    if new == 1 and mask is None:
-        return attend_one(query[:, 0] * scale, keys, values)[:, None]
-    if query.dtype != torch.float32 and new * keys.shape[0] < FEW_PAIRS:
+    few = new * keys.shape[0] < FEW_PAIRS
+    if query.dtype != torch.float32 and few:
         return attend(query.float(), keys, values, scale, mask).to(query.dtype)
-    of_queries, of_keys = (1, 1) if query.dtype == torch.float32 else (QUERIES, KEYS)
+    by_onednn = not few and matmul.by_onednn(query)
+    of_queries, of_keys = (QUERIES, KEYS) if by_onednn else (1, 1)
+    product: Product = matmul.linear if by_onednn else functional.linear
     rows, before, more = keys.shape[0], keys.shape[0] - new, -new % of_queries
     missing = -(rows + more) % of_keys + more
     query = _longer(query * scale, more)
-    across, values = (_longer(each.to(query.dtype), missing) for each in (keys, values))
-    across, hidden = across.T, float("-inf")
+    keys, values = (_longer(each.to(query.dtype), missing) for each in (keys, values))
+    hidden = float("-inf")
     if mask is None:
         later = query.new_full((BLOCK, BLOCK + of_keys), hidden).triu_(1)
     else:
         mask = _longer(pad(mask, (0, missing), value=hidden), more)
-    seen, room = torch.empty_like(query), query.new_empty(heads * min(BLOCK, new + more) * (rows + missing))
+    seen = torch.empty_like(query)
     for first in range(0, new, BLOCK):
         block = query[:, first : first + BLOCK]
         count = block.shape[1]
@@ -52,11 +59,10 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
             unseen = later[:count, : end - before - first]
         else:
             end, unseen = rows + missing, mask[first : first + count]
-        scores = room[: heads * count * end].view(heads * count, end)
-        torch.mm(block.reshape(heads * count, size), across[:, :end], out=scores)
+        scores = product(block.reshape(heads * count, size), keys[:end])
         scores.view(heads, count, end)[..., end - unseen.shape[1] :] += unseen
         torch.softmax(scores, -1, out=scores)
-        seen[:, first : first + count] = (scores @ values[:end]).view(heads, count, size)
+        seen[:, first : first + count] = product(scores, values[:end].T).view(heads, count, size)
     return seen[:, :new]
 
 
@@ -66,8 +72,8 @@ def _longer(x: Tensor, rows: int) -> Tensor:
 
 
 def attend_one(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What (heads, head_dim) of one row, already scaled, see of all (rows, head_dim), in the query's type."""
-    return (query @ keys.to(query.dtype).T).softmax(-1) @ values.to(query.dtype)
+    """What (…, heads, head_dim) of one row, already scaled, see of all (…, rows, head_dim), in the query's type."""
+    return (query @ keys.to(query.dtype).mT).softmax(-1) @ values.to(query.dtype)
 
 
 def added(mask: Tensor, dtype: torch.dtype) -> Tensor:

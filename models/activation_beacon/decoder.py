@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
-from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention, silu
 
-from activation_beacon.attention import added, attend
+from activation_beacon.attention import added, attend, attend_one
 from activation_beacon.cache import Cache
 from activation_beacon.four_bits import FourBits
 from activation_beacon.linear import Staying
+from activation_beacon.matmul import linear
 from activation_beacon.products import Pack, Packed, Product
 from activation_beacon.stand_in import MaskStandIn
 
@@ -168,6 +169,9 @@ class Attention(nn.Module):
         if isinstance(mask, MaskStandIn):
             seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
             return seen.transpose(1, 2).reshape(batch, rows, -1)
+        if rows == 1 and mask is None:
+            asking = query.reshape(batch, self.kv_heads, -1, self.head_dim) * self.scale
+            return attend_one(asking, key, value).view(batch, 1, -1)
         asking = query.reshape(batch * self.kv_heads, -1, rows, self.head_dim)
         heads = zip(asking, key.flatten(0, 1), value.flatten(0, 1), strict=True)
         seen = torch.stack([attend(*each, self.scale, mask) for each in heads])

@@ -208,8 +208,8 @@ class Planner:
                 entries += self._appended_beacons(ratio, len(cached) + tokens)
         self.consumed += tokens
         window = (*cached, *entries)
-        causal = not any(entry.is_beacon for entry in window) or (
-            config.attn == "full-coverage" and config.attend_prev and config.attend_memory
+        causal = (config.attn == "full-coverage" and config.attend_prev and config.attend_memory) or not any(
+            entry.is_beacon for entry in window
         )
         if not full:
             self.window, self._raw = list(window), self._raw + tokens
@@ -245,7 +245,7 @@ class Planner:
         """Ordinary tokens, with an interleaved beacon after every `ratio`-th of the interval if `ratio`."""
         hidden = self.config.pos == "interleave" and self.config.attn == "step-expansion"
         entries: list[Slot] = []
-        beacons = sum(entry.is_beacon for entry in self.window)
+        beacons = len(self.window) - self._raw
         index = self.memory + len(self.window)
         for raw in range(self._raw, self._raw + tokens):
             position = self.memory + raw if hidden else index + len(entries)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from activation_beacon.attention import BLOCK, added, attend
+from activation_beacon.attention import BLOCK, FEW_PAIRS, added, attend
 
 # How far results in bfloat16 may be from those in float32, by their norm. Measured: 0.006.
 FAR = 0.01
@@ -42,3 +42,15 @@ def test_a_row_sees_what_a_mask_lets_it(unseen: int) -> None:
     torch.testing.assert_close(attend(query, keys, values, 0.3, mask), expected)
     found = attend(query.bfloat16(), keys, values, 0.3, mask)
     assert float((found - expected).norm() / expected.norm()) < FAR
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("new", [2 * BLOCK, 2 * BLOCK + 5])
+def test_many_rows_without_gradients(new: int, masked: bool) -> None:
+    query, keys, values = drawn(3, new, 1000)
+    assert new * keys.shape[0] > FEW_PAIRS
+    sees = torch.ones(new, keys.shape[0], dtype=torch.bool).tril(1000)
+    mask = added(sees[None, None], torch.float32) if masked else None
+    expected = scaled_dot_product_attention(query, keys, values, attn_mask=sees, scale=0.3)
+    torch.testing.assert_close(attend(query, keys, values, 0.3, mask), expected)
