@@ -69,7 +69,8 @@ def sentences(text: str) -> Iterator[str]:
     """
     start = 0
     for end in (*(match.end() for match in SENTENCE_END.finditer(text)), len(text)):
-        words = [word.start() for word in _WORD.finditer(text, start, end)]
+        long = end - start > PASSAGE_WORDS  # others cannot have as many words
+        words = [word.start() for word in _WORD.finditer(text, start, end)] if long else []
         cuts = [start, *words[PASSAGE_WORDS::PASSAGE_WORDS], end]
         yield from (text[first:last] for first, last in pairwise(cuts))
         start = end

@@ -276,7 +276,7 @@ def locate_base(
         name=model,
         folder=folder,
         beacon_folder=own if "beacon" in condensers(own) else None,
-        tokenizer=Tokenizer.from_folder(folder),
+        tokenizer=Tokenizer.from_folder(folder, cache),
         context=_context(folder),
         base_fingerprint=model_fingerprint(folder, cache),
         lease=lease,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint
+from beacon_cli.checkpoints.local.fingerprint import beacon_fingerprint, model_fingerprint, remembered
 from beacon_cli.errors import ModelError
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "rms_norm_eps": 1e-6}
@@ -158,6 +158,38 @@ def test_a_cache_that_cannot_be_written_is_no_error(model: Path, tmp_path: Path)
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     assert model_fingerprint(model, blocked) == model_fingerprint(model, tmp_path / "cache")
+    assert blocked.read_text() == "in the way"
+
+
+CONTENT, HASH = "c" * 64, "5" * 64
+
+
+def test_a_hash_is_computed_once_for_what_it_is_of(cache: Path) -> None:
+    asked: list[str] = []
+
+    def compute() -> str:
+        asked.append(HASH)
+        return HASH
+
+    assert [remembered(CONTENT, cache, compute) for _ in range(3)] == [HASH] * 3
+    assert len(asked) == 1
+    assert remembered("d" * 64, cache, lambda: CONTENT) == CONTENT
+    assert {stat.S_IMODE(memo.stat().st_mode) for memo in (cache / "fingerprints").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("damage", [b"", HASH[1:].encode(), HASH.encode() + b"\n", b"\xff" * 64])
+def test_a_damaged_hash_is_computed_anew(cache: Path, damage: bytes) -> None:
+    remembered(CONTENT, cache, lambda: HASH)
+    (memo,) = (cache / "fingerprints").iterdir()
+    memo.write_bytes(damage)
+    assert remembered(CONTENT, cache, lambda: HASH) == HASH
+    assert memo.read_text() == HASH
+
+
+def test_a_hash_that_cannot_be_kept_is_computed(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert remembered(CONTENT, blocked, lambda: HASH) == HASH
     assert blocked.read_text() == "in the way"
 
 

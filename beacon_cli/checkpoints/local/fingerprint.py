@@ -1,10 +1,11 @@
-"""What a checkpoint's weights are, as one hash: computed once, then remembered while its files stay the same."""
+"""What a checkpoint's files are, as one hash: computed once, then remembered while they stay the same."""
 
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,6 +72,22 @@ def scorer_fingerprint(folder: Path, cache: Path) -> str:
     return _fingerprint({}, [folder / "scorer.safetensors"], cache)
 
 
+def remembered(content: str, cache: Path, compute: Callable[[], str]) -> str:
+    """The hash that `compute` gives, computed once for what has the hash `content`.
+
+    Args:
+        cache: see `model_fingerprint`.
+    """
+    memo = cache / "fingerprints" / f"{content}.txt"
+    with suppress(OSError, UnicodeDecodeError):
+        known = memo.read_text("ascii")
+        if re.fullmatch("[0-9a-f]{64}", known):
+            return known
+    computed = compute()
+    _write_memo(memo, computed.encode())
+    return computed
+
+
 def check_hub_files(paths: Sequence[Path], cache: Path) -> None:
     """Check files in one folder of the hub's cache against the hub's checksums; a bad file is deleted.
 
@@ -103,7 +120,8 @@ def _hash_files(paths: Sequence[Path], cache: Path) -> dict[str, _File]:
         if settled and files[path.name] != before:
             fresh[path.name] = files[path.name]
     if fresh:
-        _write_memo(memo, {**known, **fresh})
+        content = {name: asdict(file) for name, file in {**known, **fresh}.items()}
+        _write_memo(memo, json.dumps(content).encode())
     return files
 
 
@@ -132,10 +150,10 @@ def _read_memo(path: Path) -> dict[str, _File]:
         return {}
 
 
-def _write_memo(path: Path, files: dict[str, _File]) -> None:
+def _write_memo(path: Path, content: bytes) -> None:
     # A cache that cannot be written costs time, not the answer.
     with suppress(OSError, CacheError):
         path.parent.parent.parent.mkdir(parents=True, exist_ok=True)
         for folder in (path.parent.parent, path.parent):
             make_private_folder(folder)
-        write_durably(path, json.dumps({name: asdict(file) for name, file in files.items()}).encode())
+        write_durably(path, content)

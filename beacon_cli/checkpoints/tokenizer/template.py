@@ -6,9 +6,10 @@ The fences are transformers' own: neither the type `dict` nor a namespace's unde
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import Template, TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -87,4 +88,9 @@ def render(template: str, messages: list[dict[str, str]], **names: Any) -> str:
     Args:
         names: what else it may know.
     """
-    return _environment().from_string(template).render(messages=messages, tools=None, documents=None, **names)
+    return _compiled(template).render(messages=messages, tools=None, documents=None, **names)
+
+
+@lru_cache(maxsize=4)
+def _compiled(template: str) -> Template:
+    return _environment().from_string(template)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Reference
 
-from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
+from beacon_cli.checkpoints.tokenizer.tokenizer import _LONG, Tokenizer
 from tests.checkpoints.tokenizer.toy_tokenizers import (
     BYTES,
     CONTROL,
@@ -30,6 +30,14 @@ from tests.checkpoints.tokenizer.toy_tokenizers import (
     with_merges_to_control,
     with_unmerged_word,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_long_texts() -> Iterator[None]:
+    """Short texts are encoded as long ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._LONG", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,18 @@ def test_byte_level_bpe_is_encoded_by_tiktoken_and_any_other_by_tokenizers(made:
 def test_ids_are_the_checkpoints(made: Made, style: str, text: str) -> None:
     tokenizer, reference = made(style)
     assert tokenizer.encode(text) == reference.encode(text).ids
+
+
+@every_style
+@settings(deadline=None, max_examples=40)
+@given(parts=st.lists(texts | st.sampled_from([*CONTROL, ORDINARY])))
+def test_a_short_text_has_the_ids_of_a_long_one(made: Made, style: str, parts: list[str]) -> None:
+    tokenizer, _ = made(style)
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._LONG", _LONG)
+        short = tokenizer.encode(text)
+    assert short == tokenizer.encode(text)
 
 
 @byte_styles
@@ -137,6 +157,15 @@ def test_a_megabyte_of_one_word(made: Made, text: str) -> None:
     assert ids == reference.encode(text).ids
 
 
+@every_style
+def test_the_fingerprint_is_the_same_when_it_is_remembered(tmp_path: Path, style: str) -> None:
+    folder, cache = save(tmp_path / "model", (STYLES | OTHERS)[style]()), tmp_path / "cache"
+    assert len({Tokenizer.from_folder(folder, each).fingerprint for each in (None, cache, cache)}) == 1
+    before = Tokenizer.from_folder(folder, cache).fingerprint
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert Tokenizer.from_folder(folder, cache).fingerprint != before
+
+
 def test_lone_surrogates_become_replacement_characters(made: Made) -> None:
     for style in ("gpt2", "byte fallback"):
         tokenizer, _ = made(style)
@@ -179,16 +208,15 @@ def test_ordinary_added_tokens_are_shown(made: Made, style: str) -> None:
 
 def test_ids_beyond_the_vocabulary_are_no_text(made: Made) -> None:
     tokenizer, reference = made("gpt2")
-    assert tokenizer.vocab_size == reference.get_vocab_size()
-    assert tokenizer.decode([tokenizer.vocab_size, 10**6]) == ""
+    assert tokenizer.decode([reference.get_vocab_size(), 10**6]) == ""
 
 
 @byte_styles
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_any_ids_stream_to_what_they_decode_to(made: Made, style: str, data: st.DataObject) -> None:
-    tokenizer, _ = made(style)
-    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size)))
+    tokenizer, reference = made(style)
+    ids = data.draw(st.lists(st.integers(0, reference.get_vocab_size())))
     stream = tokenizer.stream_decoder()
     pieces = [stream.push(token) for token in ids]
     assert "".join(pieces) + stream.finish() == tokenizer.decode(ids)
