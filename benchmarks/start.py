@@ -3,7 +3,8 @@
     python -m benchmarks.start [DOC]
 
 The document is condensed first. Then processes alternate: one that imports torch and reads the model's weights from
-disk, one that asks. Prints wall and processor seconds of both (medians), and the median ratio of each.
+disk, one that asks. Prints wall seconds of both up to there and processor seconds to the end of the process (medians),
+and the median ratio of each.
 """
 
 import os
@@ -31,15 +32,21 @@ with opening_ahead(sys.argv[1:2]):
 """
 CONDENSE = "import beacon_cli as beacon, sys; beacon.load().condense(sys.argv[1])"
 QUESTION = "What is the capital of Iceland?"
+DONE = "done"
 
 
 def run(code: str, *arguments: str) -> tuple[float, float]:
-    """Wall and processor seconds of a Python process."""
+    """Wall seconds until a Python process has done this, and processor seconds until its end."""
     # An installed tool has its byte code; a checkout has it if Python may write it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
-    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    command = [sys.executable, "-c", f"{code}\nprint({DONE!r}, flush=True)", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None, "it is a pipe"
+        if process.stdout.readline().strip() != DONE:
+            raise SystemExit("the process failed")
+        wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
