@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Reference
 
-from beacon_cli.checkpoints.tokenizer.tokenizer import _LONG, Tokenizer
+from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from tests.checkpoints.tokenizer.toy_tokenizers import (
     BYTES,
     CONTROL,
@@ -33,10 +34,10 @@ from tests.checkpoints.tokenizer.toy_tokenizers import (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_long_texts() -> Iterator[None]:
-    """Short texts are encoded as long ones are."""
+def _as_documents() -> Iterator[None]:
+    """Short texts are encoded as documents are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._LONG", 0)
+        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._MANY", 0)
         yield
 
 
@@ -89,13 +90,21 @@ def test_ids_are_the_checkpoints(made: Made, style: str, text: str) -> None:
 @every_style
 @settings(deadline=None, max_examples=40)
 @given(parts=st.lists(texts | st.sampled_from([*CONTROL, ORDINARY])))
-def test_a_short_text_has_the_ids_of_a_long_one(made: Made, style: str, parts: list[str]) -> None:
+def test_few_characters_have_the_ids_of_many(made: Made, style: str, parts: list[str]) -> None:
     tokenizer, _ = made(style)
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._LONG", _LONG)
-        short = tokenizer.encode(text)
-    assert short == tokenizer.encode(text)
+        patch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._MANY", math.inf)
+        few = tokenizer.encode(text)
+    assert few == tokenizer.encode(text)
+
+
+def test_the_encoder_for_documents_is_made_when_it_is_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Tokenizer.from_folder(save(tmp_path, STYLES["gpt2"]()))
+    monkeypatch.setattr("beacon_cli.checkpoints.tokenizer.tokenizer._MANY", 2 * len(TEXT))
+    for made in (False, True):
+        tokenizer.encode(TEXT)
+        assert ("_bpe" in vars(tokenizer)) == made
 
 
 @byte_styles
