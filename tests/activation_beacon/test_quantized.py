@@ -85,7 +85,7 @@ def test_a_beacon_in_four_bits_condenses_as_its_dequantized_values_do() -> None:
         one.load_state_dict(beacon.state_dict())
     for kept, packed in zip(plain.layers, quantized.layers, strict=True):
         for name in CONFIG.param:
-            linear = packed[name]  # type: ignore[index]
+            linear = packed[name]  # type: ignore[index]  # a module's parts are typed as modules
             layer = bnb.nn.Linear4bit(
                 linear.in_features, linear.out_features, compute_dtype=torch.float32, quant_type="nf4"
             )

@@ -71,10 +71,11 @@ def test_interval_by_interval_has_the_gradients_of_one_pass(scheme: str) -> None
 
 def test_layers_that_are_computed_again_give_the_same_and_are_left_as_they_were() -> None:
     one = trainee(CONFIG)
-    before = [dict(vars(layer)) for layer in one.model.model.layers]  # type: ignore[union-attr,operator,arg-type]
+    decoder: Any = one.model.model
+    before = [dict(vars(layer)) for layer in decoder.layers]
     expected, gradients = loss_and_gradients(one)
     found, again = loss_and_gradients(one, checkpoint_layers=True)
-    assert [dict(vars(layer)) for layer in one.model.model.layers] == before  # type: ignore[union-attr,operator,arg-type]  # a stock model
+    assert [dict(vars(layer)) for layer in decoder.layers] == before
     assert torch.equal(found.total, expected.total)
     for name, gradient in gradients.items():
         assert torch.equal(again[name], gradient), name
