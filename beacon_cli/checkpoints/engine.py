@@ -24,6 +24,8 @@ from beacon_cli.settings import Device as Device
 
 # So many rows at most have their products with packed weights: a token, and the beacons after it.
 FEW_ROWS = 4
+# Layers of so many weights at most, in four bits, are computed by one thread then (`benchmarks/decoding.py`).
+SMALL_LAYER = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ def _load_lean(source: ModelSource, device: Device) -> Base | None:
     if arithmetic.decoding == "int4" and not fill_four_bits(model, source.folder):
         arithmetic = replace(arithmetic, decoding="int8")
     if arithmetic.decoding != "float32":
-        model.pack(eight_bit_weights, FEW_ROWS)
+        layer = sum(each.numel() for each in model.model.layers[0].parameters())
+        alone = arithmetic.decoding == "int4" and layer <= SMALL_LAYER
+        model.pack(eight_bit_weights, FEW_ROWS, threads=1 if alone else None)
     return Base(model, torch.device("cpu"), torch.float32, arithmetic=arithmetic)
 
 

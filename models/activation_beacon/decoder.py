@@ -4,7 +4,8 @@ Modules have the names that they have there, so that checkpoints and beacons fit
 import and half of the time of a pass over a single row. Hidden states are float32, whatever type the weights have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -254,8 +255,26 @@ def apply_rotary_pos_emb(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -
     return turn(query), turn(key)
 
 
+@contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Compute with so many threads at most; None for as many as there are."""
+    before = torch.get_num_threads()
+    if threads is None or threads >= before:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Decoder(nn.Module):
-    """Embeddings, layers and the last norm."""
+    """Embeddings, layers and the last norm.
+
+    Attributes:
+        few: passes of at most so many rows are computed by at most so many `threads`, if that is not None.
+    """
 
     def __init__(self, config: DecoderConfig, inv_freq: Tensor, biases: Mapping[str, bool], norms: bool) -> None:
         super().__init__()
@@ -263,6 +282,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config, biases, norms) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.rotary_emb: nn.Module = RotaryFrequencies(config, inv_freq)
+        self.few = 0
+        self.threads: int | None = None
 
     def forward(
         self,
@@ -286,8 +307,9 @@ class Decoder(nn.Module):
             attention_mask = added(attention_mask, hidden.dtype)
         layers: Any = self.layers
         if staying is None or past_key_values is None:
-            for index, layer in enumerate(layers):
-                hidden = layer(hidden, turn, attention_mask, past_key_values, index)
+            with at_most(self.threads if hidden.shape[1] <= self.few else None):
+                for index, layer in enumerate(layers):
+                    hidden = layer(hidden, turn, attention_mask, past_key_values, index)
             return SimpleNamespace(last_hidden_state=self.norm(hidden))
         # What the last layer remembers needs of the one before nothing but these rows, and nobody needs what it says.
         rows, last = hidden.shape[1], len(layers) - 1
@@ -331,8 +353,13 @@ class LanguageModel(nn.Module):
         self.model = Decoder(config, inv_freq, biases, norms)
         self.lm_head = Head(config)
 
-    def pack(self, pack: Pack, few: int) -> None:
-        """Multiply passes of at most `few` rows with weights that `pack` packs, each when it is first needed."""
+    def pack(self, pack: Pack, few: int, threads: int | None = None) -> None:
+        """Multiply passes of at most `few` rows with weights that `pack` packs, each when it is first needed.
+
+        Args:
+            threads: that compute the layers then, at most: to wake more can take longer than what they would do.
+        """
+        self.model.few, self.model.threads = few, threads
         for each in (*self.model.layers, self.lm_head):
             each.pack, each.few = pack, few
 

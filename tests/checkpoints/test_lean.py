@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from activation_beacon import BeaconConfig, SequenceReader, attach
-from activation_beacon.decoder import LanguageModel
+from activation_beacon.decoder import LanguageModel, Layer
 from activation_beacon.products import eight_bit_weights
 from activation_beacon.selection import Selection
 from beacon_cli.checkpoints.convert.four_bit import dequantize, quantize
@@ -188,6 +189,32 @@ def test_threads_change_no_more_than_bits_do(dtype: torch.dtype, packed: bool, f
     finally:
         torch.set_num_threads(before)
     assert float((seen[0] - seen[1]).std() / seen[0].std()) < far
+
+
+def test_passes_of_few_rows_may_take_fewer_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, before = lean(tiny_model(hidden_size=64), tmp_path, torch.bfloat16), torch.get_num_threads()
+    made.pack(eight_bit_weights, 4, threads=1)
+    with_threads: list[tuple[int, int]] = []
+    forward = Layer.forward
+
+    def counted(layer: Layer, hidden: torch.Tensor, *rest: Any) -> torch.Tensor:
+        with_threads.append((hidden.shape[1], torch.get_num_threads()))
+        if hidden.shape[1] == 3:
+            raise InterruptedError
+        return forward(layer, hidden, *rest)
+
+    monkeypatch.setattr(Layer, "forward", counted)
+    try:
+        torch.set_num_threads(2)
+        with attach(made, None) as attached, torch.inference_mode():
+            reader = attached.selecting_reader(1, Selection(window=24, sink=2, instruction=(5, 6, 7)))
+            for tokens in (5, 1, 3):
+                with suppress(InterruptedError):
+                    reader.read([9] * tokens)
+                assert torch.get_num_threads() == 2
+        assert set(with_threads) == {(5, 2), (1, 1), (3, 1)}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_products_follow_the_beacon(tmp_path: Path) -> None:
