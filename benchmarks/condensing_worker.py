@@ -26,13 +26,13 @@ Read = Callable[[Ids, bool], torch.Tensor]
 
 def ours(folder: Path, few: bool) -> Read:
     """This tool's decoder and reader, in float32, but for weights of 8 bits in products of `few` rows."""
-    from safetensors.torch import load_file  # noqa: PLC0415  not in the authors' process
+    from safetensors.torch import load_file  # noqa: PLC0415  # not in the authors' process
 
-    from activation_beacon import Beacon, attach  # noqa: PLC0415  not in the authors' process
-    from activation_beacon.authors import authors_config, beacon_name  # noqa: PLC0415  not in the authors' process
-    from activation_beacon.products import eight_bit_weights  # noqa: PLC0415  not in the authors' process
-    from beacon_cli.checkpoints.engine import FEW_ROWS  # noqa: PLC0415  not in the authors' process
-    from beacon_cli.checkpoints.lean import outline  # noqa: PLC0415  not in the authors' process
+    from activation_beacon import Beacon, attach  # noqa: PLC0415  # not in the authors' process
+    from activation_beacon.authors import authors_config, beacon_name  # noqa: PLC0415  # not in the authors' process
+    from activation_beacon.products import eight_bit_weights  # noqa: PLC0415  # not in the authors' process
+    from beacon_cli.checkpoints.engine import FEW_ROWS  # noqa: PLC0415  # not in the authors' process
+    from beacon_cli.checkpoints.lean import outline  # noqa: PLC0415  # not in the authors' process
 
     settings, state = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
     model = outline({key: value for key, value in settings.items() if not key.startswith("beacon_")})
@@ -83,7 +83,7 @@ def products(folder: Path) -> Read:
 
     By the function that this tool has for it.
     """
-    from activation_beacon.matmul import linear  # noqa: PLC0415  not in the authors' process
+    from activation_beacon.matmul import linear  # noqa: PLC0415  # not in the authors' process
 
     settings = json.loads((folder / "config.json").read_text())
     hidden, inner, size = (settings[name] for name in ("hidden_size", "intermediate_size", "head_dim"))

@@ -1,12 +1,18 @@
 """A projection that treats beacon rows with weights of their own and leaves all other rows to the base layer."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from activation_beacon.matmul import linear
+
+
+class Projection(nn.Linear):
+    """A projection whose product is the fast one of `matmul`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
 
 
 class BeaconRows:
@@ -61,12 +67,10 @@ class BeaconLinear(nn.Module):
         if rows is None:
             return out
         x = x[:, rows]
-        layer: Any = self.beacon_layer
-        weight = layer.weight
-        if isinstance(weight, Tensor) and weight.is_floating_point():
-            beacons = linear(x.to(weight.dtype), weight, layer.bias).to(out.dtype)
-        else:  # a quantized layer casts by itself
-            beacons = layer(x).to(out.dtype)
+        weight = self.beacon_layer.weight
+        if isinstance(weight, Tensor) and weight.is_floating_point():  # a quantized layer casts by itself
+            x = x.to(weight.dtype)
+        beacons: Tensor = self.beacon_layer(x).to(out.dtype)
         if torch.is_grad_enabled():
             return out.index_copy(1, rows, beacons)
         return out.index_copy_(1, rows, beacons)

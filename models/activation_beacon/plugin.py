@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from activation_beacon.architecture import attention_modules, embeddings
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import ConfigError
+from activation_beacon.linear import Projection
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Beacon(nn.Module):
         self.config = config
         self.embedding = nn.Parameter(torch.zeros(hidden))
         self.layers = nn.ModuleList(
-            nn.ModuleDict({p: nn.Linear(s.inputs, s.outputs, bias=s.bias) for p, s in layer.items()})
+            nn.ModuleDict({p: Projection(s.inputs, s.outputs, bias=s.bias) for p, s in layer.items()})
             for layer in shapes
         )
 
