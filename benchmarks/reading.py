@@ -32,7 +32,7 @@ import beacon_cli as beacon
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
-from beacon_cli.checkpoints.convert.lora import WEIGHTS
+from beacon_cli.checkpoints.local.model_folder import READER
 from beacon_cli.errors import BeaconError
 from beacon_cli.evaluation.metrics import found
 from benchmarks.reading_card import SHIPPED, write_card
@@ -155,7 +155,7 @@ def ask(options: argparse.Namespace) -> None:
 
 def _alone(gguf: Path, adapter: Path | None, passages: int) -> Record:
     """Who is asked, if it is a language model by itself."""
-    weights = base.fingerprint(adapter / WEIGHTS) if adapter else None
+    weights = base.fingerprint(adapter / READER) if adapter else None
     return {"gguf": gguf.name, "sha256": base.fingerprint(gguf), "reader_sha256": weights, "passages": passages}
 
 
@@ -179,7 +179,7 @@ def show(options: argparse.Namespace) -> None:
 
 def card(options: argparse.Namespace) -> None:
     """The command `card`: measure what ships, keep the figures, write its card."""
-    weights = base.fingerprint(SHIPPED / WEIGHTS)[:12]
+    weights = base.fingerprint(SHIPPED / READER)[:12]
     for run, gguf in (("reader", base.gguf_file()), ("tool", None)):
         if run in options.runs:
             options.gguf, options.reader, options.out = gguf, SHIPPED, options.into / f"{run}-{weights}"

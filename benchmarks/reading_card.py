@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon_cli.checkpoints.convert.lora import CONFIG, WEIGHTS
+from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
 from beacon_cli.evaluation.report import markdown
 from recipes.smollm2 import base
 
@@ -41,8 +41,8 @@ def write_card(runs: Mapping[str, Figures]) -> None:
 
 def card(runs: Mapping[str, Figures]) -> str:
     """The card, in Markdown."""
-    config = json.loads((SHIPPED / CONFIG).read_text("utf-8"))
-    weights = SHIPPED / WEIGHTS
+    config = json.loads((SHIPPED / READER_CONFIG).read_text("utf-8"))
+    weights = SHIPPED / READER
     modules = [f"`{name}`" for name in config["target_modules"]]
     asked = runs.get("reader", {}).get("sets", {}).get("natural", {}).get("questions", 0)
     return TEXT.read_text("utf-8").format_map(

@@ -7,9 +7,9 @@ from activation_beacon.selection import VERSION
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.identity import Compute, DocumentInfo, Identity, Models, Subject
 from beacon_cli.cache.store import Store
+from beacon_cli.checkpoints.condensers import SELECT
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.model_source import ModelSource
-from beacon_cli.checkpoints.selecting import SELECT
 from beacon_cli.documents import TEXT_VERSION, Document
 
 

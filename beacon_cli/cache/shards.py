@@ -14,7 +14,7 @@ from activation_beacon.memory import Activations
 from activation_beacon.selected import Selected
 from beacon_cli.cache.manifest import Interval, Manifest
 from beacon_cli.cache.quantization import Quantized, dequantize, half, quantize
-from beacon_cli.checkpoints.selecting import SELECT
+from beacon_cli.checkpoints.condensers import SELECT
 from beacon_cli.durable.records import from_json, parse
 
 _TYPES = {

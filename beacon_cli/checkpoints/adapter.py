@@ -7,7 +7,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from activation_beacon.checkpoint import WEIGHTS_FILE, load_beacon, read_info
+from activation_beacon.checkpoint import load_beacon, read_info
+from activation_beacon.files import WEIGHTS_FILE
 from activation_beacon.plugin import Beacon
 from beacon_cli.checkpoints.convert.four_bit import dequantize, four_bit_linear, quantize, stored_shape
 from beacon_cli.checkpoints.local.model_folder import MARK

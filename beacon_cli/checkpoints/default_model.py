@@ -8,13 +8,11 @@ import importlib.util
 from pathlib import Path
 
 import beacon_smollm2
-from activation_beacon.checkpoint import WEIGHTS_FILE as BEACON_WEIGHTS
-from activation_beacon.scorer import SCORER_FILE
+from activation_beacon.files import SCORER_FILE, WEIGHTS_FILE
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, llms
-from beacon_cli.checkpoints.convert.lora import CONFIG as LORA_CONFIG
-from beacon_cli.checkpoints.convert.lora import WEIGHTS as LORA_WEIGHTS
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
+from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.version import __version__
@@ -38,8 +36,8 @@ def base_file() -> Path | None:
 def adapters() -> tuple[str, ...]:
     """Which of them this tool brings."""
     there = {
-        "reader": LORA_WEIGHTS,
-        "beacon": f"beacon/{BEACON_WEIGHTS}",
+        "reader": READER,
+        "beacon": f"beacon/{WEIGHTS_FILE}",
         "scorer": f"beacon/{SCORER_FILE}",
     }
     return tuple(name for name, file in there.items() if (beacon_smollm2.FOLDER / file).is_file())
@@ -63,7 +61,7 @@ def stamp() -> str:
     """
     digest = hashlib.sha256(f"{__version__} {_FORM}".encode())
     try:
-        for name in (LORA_CONFIG, LORA_WEIGHTS):
+        for name in (READER_CONFIG, READER):
             digest.update((beacon_smollm2.FOLDER / name).read_bytes())
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be read ({error.strerror}): install the tool again") from error

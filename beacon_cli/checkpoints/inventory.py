@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from activation_beacon.files import CONFIG_FILE
 from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.catalogue import KnownModel, State, catalogue, llms
+from beacon_cli.checkpoints.condensers import best_condenser
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.elsewhere import gguf_files_elsewhere
 from beacon_cli.checkpoints.local.gguf_name import hub_file, is_later_part
@@ -23,7 +25,6 @@ from beacon_cli.checkpoints.local.hub_cache import (
 )
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, is_merged, read_settings
 from beacon_cli.checkpoints.local.record import read_record
-from beacon_cli.checkpoints.selecting import best_condenser
 from beacon_cli.errors import ModelError
 
 
@@ -77,7 +78,7 @@ def _default() -> KnownModel:
     folder = default.beacon_folder()
     condense = best_condenser(folder)
     if condense == "beacon":
-        beacon = read_settings(folder, "beacon_config.json")["settings"]
+        beacon = read_settings(folder, CONFIG_FILE)["settings"]
     return replace(
         default.KNOWN,
         window=beacon.get("window"),

@@ -13,6 +13,7 @@ from activation_beacon.selection import Selection
 from beacon_cli.checkpoints import default_model as default
 from beacon_cli.checkpoints.adapter import stored_bits
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
+from beacon_cli.checkpoints.condensers import RATIOS, SELECT, best_condenser, condensers, read_kept
 from beacon_cli.checkpoints.convert.merged import check_if_merged
 from beacon_cli.checkpoints.hub.repository import resolve_model
 from beacon_cli.checkpoints.local.converted import find_converted
@@ -21,7 +22,7 @@ from beacon_cli.checkpoints.local.hub_cache import pulled_file
 from beacon_cli.checkpoints.local.lease import Lease
 from beacon_cli.checkpoints.local.model_folder import CONFIG, check_model_folder, is_merged, local_model, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
-from beacon_cli.checkpoints.selecting import RATIOS, SELECT, best_condenser, condensers, read_kept, selection_of
+from beacon_cli.checkpoints.selecting import selection_of
 from beacon_cli.checkpoints.tokenizer.frame import Frame, between_turns, chat_frame
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 from beacon_cli.errors import ModelError, SettingsError

@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from activation_beacon.checkpoint import CONFIG_FILE, WEIGHTS_FILE, BeaconInfo, save_info
+from activation_beacon.checkpoint import BeaconInfo, save_info
+from activation_beacon.files import CONFIG_FILE, WEIGHTS_FILE
 from activation_beacon.plugin import Beacon
 from beacon_cli.durable.files import sync_path
 from beacon_cli.durable.lines import replace_text

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from activation_beacon.files import SCORER_FILE
 from activation_beacon.memory import Activations
-from activation_beacon.scorer import SCORER_FILE, ScorerFit, save_scorer
+from activation_beacon.scorer import ScorerFit, save_scorer
 from activation_beacon.selection import best
 from beacon_cli.cache.store import default_root
 from beacon_cli.checkpoints.engine import Engine, load_engine

@@ -14,10 +14,9 @@ from torch import nn
 from activation_beacon.architecture import embeddings
 from activation_beacon.config import BeaconConfig
 from activation_beacon.errors import CheckpointError, ConfigError
+from activation_beacon.files import CONFIG_FILE, WEIGHTS_FILE
 from activation_beacon.plugin import Beacon
 
-CONFIG_FILE = "beacon_config.json"
-WEIGHTS_FILE = "beacon.safetensors"
 FORMAT_VERSION = 1
 
 

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from activation_beacon.errors import CheckpointError
+from activation_beacon.files import SCORER_FILE
 from activation_beacon.memory import Activations
 
-SCORER_FILE = "scorer.safetensors"
 FORMAT_VERSION = 1
 # How much of the features' mean square is added to it where they are fitted.
 RIDGE = 1e-3

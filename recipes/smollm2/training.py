@@ -22,7 +22,7 @@ from activation_beacon import Beacon, BeaconConfig
 from activation_beacon.checkpoint import save_beacon as write_beacon
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
-from beacon_cli.checkpoints.convert.lora import CONFIG, WEIGHTS
+from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
 from recipes.smollm2 import base, sources
 from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches, batches
 from recipes.smollm2.conversations import Composer, Mix
@@ -177,7 +177,7 @@ def save_reader(lora: Lora, size: Size, training: Training) -> None:
         for name, place in PLACES.items()
         for number in range(len(weights[name]))
     }
-    save_file(tensors, training.out / WEIGHTS, {"format": "pt"})
+    save_file(tensors, training.out / READER, {"format": "pt"})
     config = {
         "rank": size.rank,
         "alpha": ALPHA,
@@ -189,7 +189,7 @@ def save_reader(lora: Lora, size: Size, training: Training) -> None:
         "tokens": training.used,
         "plan": asdict(training.plan),
     }
-    (training.out / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (training.out / READER_CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def save_beacon(beacons: Beacons, run: _Run) -> None:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from activation_beacon import Activations, SelectingReader, Selection, attach
 from activation_beacon.errors import CheckpointError
-from activation_beacon.scorer import SCORER_FILE, Scorer, ScorerFit, load_scorer, save_scorer
+from activation_beacon.files import SCORER_FILE
+from activation_beacon.scorer import Scorer, ScorerFit, load_scorer, save_scorer
 from tests.activation_beacon.test_selection import assert_same, parts_of
 from tests.activation_beacon.tiny import random_ids, tiny_model
 

@@ -14,7 +14,7 @@ from beacon_cli.cache.builder import Builder
 from beacon_cli.cache.entry import Entry
 from beacon_cli.cache.quantization import rounded
 from beacon_cli.cache.store import Store
-from beacon_cli.checkpoints.selecting import SELECT
+from beacon_cli.checkpoints.condensers import SELECT
 from beacon_cli.errors import CacheError
 from tests.cache.synthetic_cache import DOCUMENT, IDENTITY, SINK, SUBJECT, TAIL, rows, tokens
 

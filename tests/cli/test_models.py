@@ -5,6 +5,8 @@ import json
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,15 @@ def test_a_published_name_answers(name: str, book: Path, hub: HubServer, machine
     assert (entries[name]["window"], entries[name]["ratios"]) == (32, ratios)
     assert set(RELEASED) < set(entries)
     assert (entries[name]["prompts"] is None) == ("ultragist" not in name and "memorag" not in name)
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "smollm2-135m"]], ids=" ".join)
+def test_models_are_listed_without_torch(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom beacon_cli.app import main\ntry:\n    main()\nexcept SystemExit as stop:\n"
+        "    assert not stop.code\nassert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, "models", *words], check=True, capture_output=True)
 
 
 def test_pull_show_and_rm(hub: HubServer, machine: Machine, models_dir: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import beacon_cli
+from activation_beacon.files import SCORER_FILE
 from activation_beacon.ragged import RaggedMemory
-from activation_beacon.scorer import SCORER_FILE, load_scorer, save_scorer
+from activation_beacon.scorer import load_scorer, save_scorer
 from beacon_cli.cache import builder
 from beacon_cli.events import IntervalDone
 from tests.cli.runner import Result, assert_misused, assert_refused, run

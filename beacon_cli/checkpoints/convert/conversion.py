@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activation_beacon.checkpoint import WEIGHTS_FILE, BeaconInfo, save_info
+from activation_beacon.checkpoint import BeaconInfo, save_info
+from activation_beacon.files import SCORER_FILE, WEIGHTS_FILE
 from beacon_cli.checkpoints.convert.four_bit import quantize, settings
 from beacon_cli.checkpoints.convert.merged import Merged
 from beacon_cli.checkpoints.convert.tensor_files import NewTensor, Stored, StoredTensor, write_tensors
 from beacon_cli.checkpoints.local.converted import clean_up, leftovers
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
-from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, MEASURED, SCORER, SINGLE, companions
+from beacon_cli.checkpoints.local.model_folder import CONFIG, INDEX, MEASURED, SINGLE, companions
 from beacon_cli.checkpoints.local.record import Record, write_record
 from beacon_cli.durable.files import sync_path
 from beacon_cli.errors import ModelError
@@ -112,7 +113,7 @@ def _write(source: Merged, folder: Path, record: Record, cache: Path, progress: 
     beacon.mkdir()
     _write_beacon(source, beacon / WEIGHTS_FILE, reader, record.beacon_bits)
     save_info(beacon, BeaconInfo(source.config, record.source, fingerprint, source.rope_scaling))
-    for name in (SCORER, MEASURED):  # that were made of the converted model, and stand in its repository
+    for name in (SCORER_FILE, MEASURED):  # that were made of the converted model, and stand in its repository
         if (path := source.folder / "beacon" / name).is_file():
             shutil.copyfile(path, beacon / name)
     write_record(folder, record)

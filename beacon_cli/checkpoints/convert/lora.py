@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from beacon_cli.checkpoints.convert.tensor_files import StoredTensor, read_header
+from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
 from beacon_cli.errors import ModelError
 
-WEIGHTS, CONFIG = "reader.safetensors", "reader.json"
 # What the weights were rounded to when the change was learned, and are again when it is in them.
 DTYPE = torch.bfloat16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +45,7 @@ class Lora:
         for name, (a, b) in self.parts.items():
             if shapes.get(name) != (b.shape[0], a.shape[1]):
                 raise ModelError(
-                    f"{self.folder / WEIGHTS} does not fit {self.base}: it changes {name} of shape "
+                    f"{self.folder / READER} does not fit {self.base}: it changes {name} of shape "
                     f"{(b.shape[0], a.shape[1])}, and there it is {shapes.get(name, 'missing')}"
                 )
 
@@ -70,7 +70,7 @@ def read_lora(folder: Path) -> Lora:
     Raises:
         ModelError: if it is missing or damaged.
     """
-    path = folder / CONFIG
+    path = folder / READER_CONFIG
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
         base, sha256, rank = config["base"], config["base_sha256"], config["rank"]
@@ -79,7 +79,7 @@ def read_lora(folder: Path) -> Lora:
             raise ValueError("base, base_sha256, rank and alpha do not name a base and a scale")
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
         raise ModelError(f"{path} cannot be used ({error}): install the tool again") from None
-    tensors = read_header(folder / WEIGHTS)
+    tensors = read_header(folder / READER)
     parts = {}
     for name, a in tensors.items():
         module, _, part = name.rpartition(".")
@@ -87,5 +87,7 @@ def read_lora(folder: Path) -> Lora:
         if part == "lora_A" and b is not None and (*a.shape[:1], *b.shape[1:]) == (rank, rank):
             parts[f"{module}.weight"] = a, b
     if 2 * len(parts) != len(tensors) or not parts:
-        raise ModelError(f"{folder / WEIGHTS} holds no pairs of rank {rank}, as {CONFIG} says: install the tool again")
+        raise ModelError(
+            f"{folder / READER} holds no pairs of rank {rank}, as {READER_CONFIG} says: install the tool again"
+        )
     return Lora(folder, base, sha256, scale, parts)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from activation_beacon.files import CONFIG_FILE
 from beacon_cli.checkpoints.hub.download import download
 from beacon_cli.checkpoints.local.gguf_name import HubFile, hub_file, is_model
 from beacon_cli.checkpoints.local.hub_cache import SHA256, discard, expected_sha256, pulled_file
@@ -28,8 +29,8 @@ from beacon_cli.events import Progress, Stage, Transfer, silent
 
 # What is fetched. The rest never is: code, pickled weights, weights in other formats or for other tools.
 _TEXTS: dict[Kind, list[str]] = {
-    "model": [CONFIG, INDEX, *COMPANIONS, "beacon/beacon_config.json", f"beacon/{MEASURED}"],
-    "beacon": ["beacon_config.json", MEASURED],
+    "model": [CONFIG, INDEX, *COMPANIONS, f"beacon/{CONFIG_FILE}", f"beacon/{MEASURED}"],
+    "beacon": [CONFIG_FILE, MEASURED],
 }
 _TENSORS: dict[Kind, re.Pattern[str]] = {
     "model": re.compile(r"model[^/]*\.safetensors|beacon/(beacon|scorer)\.safetensors"),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from activation_beacon.files import CONFIG_FILE, SCORER_FILE, WEIGHTS_FILE
 from beacon_cli.checkpoints.local.hub_cache import discard, expected_sha256
 from beacon_cli.checkpoints.local.model_folder import check_model_folder, read_settings, weight_files
 from beacon_cli.durable.files import make_private_folder, write_durably
@@ -60,7 +61,7 @@ def beacon_fingerprint(folder: Path, cache: Path) -> str:
     Raises:
         ModelError: as `model_fingerprint`.
     """
-    return _fingerprint(read_settings(folder, "beacon_config.json"), [folder / "beacon.safetensors"], cache)
+    return _fingerprint(read_settings(folder, CONFIG_FILE), [folder / WEIGHTS_FILE], cache)
 
 
 def scorer_fingerprint(folder: Path, cache: Path) -> str:
@@ -69,7 +70,7 @@ def scorer_fingerprint(folder: Path, cache: Path) -> str:
     Raises:
         ModelError: as `model_fingerprint`.
     """
-    return _fingerprint({}, [folder / "scorer.safetensors"], cache)
+    return _fingerprint({}, [folder / SCORER_FILE], cache)
 
 
 def remembered(content: str, cache: Path, compute: Callable[[], str]) -> str:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from activation_beacon.files import CONFIG_FILE, SCORER_FILE, WEIGHTS_FILE
 from beacon_cli.checkpoints.local.elsewhere import OLLAMA, ollama_file
 from beacon_cli.checkpoints.local.gguf_name import GGUF, hub_file, is_model, parts_of
 from beacon_cli.errors import ModelError
@@ -19,12 +20,13 @@ CONFIG = "config.json"
 WEIGHTS = "model*.safetensors"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SCORER = "scorer.safetensors"
+# Of a LoRA that is put into the weights.
+READER, READER_CONFIG = "reader.safetensors", "reader.json"
 # What an adapter was measured to keep, see `checkpoints.selecting`.
 MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG, WEIGHTS),
-    "beacon": ("beacon_config.json", "beacon.safetensors"),
+    "beacon": (CONFIG_FILE, WEIGHTS_FILE),
 }
 # What belongs to a model in whatever form its weights are.
 COMPANIONS = (
@@ -123,7 +125,7 @@ def check_names(place: str, names: Sequence[str], kind: Kind) -> None:
     Raises:
         ModelError: if a kind of file that is needed is not among them.
     """
-    if kind == "beacon" and SCORER in names and not set(_NEEDED[kind]) & set(names):
+    if kind == "beacon" and SCORER_FILE in names and not set(_NEEDED[kind]) & set(names):
         return  # which is enough by itself
     for pattern in _NEEDED[kind]:
         if any(fnmatchcase(name, pattern) for name in names):
