@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from beacon_cli.answering.prompts import question_text
+from recipes.smollm2.alterations import Alterations
 from recipes.smollm2.sources import Passage, Question
 
 PASSAGE_WORDS = 100
+# Data sets whose answers stand in the text word for word, in prose that names what it is about.
+ALTERED = ("squad", "quoref", "adversarialqa")
 _SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)]*\s+(?=[^\sa-z])|\n+""")
 
 
@@ -58,6 +61,7 @@ class Mix:
         distractors: weight of 0, 1, 2 … further passages.
         near: share of these from the same article, country or story.
         foreign: share of questions that are about something else.
+        altered: share of passages in which names and numbers are others, of the data sets in `ALTERED`.
         cut: share of passages of which a sentence with an answer is left out, which makes its question unanswerable.
         again: share of conversations in which passages are read again.
         turns: share of conversations that go on.
@@ -70,6 +74,7 @@ class Mix:
     distractors: Sequence[float] = (0.45, 0.12, 0.1, 0.1, 0.11, 0.12)
     near: float = 0.65
     foreign: float = 0.1
+    altered: float = 0.0
     cut: float = 0.15
     again: float = 0.15
     turns: float = 0.25
@@ -91,6 +96,8 @@ class Composer:
         self.weights = [mix.sources[source] for source in self.sources]
         self.all = {source: list(passages[source]) for source in self.sources}
         self.asked = {source: [p for p in found if p.questions] for source, found in self.all.items()}
+        altered = [source for source in self.sources if source in ALTERED] if mix.altered else []
+        self.alterations = {source: Alterations(self.all[source]) for source in altered}
         self.group: dict[tuple[str, str], list[Passage]] = {}
         for found in self.all.values():
             for passage in found:
@@ -101,6 +108,8 @@ class Composer:
         mix = self.mix
         (source,) = chance.choices(self.sources, self.weights)
         passage = whole = chance.choice(self.asked[source])
+        if source in self.alterations and chance.random() < mix.altered:
+            passage = self.alterations[source].altered(passage, chance)
         if chance.random() < mix.cut:
             passage = without_sentence(passage, chance)
         (count,) = chance.choices(range(len(mix.distractors)), mix.distractors)

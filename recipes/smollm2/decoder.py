@@ -1,21 +1,23 @@
 """A Llama decoder for training: many rows a pass, each token seeing what a mask of integers lets it see.
 
 It computes what transformers' Llama with the beacon of `activation_beacon` computes (a test compares the two), with
-what those cannot have together: rows of different layouts in one batch, masks that skip empty blocks (FlexAttention)
-and compiled layers.
+what those cannot have together: rows of different layouts in one batch, attention that leaves out what a mask hides
+(FlexAttention on a GPU, `parts` on a CPU) and compiled layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
 
+from recipes.smollm2.parts import attend, parts_of
 from recipes.smollm2.sheets import Sheets
 
 PARAM = ("q", "k", "v")
@@ -81,7 +83,7 @@ class Decoder(nn.Module):
     Args:
         model: where they come from; no biases.
         dtype, device: of the arithmetic.
-        compiled: whether the layers are compiled and attention is FlexAttention; else plain PyTorch with dense masks.
+        compiled: whether the layers are, and on a GPU attention.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype, device: str, compiled: bool) -> None:
@@ -106,11 +108,11 @@ class Decoder(nn.Module):
         self.embedding = model.model.embed_tokens.weight.detach().to(device, dtype)
         self.head = model.lm_head.weight.detach().to(device, dtype)
         self.layers = len(layers)
-        self.compiled = compiled
+        self.flex = compiled and device == "cuda"
         self._before: Callable[..., Any] = torch.compile(_before, dynamic=False) if compiled else _before
         self._after: Callable[..., Any] = torch.compile(after_attention, dynamic=False) if compiled else after_attention
-        self._flex: Callable[..., Any] = torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
-        self._blocks: Callable[..., Any] = torch.compile(create_block_mask) if compiled else create_block_mask
+        self._flex: Callable[..., Any] = torch.compile(flex_attention, dynamic=False) if self.flex else flex_attention
+        self._blocks: Callable[..., Any] = torch.compile(create_block_mask) if self.flex else create_block_mask
         self._rotation: Callable[..., Any] = torch.compile(rotation, dynamic=False) if compiled else rotation
 
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -124,7 +126,7 @@ class Decoder(nn.Module):
             x = torch.where(sheets.beacon[..., None], beacons.embedding.to(x.dtype), x)
         own = self._rotation(sheets.positions, self.shape, x.dtype)
         moved = self._rotation(sheets.memory_positions, self.shape, x.dtype) if beacons is not None else None
-        mask = self.mask(sheets, beacons is not None)
+        seeing = self._attention(sheets, beacons is not None)
         changes = lora.layers() if lora is not None else [None] * self.layers
         beacon_layers = beacons.layers() if beacons is not None else [None] * self.layers
         for number, (change, beacon) in enumerate(zip(changes, beacon_layers, strict=True)):
@@ -132,23 +134,22 @@ class Decoder(nn.Module):
             q, k, v = self._before(
                 x, self.norms[0][number], weights, change, beacon, sheets.beacon, sheets.memory, own, moved, self.shape
             )
-            if self.compiled:
-                seen = self._flex(q, k, v, block_mask=mask)
-            else:
-                seen = scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            x = self._after(x, seen, self.norms[1][number], weights, change, self.shape)
+            x = self._after(x, seeing(q, k, v), self.norms[1][number], weights, change, self.shape)
         return rms_norm(x, x.shape[-1:], self.final, self.shape.eps)
 
-    def mask(self, sheets: Sheets, condensed: bool) -> BlockMask | Tensor:
-        """What each row's tokens see: the memory first, then the row itself."""
+    def _attention(self, sheets: Sheets, condensed: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Attention in which each row's tokens see what they may: the memory first, then the row itself."""
+        if not (self.flex or condensed):
+            return partial(attend, parts=parts_of(sheets, self.embedding.dtype))
         sees = visibility(sheets, condensed)
         batch, tokens = sheets.ids.shape
         keys = tokens + (sheets.memory.shape[1] if condensed else 0)
-        if self.compiled:
-            return self._blocks(sees, batch, None, tokens, keys, device=sheets.ids.device)  # type: ignore[no-any-return]  # untyped in torch
+        if self.flex:
+            blocks = self._blocks(sees, batch, None, tokens, keys, device=sheets.ids.device)
+            return partial(self._flex, block_mask=blocks)
         rows = [torch.arange(size, device=sheets.ids.device) for size in (batch, tokens, keys)]
         b, q, k = rows[0][:, None, None], rows[1][None, :, None], rows[2][None, None, :]
-        return sees(b, b, q, k)[:, None]
+        return partial(scaled_dot_product_attention, attn_mask=sees(b, b, q, k)[:, None])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, hidden) -> (…, vocabulary), in float32."""

@@ -147,7 +147,7 @@ def train_reader(run: _Run) -> None:
         if step == plan.steps:
             held = ReaderBatches(Composer(run.passages["dev"], size.mix), run.layout, plan, 0)
             training.log(**look_at_reader(decoder, lora, held, size.look, run.device))
-    save_reader(lora, size, training)
+    save_reader(lora, run.out, reader_config(size, training))
     base.merge_reader(run.model, run.out)
 
 
@@ -169,7 +169,7 @@ def train_beacon(run: _Run) -> None:
     save_beacon(beacons, run)
 
 
-def save_reader(lora: Lora, size: Size, training: Training) -> None:
+def save_reader(lora: Lora, out: Path, config: Mapping[str, Any]) -> None:
     """`reader.safetensors`, bfloat16, and `reader.json`, as `beacon_cli/checkpoints/convert/lora.py` reads them."""
     tensors = {
         f"model.layers.{number}.{place}.lora_{part}": weights[name][number].detach().bfloat16().cpu().contiguous()
@@ -177,8 +177,13 @@ def save_reader(lora: Lora, size: Size, training: Training) -> None:
         for name, place in PLACES.items()
         for number in range(len(weights[name]))
     }
-    save_file(tensors, training.out / READER, {"format": "pt"})
-    config = {
+    save_file(tensors, out / READER, {"format": "pt"})
+    (out / READER_CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def reader_config(size: Size, training: Training) -> dict[str, Any]:
+    """What `reader.json` says."""
+    return {
         "rank": size.rank,
         "alpha": ALPHA,
         "target_modules": [place.rpartition(".")[2] for place in PLACES.values()],
@@ -189,7 +194,6 @@ def save_reader(lora: Lora, size: Size, training: Training) -> None:
         "tokens": training.used,
         "plan": asdict(training.plan),
     }
-    (training.out / READER_CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def save_beacon(beacons: Beacons, run: _Run) -> None:
