@@ -26,6 +26,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", choices=sorted(SIZES), default="full")
     parser.add_argument("--steps", type=int, nargs=2, metavar=("READER", "BEACON"), help="if not the size's")
+    parser.add_argument("--altered", type=float, help="share of passages whose names and numbers are others")
+    parser.add_argument("--ahead", type=float, help="share of conversations whose question stands before the text, too")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.prompts import RULE, question_text
 from recipes.smollm2.alterations import Alterations
 from recipes.smollm2.sources import Passage, Question
 
@@ -45,11 +45,22 @@ class Conversation:
 
     Attributes:
         turns: whether a question comes after the ones before and their answers; if not, each is asked as the first.
+        ahead: whether the question, of which there is one, stands before the document, too.
     """
 
     document: str
     asks: tuple[Ask, ...]
     turns: bool
+    ahead: bool = False
+
+    def opening(self) -> str:
+        """What all of its questions follow."""
+        return ahead_of(self.asks[0].question, self.document) if self.ahead else self.document
+
+
+def ahead_of(question: Question, document: str) -> str:
+    """The document, read with the question in mind: a decoder's tokens know nothing of what comes after them."""
+    return f"{question_text(question.text, first=False)}{RULE}{document}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class Mix:
         distractors: weight of 0, 1, 2 … further passages.
         near: share of these from the same article, country or story.
         foreign: share of questions that are about something else.
+        ahead: share of conversations of one question, which stands before the document, too.
         altered: share of passages in which names and numbers are others, of the data sets in `ALTERED`.
         cut: share of passages of which a sentence with an answer is left out, which makes its question unanswerable.
         again: share of conversations in which passages are read again.
@@ -74,6 +86,7 @@ class Mix:
     distractors: Sequence[float] = (0.45, 0.12, 0.1, 0.1, 0.11, 0.12)
     near: float = 0.65
     foreign: float = 0.1
+    ahead: float = 0.0
     altered: float = 0.0
     cut: float = 0.15
     again: float = 0.15
@@ -125,6 +138,8 @@ class Composer:
         foreign = sum(chance.random() < mix.foreign for _ in questions)
         questions += [q for _ in range(foreign) if (q := self._foreign(passage, document, chance)) is not None]
         chance.shuffle(questions)
+        if mix.ahead and chance.random() < mix.ahead:
+            return Conversation(text, (Ask(questions[0]),), turns=False, ahead=True)
         asks = [Ask(q, read_again(text, q.text) if again else ()) for q in questions[:most]]
         return Conversation(text, tuple(asks), chance.random() < mix.turns)
 

@@ -13,10 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.durable.files import sync_path
 from beacon_cli.training.run_folder import packed, unpacked
-from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches
+from recipes.smollm2.batches import BeaconBatches, Plan
 from recipes.smollm2.decoder import Beacons, Decoder, Lora
 from recipes.smollm2.lessons import RATIOS, Teacher
 from recipes.smollm2.sheets import Sheets
@@ -105,20 +104,6 @@ def right_answers(predicted: Tensor, sheets: Sheets) -> Tensor:
     return right.scatter_reduce(0, sheets.answer[asked], (predicted == sheets.targets)[asked].float(), "amin")
 
 
-def refusals(sheets: Sheets, first: int) -> Tensor:
-    """(answers) whether the answer is the refusal, which begins with the token `first`."""
-    return sheets.targets[_begins(sheets)] == first
-
-
-def _begins(sheets: Sheets) -> Tensor:
-    """(answers) which of the learned tokens are the first of an answer."""
-    asked = (sheets.answer >= 0).nonzero()[:, 0]
-    answers = sheets.answer[asked]
-    begins = torch.ones_like(answers, dtype=torch.bool)
-    begins[1:] = answers[1:] != answers[:-1]
-    return asked[begins]
-
-
 def reader_losses(decoder: Decoder, lora: Lora, source: Iterator[Sheets], device: str) -> Losses:
     """Makes the loss of the next batch."""
 
@@ -156,29 +141,6 @@ def beacon_losses(decoder: Decoder, beacons: Beacons, source: Iterator[tuple[She
         return loss, said, condensed.used
 
     return losses
-
-
-@torch.no_grad()
-def look_at_reader(decoder: Decoder, lora: Lora, data: ReaderBatches, count: int, device: str) -> dict[str, float]:
-    """On what is held out: loss, and per cent of the answers, and of the refusals, that are given as they stand."""
-    first = data.layout.ids(REFUSAL)[0]
-    total = torch.zeros(7, device=device)
-    for index in range(count):
-        sheets = data[index].to(device)
-        logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets))
-        right, refused = right_answers(logits.argmax(-1), sheets), refusals(sheets, first)
-        begun = logits[_begins(sheets)].argmax(-1) == first
-        loss = nn.functional.cross_entropy(logits, sheets.targets, reduction="sum")
-        counted = right[~refused].sum(), (~refused).sum(), begun[refused].sum(), refused.sum(), begun[~refused].sum()
-        total += torch.stack([loss, loss.new_tensor(len(sheets.targets)), *(each.float() for each in counted)])
-    loss, tokens, right, answered, refused, unanswerable, wrongly = total.tolist()
-    return {
-        "dev_loss": loss / tokens,
-        "exact": 100 * right / answered,
-        "refused": 100 * refused / max(1, unanswerable),
-        "refused_wrongly": 100 * wrongly / answered,
-        "answers": answered,
-    }
 
 
 @torch.no_grad()

@@ -83,7 +83,7 @@ class Piece:
 def piece(conversation: Conversation, layout: Layout, room: int) -> Piece | None:
     """As many of a conversation's questions as fit into `room` tokens, whole; None if not one does."""
     made = Piece()
-    start = position = made.add([*layout.opening, *layout.ids(conversation.document)], 0)
+    start = position = made.add([*layout.opening, *layout.ids(conversation.opening())], 0)
     for number, ask in enumerate(conversation.asks):
         target = [*layout.ids(ask.question.target), layout.end]
         follows = conversation.turns and number > 0

@@ -27,7 +27,8 @@ from recipes.smollm2 import base, sources
 from recipes.smollm2.batches import BeaconBatches, Plan, ReaderBatches, batches
 from recipes.smollm2.conversations import Composer, Mix
 from recipes.smollm2.decoder import PARAM, PLACES, Beacons, Decoder, Lora
-from recipes.smollm2.learning import Training, beacon_losses, look_at_beacon, look_at_reader, reader_losses
+from recipes.smollm2.held_out import HeldOut
+from recipes.smollm2.learning import Training, beacon_losses, look_at_beacon, reader_losses
 from recipes.smollm2.lessons import RATIOS, Room, Share, Teacher
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import Passage
@@ -123,6 +124,8 @@ def train(options: argparse.Namespace) -> None:
     if options.steps:
         reader, beacon = options.steps
         size = replace(size, reader=replace(size.reader, steps=reader), beacon=replace(size.beacon, steps=beacon))
+    shares = {name: share for name in ("ahead", "altered") if (share := getattr(options, name)) is not None}
+    size = replace(size, mix=replace(size.mix, **shares))
     model, tokenizer = base.load_base(base.gguf_file()) if size.real else base.tiny_base()
     passages, books = _data(size, options.data)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -145,8 +148,9 @@ def train_reader(run: _Run) -> None:
     source = batches(data, run.options.workers, training.step, plan.steps)
     for step in training.run(reader_losses(decoder, lora, source, run.device)):
         if step == plan.steps:
-            held = ReaderBatches(Composer(run.passages["dev"], size.mix), run.layout, plan, 0)
-            training.log(**look_at_reader(decoder, lora, held, size.look, run.device))
+            for ahead in (False, True) if size.mix.ahead else (False,):
+                held = HeldOut(run.layout, run.passages["dev"]["squad"], plan, ahead)
+                training.log(ahead=ahead, **held.told(decoder, lora, run.device).figures())
     save_reader(lora, run.out, reader_config(size, training))
     base.merge_reader(run.model, run.out)
 

@@ -19,10 +19,11 @@ from recipes.smollm2 import base, further, learning, sources
 from recipes.smollm2.__main__ import main
 from recipes.smollm2.alterations import Alterations
 from recipes.smollm2.batches import Plan, ReaderBatches
-from recipes.smollm2.conversations import Ask, Composer, Conversation, Mix, read_again, without_sentence
+from recipes.smollm2.conversations import Ask, Composer, Conversation, Mix, ahead_of, read_again, without_sentence
 from recipes.smollm2.decoder import PARAM, Beacons, Decoder, visibility
 from recipes.smollm2.evaluation import answers, sets
-from recipes.smollm2.learning import refusals, right_answers
+from recipes.smollm2.held_out import HeldOut
+from recipes.smollm2.learning import right_answers
 from recipes.smollm2.parts import attend, parts_of
 from recipes.smollm2.rows import Layout, Piece, piece
 from recipes.smollm2.scorer import pieces
@@ -135,17 +136,29 @@ def test_a_reader_trained_further_is_averaged_with_what_it_was(made: Path, tmp_p
     assert [line["share"] for line in lines[-5:]] == list(further.SHARES)
 
 
-def test_what_is_told_of_a_question_does_not_depend_on_the_others(made: Path, model: Any, layout: Layout) -> None:
-    decoder = Decoder(model, torch.float32, "cpu", compiled=False)
-    reader, passages = further.read(made, decoder), sources.made_up(1)["squad"][:3]
-    together = further.told(decoder, reader, layout, passages)
-    alone = [
-        further.told(decoder, reader, layout, [Passage(p.source, p.group, p.text, (question,))])
-        for p in passages
-        for question in p.questions
-    ]
-    torch.testing.assert_close(together.doubt, torch.cat([each.doubt for each in alone]), atol=1e-3, rtol=1e-4)
-    assert torch.equal(together.answerable, torch.cat([each.answerable for each in alone]))
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_is_told_of_a_question_is_what_it_is_answered_alone(
+    made: Path, model: Any, layout: Layout, ahead: bool
+) -> None:
+    decoder, passages = Decoder(model, torch.float32, "cpu", compiled=False), sources.made_up(1)["squad"][:5]
+    found = HeldOut(layout, passages, Plan(1, 2, 700, 0), ahead).told(decoder, further.read(made, decoder), "cpu")
+    merged = base.tiny_base()[0].float()
+    base.merge_reader(merged, made)
+    asked = [(passage, question) for passage in passages for question in passage.questions]
+    assert found.answerable.tolist() == [bool(question.answers) for _, question in asked]
+    for number, (passage, question) in enumerate(asked):
+        document = ahead_of(question, passage.text) if ahead else passage.text
+        prompt = layout.prompt(document, Ask(question).text())
+        for target, text in ((True, REFUSAL), (False, question.target)):
+            ids = [*layout.ids(text), layout.end]
+            logits = merged(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+            whole = logits.argmax(-1).tolist() == ids
+            if target:
+                assert found.refused[number] == whole
+                doubt = logits.gather(1, torch.tensor(ids)[:, None]).sum()
+                torch.testing.assert_close(found.doubt[number], doubt, atol=0.2, rtol=0.01)
+            elif question.answers:
+                assert found.right[number] == whole
 
 
 @pytest.mark.skipif(base_file() is None, reason="the base of the default model is not here")
@@ -207,7 +220,6 @@ def test_answers_count_as_right_only_whole() -> None:
     predicted = sheets.targets.clone()
     predicted[3] += 1
     assert right_answers(predicted, sheets).tolist() == [1, 0, 1]
-    assert refusals(sheets, 7).tolist() == [True, True, True]
 
 
 def test_without_its_sentence_a_question_has_no_answer() -> None:
@@ -327,6 +339,18 @@ def test_an_altered_passage_answers_what_it_says_it_does() -> None:
                 refused += not question.answers
     assert "In 1911" in " ".join(texts)
     assert 5 < refused < 40
+
+
+def test_a_question_ahead_of_the_text_is_the_only_one(layout: Layout) -> None:
+    made = composer(ahead=1.0, again=1.0, turns=1.0)
+    for number in range(20):
+        conversation = made.conversation(random.Random(number))
+        (ask,) = conversation.asks
+        laid = piece(conversation, layout, 10_000)
+        assert laid is not None
+        text = layout.decode([token for token in laid.ids if token != layout.end])
+        asked = f"Question: {ask.question.text}"
+        assert f"{asked}\n\n---\n\n{conversation.document}\n\n---\n\n{asked}" in text
 
 
 def test_questions_about_something_else_are_refused_and_no_answer_stands_in_the_text() -> None:
