@@ -73,9 +73,8 @@ class HeldOut:
         layout, plan = self.layout, self.plan
         doubts, refused, right, answerable = list[float](), list[bool](), list[bool](), list[bool]()
         for rows in self._batches():
-            sheets = batch([of_pieces([piece for piece, _ in row]) for row in rows], plan.tokens, 0, layout.end).to(
-                device
-            )
+            laid = [of_pieces([piece for piece, _ in row]) for row in rows]
+            sheets = batch(laid, plan.tokens, 0, layout.end).to(device)
             logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets)).log_softmax(-1)
             likely = logits.gather(1, sheets.targets[:, None])[:, 0]
             whole = right_answers(logits.argmax(-1), sheets).bool()
