@@ -25,14 +25,18 @@ class Attached(Installed):
     def __exit__(self, *error: object) -> None:
         self.detach()
 
-    def reader(self, ratio: int | Planner) -> Reader:
+    def reader(self, ratio: int | Planner, *, static: bool = False) -> Reader:
         """A reader of a new sequence whose beacons condense every interval at `ratio`, or as a planner says.
 
+        Args:
+            static: whether tokens that are read one by one are read with static shapes, on a CUDA device from a graph:
+                there most of the time that decoding takes is that of launching kernels (`StaticPass`).
+
         Raises:
-            ConfigError: if there is no beacon.
+            ConfigError: if there is no beacon; for static shapes with rotary frequencies that grow.
         """
         planner = ratio if isinstance(ratio, Planner) else Planner(self.beacon.config, Fixed(ratio))
-        return Reader(self, planner)
+        return Reader(self, planner, static=static)
 
     def selecting_reader(self, ratio: int, selection: Selection) -> SelectingReader:
         """A reader of a new sequence that keeps, of each interval, one row in `ratio`; it needs no beacon."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from activation_beacon.errors import ConfigError
 from activation_beacon.installed import Installed
 from activation_beacon.masks import pass_mask
 from activation_beacon.memory import Activations, MemoryMark, SequenceMemory
@@ -13,6 +14,7 @@ from activation_beacon.planner import Pass, Planner
 from activation_beacon.ratios import Fixed
 from activation_beacon.rotary import position_tensor
 from activation_beacon.sequence_reader import Hidden, SequenceReader
+from activation_beacon.static_pass import StaticPass
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,20 @@ class Reader(SequenceReader):
     Args:
         attached: the model with its beacon.
         planner: plans this sequence.
+        static: whether tokens that are read one by one are read with static shapes, see `StaticPass`.
+
+    Raises:
+        ConfigError: for static shapes with frequencies that grow.
     """
 
-    def __init__(self, attached: Installed, planner: Planner) -> None:
+    def __init__(self, attached: Installed, planner: Planner, *, static: bool = False) -> None:
         self._rows = SequenceMemory(attached.layers, attached.rotary)
         super().__init__(attached, self._rows)
         self.planner = planner
+        if static and attached.rotary.grows:
+            raise ConfigError("static shapes need rotary frequencies that stay as they are: read without")
+        captured = attached.device.type == "cuda"
+        self._static = StaticPass(attached, self._rows, captured=captured) if static else None
 
     @property
     def memory(self) -> SequenceMemory:
@@ -135,15 +145,18 @@ class Reader(SequenceReader):
         tokens, raw = iter(ids), plan.raw_rows
         beacons = [row for row, entry in enumerate(plan.entries) if entry.is_beacon]
         self.memory.extend_positions(plan.length)
-        hidden = self._attached.run(
-            # A beacon holds a place, whose embedding is its own.
-            position_tensor([0 if entry.is_beacon else next(tokens) for entry in plan.entries], device)[None],
-            position_tensor(positions, device),
-            self.memory,
-            pass_mask(plan, device),
-            position_tensor(beacons, device) if beacons else None,
-            None if wanted else position_tensor(plan.staying, device),
-        )[0]
+        if self._static is not None and len(positions) == 1 and not beacons and plan.causal and self.memory.size:
+            hidden = self._static.read(ids[0], positions[0])[None]
+        else:
+            hidden = self._attached.run(
+                # A beacon holds a place, whose embedding is its own.
+                position_tensor([0 if entry.is_beacon else next(tokens) for entry in plan.entries], device)[None],
+                position_tensor(positions, device),
+                self.memory,
+                pass_mask(plan, device),
+                position_tensor(beacons, device) if beacons else None,
+                None if wanted else position_tensor(plan.staying, device),
+            )[0]
         self.memory.commit(positions)
         condensed = None
         if plan.full:
