@@ -53,7 +53,10 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--size", choices=sorted(PLANS), default="full")
     parser.add_argument("--share", type=float, default=SHARE, help="of what is learned here in what is kept")
     parser.add_argument("--seed", type=int, default=1)
-    train(parser.parse_args(words))
+    options = parser.parse_args(words)
+    if options.data is None and SIZES[options.size].real:
+        parser.error("--data DIR, or BEACON_DATA, says where the data is")
+    train(options)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -63,8 +66,7 @@ def train(options: argparse.Namespace) -> None:
     size, plan = SIZES[options.size], PLANS[options.size]
     model, tokenizer = base.load_base(base.gguf_file()) if size.real else base.tiny_base()
     passages = {
-        split: sources.load(Path(options.data), split) if size.real else sources.made_up(0)
-        for split in ("train", "dev")
+        split: sources.load(options.data, split) if size.real else sources.made_up(0) for split in ("train", "dev")
     }
     layout, dtype = Layout(tokenizer), fast_arithmetic().dtype if size.real else torch.float32
     decoder = Decoder(model, dtype, "cpu", compiled=size.real)
