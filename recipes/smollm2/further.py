@@ -5,7 +5,7 @@
 goes on from the default model's reader (`--reader` names another) and leaves `reader.safetensors` and `reader.json` in
 `--out`; killed at any moment, the same command goes on. It takes some 40 minutes on two processors with bfloat16, and
 a C++ compiler. The rate of learning stays high, so that the weights go about; what is kept is the mean of those of
-some steps, and of those before for a part. Such a mean tells better what a text does not say than its parts do.
+some steps, and of those before for a part. What came of it is in LOG.md; it does not ship.
 """
 
 from __future__ import annotations
