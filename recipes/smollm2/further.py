@@ -52,6 +52,10 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", choices=sorted(PLANS), default="full")
     parser.add_argument("--share", type=float, default=SHARE, help="of what is learned here in what is kept")
+    parser.add_argument("--steps", type=int, help="if not the size's")
+    parser.add_argument(
+        "--ahead", type=float, default=0.0, help="share of conversations whose question stands before the text, too"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)
     if options.data is None and SIZES[options.size].real:
@@ -64,6 +68,7 @@ def train(options: argparse.Namespace) -> None:
     base.keep_memory()
     options.out.mkdir(parents=True, exist_ok=True)
     size, plan = SIZES[options.size], PLANS[options.size]
+    plan = replace(plan, steps=options.steps or plan.steps)
     model, tokenizer = base.load_base(base.gguf_file()) if size.real else base.tiny_base()
     passages = {
         split: sources.load(options.data, split) if size.real else sources.made_up(0) for split in ("train", "dev")
@@ -72,7 +77,7 @@ def train(options: argparse.Namespace) -> None:
     decoder = Decoder(model, dtype, "cpu", compiled=size.real)
     before, lora = read(options.reader, decoder), read(options.reader, decoder)
     training = Training("further", lora, plan, options.out)
-    composer = Composer(passages["train"], replace(size.mix, altered=ALTERED))
+    composer = Composer(passages["train"], replace(size.mix, altered=ALTERED, ahead=options.ahead))
     workers = 1 if size.real else 0
     rows = batches(ReaderBatches(composer, layout, plan, options.seed), workers, training.step, plan.steps)
     taken = range(plan.steps, plan.steps // 2, -EVERY[options.size])
@@ -80,9 +85,11 @@ def train(options: argparse.Namespace) -> None:
         if step in taken:
             save_file(lora.state_dict(), options.out / f"step-{step}.safetensors")
     after = mean([load_file(options.out / f"step-{step}.safetensors") for step in taken])
-    held = HeldOut(layout, passages["dev"]["squad"], plan)
-    for share in SHARES:
-        training.log(share=share, **held.told(decoder, between(before, after, share), "cpu").figures())
+    for ahead in (False, True) if options.ahead else (False,):
+        held = HeldOut(layout, passages["dev"]["squad"], plan, ahead)
+        for share in SHARES:
+            said = held.told(decoder, between(before, after, share), "cpu")
+            training.log(ahead=ahead, share=share, **said.figures())
     made = json.loads((options.reader / READER_CONFIG).read_text("utf-8"))
     further = {"steps": training.step, "tokens": training.used, "share": options.share, "plan": asdict(plan)}
     save_reader(between(before, after, options.share), options.out, made | {"further": further})

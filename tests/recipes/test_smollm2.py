@@ -122,7 +122,8 @@ def test_a_reader_trained_further_is_averaged_with_what_it_was(made: Path, tmp_p
     found = {}
     for share in (0.0, 0.25, 1.0):
         out = tmp_path / str(share)
-        further.main(["--size", "smoke", "--reader", str(made), "--out", str(out), "--share", str(share)])
+        more = ["--ahead", "0.5"] if share else ["--ahead", "0.5", "--steps", "2"]
+        further.main(["--size", "smoke", "--reader", str(made), "--out", str(out), "--share", str(share), *more])
         found[share] = load_file(out / "reader.safetensors")
     before = load_file(made / "reader.safetensors")
     for name, weight in before.items():
@@ -133,7 +134,8 @@ def test_a_reader_trained_further_is_averaged_with_what_it_was(made: Path, tmp_p
     config = json.loads((tmp_path / "1.0" / "reader.json").read_text("utf-8"))
     assert (config["steps"], config["further"]["steps"], config["further"]["share"]) == (6, 3, 1.0)
     lines = [json.loads(line) for line in (tmp_path / "1.0" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["share"] for line in lines[-5:]] == list(further.SHARES)
+    looks = [(ahead, share) for ahead in (False, True) for share in further.SHARES]
+    assert [(line["ahead"], line["share"]) for line in lines[-10:]] == looks
 
 
 @pytest.mark.parametrize("ahead", [False, True])
