@@ -22,7 +22,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Of a LoRA that is put into the weights.
 READER, READER_CONFIG = "reader.safetensors", "reader.json"
-# What an adapter was measured to keep, see `checkpoints.selecting`.
+# What an adapter was measured to keep, see `checkpoints.condensers`.
 MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG, WEIGHTS),
