@@ -36,7 +36,7 @@ class Packed:
         if beacons is not None:
             if self._beacon is None:
                 self._beacon = _packed([getattr(each, "beacon_layer", each) for each in self.projections], self._pack)
-            out[:, beacons] = self._beacon(x[:, beacons])
+            out[:, beacons] = self._beacon(x[:, beacons]).to(out.dtype)
         return out
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from activation_beacon.decoder import Linear
 from activation_beacon.four_bits import FourBitProduct, FourBits
+from activation_beacon.linear import BeaconLinear, BeaconRows
 from activation_beacon.products import Packed, eight_bit_weights
 from beacon_cli.checkpoints import engine
 from beacon_cli.checkpoints.arithmetic import Arithmetic
@@ -79,6 +80,23 @@ def test_an_output_that_stands_out_is_compared_by_its_own_size() -> None:
     layer.four_bits = FourBits.of(torch.randint(0, 16, (4096, 64), generator=draw), steps, middles)
     layer.weight = torch.nn.Parameter(layer.four_bits.weight().bfloat16(), requires_grad=False)
     assert isinstance(Packed((layer,), eight_bit_weights)._base, FourBitProduct)
+
+
+def test_a_beacon_among_few_rows_has_weights_of_its_own() -> None:
+    """The layer's are in four bits, the beacon's are packed into eight."""
+    draw = torch.Generator().manual_seed(0)
+    layer, beacons = Linear(64, 32, bias=False), BeaconRows()
+    levels = torch.randint(0, 16, (32, 64), generator=draw)
+    layer.four_bits = FourBits.of(levels, *torch.rand(2, 32, 2, generator=draw))
+    layer.weight = torch.nn.Parameter(layer.four_bits.weight(), requires_grad=False)
+    other = torch.nn.Linear(64, 32, bias=False).requires_grad_(False)
+    packed = Packed((BeaconLinear(layer, other, beacons),), eight_bit_weights)
+    x = torch.randn(1, 3, 64, generator=draw)
+    beacons.rows = torch.tensor([1])
+    found, expected = packed(x), layer(x)
+    expected[:, 1] = other(x[:, 1])
+    assert float((found - expected).norm() / expected.norm()) < 0.02
+    assert float((found - expected)[:, 1].norm() / expected[:, 1].norm()) < 0.02
 
 
 @pytest.fixture
