@@ -52,7 +52,7 @@ def ask(options: argparse.Namespace) -> None:
             if (group, ratio) in done:
                 continue
             try:
-                memory = model.read_text(text, ratio=ratio, cache=False)
+                memory = model.read_text(text, ratio=ratio, cache=False, whole=True)
             except TooLongError:
                 continue
             records = [

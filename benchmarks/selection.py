@@ -4,9 +4,8 @@
 
 A document is so many tokens of paragraphs, in any order, of the five articles that the default model was not trained
 on; every paragraph stands in one document, and two questions about each are asked, or so many. All of the document is
-condensed, its last interval too, and nothing is read again. The model is the default one unless one is named, in
-bfloat16 unless `--float32` is given. An interrupted run goes on; OUT.json has every question's outcome. Printed, for
-each way of condensing, are
+condensed, its last interval too, and nothing is read again. The model is the default one unless one is named. An
+interrupted run goes on; OUT.json has every question's outcome. Printed, for each way of condensing, are
 
 - right: answers in which a right one stands, as a share of those of full attention, to the same questions;
 - kept: of the questions that full attention answers rightly, the share that still is;
@@ -188,14 +187,11 @@ def main() -> None:
     parser.add_argument("--condense", nargs="+", default=["beacon", "scorer", "select"])
     parser.add_argument("--scorer", type=Path, help="the folder of another one than the default model's")
     parser.add_argument("--model", default=DEFAULTS.model)
-    parser.add_argument("--float32", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     keep_memory()
     engine = beacon.load(options.model, condense="beacon" if "beacon" in options.condense else "select").engine
     torch.set_num_threads(options.threads)
-    if not options.float32:
-        engine.model.to(torch.bfloat16)
     data = Path(os.environ["BEACON_DATA"])
     asked = documents(engine, data, options.length, options.questions)[options.first :][: options.documents]
     found = json.loads(options.out.read_text()) if options.out.exists() else {}

@@ -73,7 +73,7 @@ class ScorerFit:
         squares, products = torch.stack(self._squares), torch.stack(self._products)
         ridge = RIDGE * squares.diagonal(dim1=1, dim2=2).mean(-1)
         squares.diagonal(dim1=1, dim2=2).add_(ridge[:, None])
-        weight = torch.linalg.solve(squares, products).float().cpu()
+        weight = torch.cholesky_solve(products, torch.linalg.cholesky(squares)).float().cpu()
         return Scorer(weight, base_name, base_fingerprint)
 
 

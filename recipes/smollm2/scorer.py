@@ -53,7 +53,6 @@ def main() -> None:
     options = parser.parse_args()
     engine = beacon.load(condense="select").engine
     torch.set_num_threads(options.threads)
-    engine.model.to(torch.bfloat16)
     source, made = engine.source, ScorerFit()
     length = INTERVALS * source.window
     for ids in pieces(source.tokenizer.encode, length, load(options.data, "train"), books(options.data, CHARACTERS)):
