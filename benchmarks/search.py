@@ -153,7 +153,7 @@ def main() -> None:
                 if not any(is_right(passage, asked) for passage in passages):
                     continue  # the answer is cut in two, or written otherwise
                 began = time.perf_counter()
-                ranked = judged(engine, index, asked.question) if engine else index.find(asked.question, 5)
+                ranked = judged(engine, index, asked.question).passages if engine else index.find(asked.question, 5)
                 found = [is_right(passage, asked) for passage in ranked[:5]]
                 searching += time.perf_counter() - began
                 number, two, five = number + 1, two + any(found[:2]), five + any(found)

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
+from weakref import WeakKeyDictionary
 
 import tokenizers
 import torch
@@ -26,8 +27,10 @@ from activation_beacon import SequenceReader
 from activation_beacon.checkpoint import save_beacon
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.answering import decoding
+from beacon_cli.answering import decoding, judging
+from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import RULE
+from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
 from beacon_cli.checkpoints.tokenizer.tokenizer import Tokenizer
 
@@ -170,12 +173,19 @@ class Script:
     @contextmanager
     def followed(self) -> Iterator["Script"]:
         """Within this, the model follows the script."""
-        read, pick, belief = SequenceReader.read, decoding.pick, decoding.belief
+        read, pick, belief, doubt = SequenceReader.read, decoding.pick, decoding.belief, judging._doubt
+        judged = WeakKeyDictionary[SequenceReader, list[int]]()
 
         def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
             if len(ids) > 1:  # an answer is read token by token
-                self._begin(ids)
+                self._begin([*judged.get(reader, []), *ids])
             return read(reader, ids)
+
+        def doubting(engine: Engine, passage: Passage, question: str) -> tuple[float, SequenceReader | None]:
+            found, reader = doubt(engine, passage, question)
+            if reader is not None:  # the question may be read after what it has read
+                judged[reader] = [*engine.source.frame.opening, *engine.source.tokenizer.encode(passage.headed)]
+            return found, reader
 
         def picking(logits: Tensor, temperature: float) -> int:
             if self._speaking is None:
@@ -191,6 +201,7 @@ class Script:
             mock.patch.object(SequenceReader, "read", reading),
             mock.patch.object(decoding, "pick", picking),
             mock.patch.object(decoding, "belief", believing),
+            mock.patch.object(judging, "_doubt", doubting),
         ):
             yield self
 

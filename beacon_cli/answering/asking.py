@@ -9,7 +9,7 @@ from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
-from beacon_cli.answering.judging import judged
+from beacon_cli.answering.judging import Judgement, judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
@@ -111,9 +111,9 @@ class _Asking:
     began: float
 
     def answer(self) -> Generator[str, None, Outcome]:
-        alone, again = self._passages_alone()
+        again = self._alone()
         if again:
-            outcome = yield from self._from_passages(alone, again)
+            outcome = yield from self._from_passages(again)
         else:
             placed = self._recalled()
             before, prompt, again = self._prompt(placed)
@@ -125,10 +125,10 @@ class _Asking:
         outcome.seconds["answer"] = time.perf_counter() - self.began
         return outcome
 
-    def _from_passages(self, prompt: Sequence[int], again: Sequence[Passage]) -> Generator[str, None, Outcome]:
+    def _from_passages(self, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
         """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
         outcome, held, told = Outcome(passages=tuple(again)), "", False
-        for piece in self._spoken(self.engine.reader(self.ratio), prompt, outcome):
+        for piece in self._spoken(*self._after_passages(again), outcome):
             held += piece
             if told or not begins_refusal(held):
                 yield held
@@ -149,19 +149,38 @@ class _Asking:
             yield held
         return outcome
 
-    def _passages_alone(self) -> tuple[list[int], Sequence[Passage]]:
-        """Token ids of the question after passages, and those that fit: none if it is better asked otherwise."""
-        source, question = self.engine.source, self.question
-        if question is None or self.history or not source.passages_first:
-            return [], []
+    def _alone(self) -> Sequence[Passage]:
+        """The passages after which nothing else is read but the question; none if it is better asked otherwise."""
+        source = self.engine.source
+        if self.question is None or self.history or not source.passages_first:
+            return []
         again = self._wanted()
-        while again:
-            asked = question_text(question, [passage.headed for passage in again], template=self._template)
-            prompt = [*source.frame.opening, *source.tokenizer.encode(asked), *source.frame.closing]
-            if len(prompt) + self.how.max_new_tokens <= source.context:
-                return prompt, again
+        while again and sum(map(len, self._document(again))) + self.how.max_new_tokens > source.context:
             again = again[1:]
-        return [], []
+        return again
+
+    def _after_passages(self, again: Sequence[Passage]) -> tuple[SequenceReader, list[int]]:
+        """What reads the question after the passages, and what it reads: the best one has been read to be judged."""
+        text, rest = self._document(again)
+        reader = self._judgement.reader
+        if reader is None or reader.consumed != len(text):
+            return self.engine.reader(self.ratio), [*text, *rest]
+        return reader, rest
+
+    def _document(self, again: Sequence[Passage]) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt whose document is the passages, the best first: up to that one's end, and the rest.
+
+        All but what opens it is the rest if the template says where the passages stand.
+        """
+        source, question, encode = self.engine.source, self.question or "", self.engine.source.tokenizer.encode
+        first, *others = (passage.headed for passage in reversed(again))
+        if "{passages}" in self._template:
+            first, others = "", []
+            asked = question_text(question, [passage.headed for passage in again], template=self._template)
+        else:
+            asked = question_text(question, template=self._template)
+        rest = encode("".join(f"\n\n{text}" for text in others) + asked)
+        return [*source.frame.opening, *encode(first)], [*rest, *source.frame.closing]
 
     def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:
         """Read a prompt and yield what the model says then; `outcome` is told of it."""
@@ -223,11 +242,15 @@ class _Asking:
         return placed
 
     @cached_property
-    def _found(self) -> Sequence[Passage]:
-        """The passages that the question is about, the best first."""
+    def _judgement(self) -> Judgement:
         if self.engine.source.passages_first and self.how.passages != 0:
             return judged(self.engine, self.index, self._about)
-        return self.index.find(self._about, len(self.index.passages))
+        return Judgement(self.index.find(self._about, len(self.index.passages)), None)
+
+    @property
+    def _found(self) -> Sequence[Passage]:
+        """The passages that the question is about, the best first."""
+        return self._judgement.passages
 
     def _judge(self, outcome: Outcome) -> None:
         """Find out whether it is an answer, and what the documents say of it."""

@@ -6,6 +6,7 @@ makes of the passage. (`benchmarks/search.py --model` has figures.)
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -22,38 +23,53 @@ MOST, SOME, UNSURE = 12, 3, 0.05
 SEARCH_WEIGHT = 0.2
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the model thinks of passages.
+
+    Attributes:
+        passages: those that search finds, in the order of the model's judgement; those that it has not read come last.
+        reader: has read what opens a prompt and the first passage; None if it is not kept.
+    """
+
+    passages: list[Passage]
+    reader: SequenceReader | None
+
+
 @torch.inference_mode()
-def judged(engine: Engine, index: SearchIndex, question: str) -> list[Passage]:
-    """The passages that search finds, in the order of the model's judgement; those that it has not read come last."""
+def judged(engine: Engine, index: SearchIndex, question: str) -> Judgement:
+    """Judge the passages that search finds."""
     found, search = index.ranked(question), index.scores(question)
-    reader = engine.reader(engine.source.ratios[0])
-    reader.condense_at(0)
-    reader.remember(engine.source.frame.opening)
-    opened = reader.mark()
     scores: dict[int, float] = {}
-    surest = 0.0
+    surest, best, kept = 0.0, -math.inf, None
     for number in found[:MOST]:
         if len(scores) >= SOME and surest < math.log(UNSURE):
             break
-        reader.rewind(opened)
-        doubt = _doubt(engine, reader, index.passages[number], question)
+        doubt, reader = _doubt(engine, index.passages[number], question)
         surest = min(surest, doubt)
         scores[number] = math.log(max(-math.expm1(doubt), 1e-9)) + SEARCH_WEIGHT * float(search[number])
-    best = sorted(scores, key=lambda number: -scores[number])
-    return [index.passages[number] for number in (*best, *found[len(best) :])]
+        if scores[number] > best:
+            best, kept = scores[number], reader
+    order = sorted(scores, key=lambda number: -scores[number])
+    return Judgement([index.passages[number] for number in (*order, *found[len(order) :])], kept)
 
 
-def _doubt(engine: Engine, reader: SequenceReader, passage: Passage, question: str) -> float:
-    """The logarithm of the probability that the model, asked about a passage alone, says that it does not say.
-
-    Args:
-        reader: has read what opens a prompt.
+def _doubt(engine: Engine, passage: Passage, question: str) -> tuple[float, SequenceReader | None]:
+    """The logarithm of the probability that the model, asked about a passage alone, says that it does not say; and what
+    has read the passage, unless that and the question are too long.
     """
     source, encode = engine.source, engine.source.tokenizer.encode
-    refusal = encode(REFUSAL)
-    prompt = [*encode(passage.headed), *encode(question_text(question)), *source.frame.closing]
-    if reader.consumed + len(prompt) + len(refusal) > source.context:
-        return 0.0
-    hidden = torch.cat([step.hidden for step in reader.feed([*prompt, *refusal])])
+    text = [*source.frame.opening, *encode(passage.headed)]
+    asked, refusal = [*encode(question_text(question)), *source.frame.closing], encode(REFUSAL)
+    length = len(text) + len(asked) + len(refusal)
+    if length > source.context:
+        return 0.0, None
+    reader = engine.reader(source.ratios[0])
+    reader.condense_at(0)
+    hidden = torch.cat([step.hidden for step in reader.feed([*text, *asked, *refusal])])
     logits = engine.attached.logits(hidden[-1 - len(refusal) : -1]).log_softmax(-1)
-    return float(logits.gather(-1, torch.tensor(refusal, device=logits.device)[:, None]).sum())
+    doubt = float(logits.gather(-1, torch.tensor(refusal, device=logits.device)[:, None]).sum())
+    if length >= reader.window:
+        return doubt, None
+    reader.forget(len(asked) + len(refusal))
+    return doubt, reader

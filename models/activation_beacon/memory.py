@@ -233,6 +233,10 @@ class SequenceMemory(Cache):
             if layer.free is not None:
                 layer.free = layer.free[:, :, :size]
 
+    def forget(self, rows: int) -> None:
+        """Forget the last rows, all of the interval in progress."""
+        del self.positions[len(self.positions) - rows :]
+
     def mark(self, finished: int) -> MemoryMark:
         """Remember the present state, for `rewind`; copies nothing but the interval in progress.
 

@@ -111,6 +111,7 @@ class Planner:
     consumed: int = field(default=0, init=False)
     window: list[Slot] = field(default_factory=list, init=False)
     _raw: int = field(default=0, init=False)
+    _kept: int = field(default=0, init=False)
     _start: int = field(default=0, init=False)
     _ratio: int | None = field(default=None, init=False)
     _intervals: int = field(default=0, init=False)
@@ -151,6 +152,24 @@ class Planner:
         self._passes += intervals
         self._start = self.consumed
 
+    def forget(self, tokens: int) -> int:
+        """Forget the last tokens of the interval in progress, and the beacons after the first of them.
+
+        Returns:
+            How many rows these have.
+
+        Raises:
+            ValueError: if the interval in progress has fewer tokens that are not of the one before, too.
+        """
+        left, own = self._raw - tokens, self._raw - self._kept
+        if tokens > own:
+            raise ValueError(f"{tokens} tokens cannot be forgotten: the interval in progress has {own}")
+        rows = [row for row, entry in enumerate(self.window) if not entry.is_beacon and entry.raw >= left]
+        forgotten = len(self.window) - rows[0] if rows else 0
+        self.window = self.window[: len(self.window) - forgotten]
+        self._raw, self.consumed = left, self.consumed - tokens
+        return forgotten
+
     def end_interval(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """End the interval in progress where it is: its beacons become memory, and the tokens after the last of them.
 
@@ -164,7 +183,7 @@ class Planner:
         self.beacons += len(beacons) + len(rest)
         self._intervals += 1
         self._start, self._ratio = self.consumed, None
-        self.window, self._raw = [], 0
+        self.window, self._raw, self._kept = [], 0, 0
         return tuple(sink), (*beacons, *rest)
 
     def take(self, available: int) -> Pass:
@@ -235,7 +254,7 @@ class Planner:
         self._ratio = None
         self.window, self._raw = [], 0
         self.window += self._raw_entries(len(kept), ratio=0)
-        self._raw = len(kept)
+        self._raw = self._kept = len(kept)
         return Pass(
             done.tokens, done.cached, done.entries, done.memory, done.causal, True, done.ratio,
             sink, condensed, kept,

@@ -102,6 +102,10 @@ class RaggedMemory(Cache):
         """Keep the rows that a pass has just written: they are of the interval in progress."""
         self._running.rows += rows
 
+    def forget(self, rows: int) -> None:
+        """Forget the last rows of the interval in progress."""
+        self._running.rows -= rows
+
     def forget_interval(self) -> None:
         """Forget the interval in progress."""
         self._running.rows = 0

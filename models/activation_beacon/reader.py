@@ -109,6 +109,10 @@ class Reader(SequenceReader):
         self.memory.rewind(mark.memory)
         self._last = mark.last
 
+    def forget(self, tokens: int) -> None:
+        self.memory.forget(self.planner.forget(tokens))
+        self._last = None
+
     @torch.inference_mode()
     def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
         self.memory.append(activations, dtype, expected)

@@ -163,6 +163,15 @@ class SelectingReader(SequenceReader):
         if mark.near is not None:
             self._near.rewind(mark.near)
 
+    def forget(self, tokens: int) -> None:
+        left = len(self._ids) - tokens
+        if left < 0:
+            raise ValueError(f"{tokens} tokens cannot be forgotten: the interval in progress has {len(self._ids)}")
+        self._near.forget(tokens)
+        self._ids, self._consumed, self._last = self._ids[:left], self._consumed - tokens, None
+        # The memory has keys without rotation of all of it: what is left is read anew, like several pieces.
+        self._pieces = self._pieces + 1 if left else 0
+
     @torch.inference_mode()
     def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
         self.memory.append(activations.to(activations.keys.device, dtype))

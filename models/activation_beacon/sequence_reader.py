@@ -124,6 +124,14 @@ class SequenceReader(ABC):
         """Go back to where `mark` was taken of this reader: it is then, to the bit, as if it had not read on."""
 
     @abstractmethod
+    def forget(self, tokens: int) -> None:
+        """Forget the last tokens read, as if they had not been; frequencies that grew with them stay grown.
+
+        Raises:
+            ValueError: if they are more than the interval in progress has.
+        """
+
+    @abstractmethod
     def load(self, activations: Activations, dtype: torch.dtype | None = None, expected: int = 0) -> None:
         """Place condensed activations after the memory; then tell what they are with `restore`.
 

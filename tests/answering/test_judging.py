@@ -6,14 +6,16 @@ from math import log
 from pathlib import Path
 
 import pytest
+import torch
 
 import beacon_cli as beacon
-from beacon_cli import Memory
-from beacon_cli.answering import judging
+from beacon_cli import Memory, Model
+from beacon_cli.answering import asking, judging
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import REFUSAL, question_text
+from beacon_cli.checkpoints.engine import Engine
 from tests.scripted import Script
-from tests.stories import WHO_KEEPS
+from tests.stories import FACT, WHO_KEEPS
 
 # Its words stand in the keeper's sentence and, some of them, everywhere else.
 ASKED = f"{WHO_KEEPS} And who rested, on what road and day?"
@@ -21,9 +23,14 @@ Doubts = Callable[[Callable[[Passage], float]], list[Passage]]
 
 
 @pytest.fixture
-def memory(scripted_model: Path, book: Path, tmp_path: Path) -> Memory:
+def model(scripted_model: Path, tmp_path: Path) -> Model:
     model = beacon.load(str(scripted_model), cache_dir=tmp_path / "cache", device="cpu")
     model.source = replace(model.source, passages_first=True)
+    return model
+
+
+@pytest.fixture
+def memory(model: Model, book: Path) -> Memory:
     return model.read(book, ratio=4)
 
 
@@ -34,9 +41,9 @@ def doubts(monkeypatch: pytest.MonkeyPatch) -> Doubts:
     def doubt(of: Callable[[Passage], float]) -> list[Passage]:
         asked: list[Passage] = []
 
-        def doubted(_engine: object, _reader: object, passage: Passage, _question: str) -> float:
+        def doubted(_engine: object, passage: Passage, _question: str) -> tuple[float, None]:
             asked.append(passage)
-            return of(passage)
+            return of(passage), None
 
         monkeypatch.setattr(judging, "_doubt", doubted)
         return asked
@@ -45,7 +52,7 @@ def doubts(monkeypatch: pytest.MonkeyPatch) -> Doubts:
 
 
 def test_the_doubt_is_the_probability_of_the_refusal(memory: Memory) -> None:
-    engine, passage = memory._engine, memory.find(WHO_KEEPS, 1)[0]
+    engine, passage = memory._engine, replace(memory.find(WHO_KEEPS, 1)[0], text=FACT)
     encode, frame = engine.source.tokenizer.encode, engine.source.frame
     reader = engine.reader(4)
     reader.condense_at(0)
@@ -54,10 +61,10 @@ def test_the_doubt_is_the_probability_of_the_refusal(memory: Memory) -> None:
     for token in encode(REFUSAL):
         expected += float(logits.log_softmax(-1)[token])
         logits = reader.read([token])
-    opened = engine.reader(4)
-    opened.condense_at(0)
-    opened.read(frame.opening)
-    assert judging._doubt(engine, opened, passage, WHO_KEEPS) == pytest.approx(expected, rel=1e-3)
+    doubt, read = judging._doubt(engine, passage, WHO_KEEPS)
+    assert doubt == pytest.approx(expected, rel=1e-3)
+    assert read is not None
+    assert read.consumed == len(frame.opening) + len(encode(passage.headed))
 
 
 def test_what_says_something_comes_first_and_the_rest_as_search_has_it(memory: Memory, doubts: Doubts) -> None:
@@ -65,7 +72,7 @@ def test_what_says_something_comes_first_and_the_rest_as_search_has_it(memory: M
     asked = doubts(lambda passage: -9.0 if passage == found[6] else -1e-6)
     ranked = judging.judged(memory._engine, memory.texts.index, ASKED)
     assert asked == found[:7]
-    assert ranked == [found[6], *found[:6], *found[7:]]
+    assert ranked.passages == [found[6], *found[:6], *found[7:]]
 
 
 def test_no_more_is_read_than_it_takes(memory: Memory, doubts: Doubts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +98,22 @@ def test_the_memory_alone_is_asked_without_judging(memory: Memory, says: Script,
     says("Edda Voss")
     assert memory.ask(ASKED, passages=0).text == "Edda Voss"
     assert asked == []
+
+
+def test_a_passage_is_not_read_again_after_it_was_judged(
+    model: Model, says: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same as if it were."""
+    short, judged, reader, readers = model.read_text(f"{FACT} The road was long."), asking.judged, Engine.reader, []
+    monkeypatch.setattr(Engine, "reader", lambda *asked: readers.append(reader(*asked)) or readers[-1])
+    says("Edda Voss")
+    short.ask(WHO_KEEPS).complete()
+    assert len(readers) == 1
+    monkeypatch.setattr(asking, "judged", lambda *asked: replace(judged(*asked), reader=None))
+    short.ask(WHO_KEEPS).complete()
+    assert len(readers) == 3
+    once, twice = says.asked
+    assert FACT in once.prompt
+    assert once.prompt == twice.prompt
+    for one, other in zip(once.logits, twice.logits, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -41,10 +41,12 @@ def test_a_fact_is_found_in_a_text_with_its_page(book: Path) -> None:
 @pytest.mark.parametrize("passages", [0, 2])
 def test_it_is_asked_as_it_was_trained(passages: int) -> None:
     model = beacon_cli.load()
-    read: list[int] = []
+    read, before = list[int](), list[int]()
     original = SequenceReader.read
 
     def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
+        if not read:
+            before.append(reader.consumed)
         read.extend(ids)
         return original(reader, ids)
 
@@ -54,10 +56,13 @@ def test_it_is_asked_as_it_was_trained(passages: int) -> None:
         again = tuple(passage.headed for passage in answer.passages)
     assert len(again) == passages
     layout = Layout(PreTrainedTokenizerFast.from_pretrained(model.source.folder))
-    # What is read again is all that it is given; without it, the document.
-    prompt = layout.prompt("" if again else text.strip(), Ask(Question(WHO_KEEPS, ()), again).text())
-    assert read[: len(prompt)] == prompt
-    assert layout.decode(read[len(prompt) :]) in answer.text
+    # What is read again is the document, the best passage first, which has been read to be judged.
+    prompt = layout.prompt("\n\n".join(again[::-1]) or text.strip(), Ask(Question(WHO_KEEPS, ())).text())
+    (start,) = before
+    assert start == (len([*layout.opening, *layout.ids(again[-1])]) if again else 0)
+    rest = prompt[start:]
+    assert read[: len(rest)] == rest
+    assert layout.decode(read[len(rest) :]) in answer.text
 
 
 def test_summarize_says_what_its_model_is_worth_and_takes_the_texts_sentences(book: Path) -> None:
