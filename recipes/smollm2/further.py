@@ -5,7 +5,7 @@
 goes on from the default model's reader (`--reader` names another) and leaves `reader.safetensors` and `reader.json` in
 `--out`; killed at any moment, the same command goes on. It takes some 40 minutes on two processors with bfloat16, and
 a C++ compiler. The rate of learning stays high, so that the weights go about; what is kept is the mean of those of
-some steps, and of those before for a part. What came of it is in LOG.md; it does not ship.
+some steps, and of those before for a part. What came of it is in LOG.md; `mean.py` averages several runs.
 """
 
 from __future__ import annotations

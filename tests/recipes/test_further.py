@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from beacon_cli.answering.prompts import REFUSAL
-from recipes.smollm2 import base, further, sources
+from recipes.smollm2 import base, further, mean, sources
 from recipes.smollm2.alterations import Alterations
 from recipes.smollm2.batches import Plan, ReaderBatches
 from recipes.smollm2.conversations import Ask, ahead_of
@@ -42,6 +42,22 @@ def test_a_reader_trained_further_is_averaged_with_what_it_was(made: Path, tmp_p
     lines = [json.loads(line) for line in (tmp_path / "1.0" / "metrics.jsonl").read_text().splitlines()]
     looks = [(ahead, share) for ahead in (False, True) for share in further.SHARES]
     assert [(line["ahead"], line["share"]) for line in lines[-10:]] == looks
+
+
+def test_readers_are_averaged(made: Path, tmp_path: Path) -> None:
+    further.main(["--size", "smoke", "--reader", str(made), "--out", str(tmp_path / "1"), "--share", "1"])
+    mean.main([str(tmp_path / "mean"), str(made), str(tmp_path / "1"), str(tmp_path / "1")])
+    before, after, found = (
+        load_file(each / "reader.safetensors") for each in (made, tmp_path / "1", tmp_path / "mean")
+    )
+    for name, weight in found.items():
+        expected = (before[name].float() + 2 * after[name].float()) / 3
+        torch.testing.assert_close(weight.float(), expected, atol=1e-6, rtol=2**-8)
+    config = json.loads((tmp_path / "mean" / "reader.json").read_text("utf-8"))
+    tokens = json.loads((tmp_path / "1" / "reader.json").read_text("utf-8"))["further"]["tokens"]
+    assert config == json.loads((made / "reader.json").read_text("utf-8")) | {
+        "further": {"runs": 2, "tokens": 2 * tokens}
+    }
 
 
 @pytest.mark.parametrize("ahead", [False, True])
