@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from beacon_cli.answering.answer import Answer, Outcome
-from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, Decoding, Turn, answer
+from beacon_cli.answering.asking import LEAST_AGAIN, PASSAGE_TOKENS, answer
 from beacon_cli.answering.chat import Chat
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import question_text, template_for
+from beacon_cli.answering.request import Decoding, Turn
 from beacon_cli.answering.search_file import IndexedText, keep_index
 from beacon_cli.answering.texts import Texts
 from beacon_cli.cache.store import Store, default_root, key_at

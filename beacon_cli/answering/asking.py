@@ -11,14 +11,14 @@ from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
 from beacon_cli.answering.judging import Judgement, judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
-from beacon_cli.answering.prompts import check_template, question_text, summary_text, template_for
+from beacon_cli.answering.prompts import question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
+from beacon_cli.answering.request import Decoding, Turn
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.condensing.placing import Placed
 from beacon_cli.errors import SettingsError, TooLongError
-from beacon_cli.settings import Settings, declared
 
 # Positions that a passage may take when it is read again: words are seldom more than two tokens.
 PASSAGE_TOKENS = 2 * PASSAGE_WORDS
@@ -29,45 +29,6 @@ AGAIN_SHARE, LEAST_AGAIN = 16, 2
 FOUND = 5
 # A question of fewer terms than this goes on from the one before.
 FEW_TERMS = 3
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How an answer is made.
-
-    Attributes:
-        max_new_tokens: longest answer.
-        temperature: 0 always takes the likeliest token.
-        passages: how many passages are read again before a question; None for as many as the model has room for, 0
-            answers from the condensed memory alone.
-        recall: around how many of the passages that a question is about the memory is read, see `recall`; 0: all of it.
-        template: in which words a question is put, see `check_template`; None for those that suit the model.
-        length: words of a summary; None for a few sentences.
-
-    Raises:
-        SettingsError: for values that cannot be.
-    """
-
-    max_new_tokens: int
-    temperature: float
-    passages: int | None
-    recall: int
-    template: str | None = None
-    length: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.template is not None:
-            check_template(self.template)
-        for name in ("max_new_tokens", "temperature", "passages", "recall"):
-            declared(Settings)[name].check(getattr(self, name), name)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A question that was asked before, and what was answered."""
-
-    question: str
-    answer: str
 
 
 def answer(

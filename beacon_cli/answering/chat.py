@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from beacon_cli.answering.answer import Answer
-from beacon_cli.answering.asking import Turn
+from beacon_cli.answering.request import Turn
 
 
 class Chat:

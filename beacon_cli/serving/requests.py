@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from beacon_cli.answering.asking import Turn
 from beacon_cli.answering.prompts import TEMPLATE
+from beacon_cli.answering.request import Turn
 
 MODEL = "beacon"
 # What would change the answer and cannot be had; to leave it out in silence would be to answer something else.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import beacon_cli as beacon
-from beacon_cli.answering.asking import Turn
+from beacon_cli.answering.request import Turn
 from tests.scripted import Script
 from tests.stories import FACT
 
