@@ -11,10 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
+from recipes.smollm2.further import mean
 
 
 def main(words: list[str] | None = None) -> None:
@@ -23,11 +23,10 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("readers", type=Path, nargs="+")
     options = parser.parse_args(words)
-    states = [load_file(folder / READER) for folder in options.readers]
+    states = [{name: each.float() for name, each in load_file(folder / READER).items()} for folder in options.readers]
     made, *others = [json.loads((folder / READER_CONFIG).read_text("utf-8")) for folder in options.readers]
     options.out.mkdir(parents=True, exist_ok=True)
-    mean = {name: torch.stack([each[name].float() for each in states]).mean(0).bfloat16() for name in states[0]}
-    save_file(mean, options.out / READER, {"format": "pt"})
+    save_file({name: each.bfloat16() for name, each in mean(states).items()}, options.out / READER, {"format": "pt"})
     further = {"runs": len(others), "tokens": sum(each["further"]["tokens"] for each in others)}
     (options.out / READER_CONFIG).write_text(json.dumps(made | {"further": further}, indent=1) + "\n", "utf-8")
 
