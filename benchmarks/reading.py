@@ -7,10 +7,10 @@
 
 `ask` puts every answer into `answers.jsonl` of the folder as it comes, and goes on there. The tool is asked through
 `beacon_cli.load(…).read(…).ask(…)`, as `--model` says. With `--gguf` a language model is asked by itself in bfloat16,
-with a reader's adapter if `--reader` names its folder: about the text if it is short, about the passages of it that
-the tool's search finds for the question if it is long. Answers are compared as SQuAD compares them. `table --keep`
-puts the figures into `reading.json`, by the folder's name. `card` measures what ships, by itself and through the tool,
-and writes its card from `reading.json`.
+with a reader's adapter, and the limit from which on that refuses, if `--reader` names its folder: about the text if it
+is short, about the passages of it that the tool's search finds for the question if it is long. Answers are compared as
+SQuAD compares them. `table --keep` puts the figures into `reading.json`, by the folder's name. `card` measures what
+ships, by itself and through the tool, and writes its card from `reading.json`.
 
 Columns, in per cent: `contained`: a right answer stands in what is said; `page`: that, and a page where it stands is
 cited; `in 2`, `in 5`: of the passages that are found (by the tool: as its model judges them) the first two or five have
@@ -32,6 +32,7 @@ import beacon_cli as beacon
 from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
+from beacon_cli.checkpoints.default_model import refuses_from
 from beacon_cli.checkpoints.local.model_folder import READER
 from beacon_cli.errors import BeaconError
 from beacon_cli.evaluation.metrics import found
@@ -82,7 +83,7 @@ def _told(answer: beacon.Answer) -> Record:
 def ask_alone(gguf: Path, adapter: Path | None, count: int, asked: Sequence[Asked]) -> Iterator[Record]:
     """What a language model answers by itself, given short texts whole and of long ones `count` passages."""
     model, tokenizer = base.load_base(gguf, adapter)
-    layout = Layout(tokenizer)
+    layout, limit = Layout(tokenizer), refuses_from(adapter) if adapter else None
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         began = time.perf_counter()
@@ -91,7 +92,7 @@ def ask_alone(gguf: Path, adapter: Path | None, count: int, asked: Sequence[Aske
             evaluation.Case(_text(each, passages[:count]), Question(each.question, each.answers))
             for each, passages in zip(batch, searched, strict=True)
         ]
-        answers = evaluation.answers(model, layout, cases, TOKENS)
+        answers = evaluation.answers(model, layout, cases, TOKENS, limit)
         seconds = (time.perf_counter() - began) / len(batch)
         for each, passages, answer in zip(batch, searched, answers, strict=True):
             pages = [passage.page for passage in passages[:count]]
@@ -141,7 +142,9 @@ def ask(options: argparse.Namespace) -> None:
         by = _alone(options.gguf, options.reader, options.passages)
     else:
         model = beacon.load(*([options.model] if options.model else []), cache_dir=options.cache)
-        by = {"model": model.name, "base": model.source.base_fingerprint, "beacon": model.source.beacon_fingerprint}
+        source = model.source
+        by = {"model": model.name, "base": source.base_fingerprint, "beacon": source.beacon_fingerprint}
+        by |= _limited(source.refuses_from)
     _begin(options.out, by)
     done = {(record["set"], record["key"]) for record in records(options.out)}
     every = load(options.data, options.documents, options.sets, options.questions)
@@ -156,7 +159,13 @@ def ask(options: argparse.Namespace) -> None:
 def _alone(gguf: Path, adapter: Path | None, passages: int) -> Record:
     """Who is asked, if it is a language model by itself."""
     weights = base.fingerprint(adapter / READER) if adapter else None
-    return {"gguf": gguf.name, "sha256": base.fingerprint(gguf), "reader_sha256": weights, "passages": passages}
+    by = {"gguf": gguf.name, "sha256": base.fingerprint(gguf), "reader_sha256": weights, "passages": passages}
+    return by | _limited(refuses_from(adapter) if adapter else None)
+
+
+def _limited(limit: float | None) -> Record:
+    """What is noted of a limit of refusing, if there is one: with another one, answers are others."""
+    return {} if limit is None else {"refuses_from": limit}
 
 
 def _begin(folder: Path, by: Record) -> None:
@@ -179,10 +188,10 @@ def show(options: argparse.Namespace) -> None:
 
 def card(options: argparse.Namespace) -> None:
     """The command `card`: measure what ships, keep the figures, write its card."""
-    weights = base.fingerprint(SHIPPED / READER)[:12]
+    ships = f"{base.fingerprint(SHIPPED / READER)[:12]}-{refuses_from(SHIPPED)}"
     for run, gguf in (("reader", base.gguf_file()), ("tool", None)):
         if run in options.runs:
-            options.gguf, options.reader, options.out = gguf, SHIPPED, options.into / f"{run}-{weights}"
+            options.gguf, options.reader, options.out = gguf, SHIPPED, options.into / f"{run}-{ships}"
             ask(options)
             keep({run: summary(options.out)})
     write_card(kept())

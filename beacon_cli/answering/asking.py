@@ -1,7 +1,7 @@
 """Answering a question from a memory: what is read again, the prompt, decoding, and where the answer stands."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from beacon_cli.answering.judging import Judgement, judged
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
+from beacon_cli.answering.refusing import refusal, refuses
 from beacon_cli.answering.request import Decoding, Turn
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
@@ -43,8 +44,9 @@ def answer(
     """Read a question (None: ask for a summary) after the memory, and yield the answer as it comes.
 
     The memory may go on from there: rewind it before the next question. A model that does better so
-    (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there,
-    and they are not all of the text, what it makes of the memory is taken if the text supports it.
+    (`ModelSource.passages_first`) is first asked with nothing before it but the passages; if it finds no answer there
+    (or one that is too likely none, `ModelSource.refuses_from`), and they are not all of the text, what it makes of the
+    memory is taken if the text supports it.
 
     Args:
         ratio: at which what is read on is condensed, as the documents were.
@@ -89,7 +91,7 @@ class _Asking:
     def _from_passages(self, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
         """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
         outcome, held, told = Outcome(passages=tuple(again)), "", False
-        for piece in self._spoken(*self._after_passages(again), outcome):
+        for piece in self._spoken(*self._after_passages(again), outcome, self._refuses_from):
             held += piece
             if told or not begins_refusal(held):
                 yield held
@@ -143,16 +145,26 @@ class _Asking:
         rest = encode("".join(f"\n\n{text}" for text in others) + asked)
         return [*source.frame.opening, *encode(first)], [*rest, *source.frame.closing]
 
-    def _spoken(self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome) -> Iterator[str]:
-        """Read a prompt and yield what the model says then; `outcome` is told of it."""
+    def _spoken(
+        self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome, refuses_from: float | None = None
+    ) -> Iterator[str]:
+        """Read a prompt and yield what the model says then; `outcome` is told of it.
+
+        Args:
+            refuses_from: the probability from which on the refusal is said, whatever is likelier.
+        """
         # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
         reader.condense_at(0)
         logits = reader.read(prompt)
-        reader.condense_at(self.ratio)
         engine, how = self.engine, self.how
+        refused = refuses_from is not None and refuses(engine, reader, logits, refuses_from)
+        reader.condense_at(self.ratio)
         decoder = engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
-        for token in generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature):
+        said: Iterable[int | End] = (*refusal(engine), End("stop"))
+        if not refused:
+            said = generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature)
+        for token in said:
             if isinstance(token, End):
                 outcome.finished = token.finished
                 break
@@ -166,6 +178,14 @@ class _Asking:
             pieces.append(piece)
             yield piece
         outcome.text = "".join(pieces).strip()
+
+    @property
+    def _refuses_from(self) -> float | None:
+        """The limit of the refusal's probability; None where it was not measured (the question is put in the user's
+        words), or where there is no room for the sentence and its end.
+        """
+        fits = len(refusal(self.engine)) < self.how.max_new_tokens
+        return self.engine.source.refuses_from if fits and self.how.template is None else None
 
     @property
     def _template(self) -> str:

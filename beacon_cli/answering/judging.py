@@ -12,7 +12,8 @@ import torch
 
 from activation_beacon import SequenceReader
 from beacon_cli.answering.passages import Passage
-from beacon_cli.answering.prompts import REFUSAL, question_text
+from beacon_cli.answering.prompts import question_text
+from beacon_cli.answering.refusing import log_probability, refusal
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 
@@ -60,16 +61,15 @@ def _doubt(engine: Engine, passage: Passage, question: str) -> tuple[float, Sequ
     """
     source, encode = engine.source, engine.source.tokenizer.encode
     text = [*source.frame.opening, *encode(passage.headed)]
-    asked, refusal = [*encode(question_text(question)), *source.frame.closing], encode(REFUSAL)
-    length = len(text) + len(asked) + len(refusal)
+    asked, refused = [*encode(question_text(question)), *source.frame.closing], refusal(engine)
+    length = len(text) + len(asked) + len(refused)
     if length > source.context:
         return 0.0, None
     reader = engine.reader(source.ratios[0])
     reader.condense_at(0)
-    hidden = torch.cat([step.hidden for step in reader.feed([*text, *asked, *refusal])])
-    logits = engine.attached.logits(hidden[-1 - len(refusal) : -1]).log_softmax(-1)
-    doubt = float(logits.gather(-1, torch.tensor(refusal, device=logits.device)[:, None]).sum())
+    hidden = torch.cat([step.hidden for step in reader.feed([*text, *asked, *refused])])
+    doubt = log_probability(engine, hidden[-1 - len(refused) : -1], refused)
     if length >= reader.window:
         return doubt, None
-    reader.forget(len(asked) + len(refusal))
+    reader.forget(len(asked) + len(refused))
     return doubt, reader

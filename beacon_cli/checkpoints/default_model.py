@@ -6,13 +6,14 @@ The reader is put into the weights when the model is converted, once; the beacon
 import hashlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import beacon_smollm2
 from activation_beacon.files import SCORER_FILE, WEIGHTS_FILE
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL, llms
 from beacon_cli.checkpoints.local.converted import models_root
 from beacon_cli.checkpoints.local.hub_cache import cached_repository
-from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG
+from beacon_cli.checkpoints.local.model_folder import READER, READER_CONFIG, REFUSING, read_settings
 from beacon_cli.checkpoints.local.record import RECORD_FILE, read_record
 from beacon_cli.errors import ModelError
 from beacon_cli.version import __version__
@@ -46,6 +47,21 @@ def adapters() -> tuple[str, ...]:
 def beacon_folder() -> Path:
     """Where the default model's own beacon and scorer are, if there are any."""
     return beacon_smollm2.FOLDER / "beacon"
+
+
+def refuses_from(folder: Path) -> float | None:
+    """The probability of the refusal from which on the reader in `folder` is to give it (`recipes/smollm2/limit.py`
+    chooses it); None where no file says.
+
+    Raises:
+        ModelError: if the file is damaged.
+    """
+    if not (folder / REFUSING).exists():
+        return None
+    limit: Any = read_settings(folder, REFUSING).get("refuses_from")
+    if type(limit) not in (int, float) or not 0 <= limit <= 1:
+        raise ModelError(f"{folder / REFUSING} is damaged (no probability): install the tool again")
+    return float(limit)
 
 
 def place() -> Path:

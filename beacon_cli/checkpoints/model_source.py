@@ -66,6 +66,8 @@ class ModelSource(BaseSource):
         opening: token ids in front of a document, in place of those that follow from `system`; None takes these.
         prompts: how what the beacon was trained on is put; empty if not known.
         passages_first: whether it answers better from the passages that are read again without the memory.
+        refuses_from: the probability of the refusal from which on that is said after passages alone; None: only where
+            it is the likeliest.
         note: what its user should know before trusting it with a summary; empty if nothing.
         kept: what condenses was measured to keep, by the ratio, see `measured`.
     """
@@ -77,6 +79,7 @@ class ModelSource(BaseSource):
     opening: tuple[int, ...] | None = None
     prompts: str = ""
     passages_first: bool = False
+    refuses_from: float | None = None
     note: str = ""
     kept: Mapping[int, float] = field(default_factory=dict, compare=False)
 
@@ -214,6 +217,8 @@ def locate_model(
         prompts=read_record(base.folder).prompts if base.lease and not beacon else "",
         system=system,
         passages_first=own and beacon_smollm2.PASSAGES_FIRST,
+        # Chosen with the chat template's own message in front.
+        refuses_from=default.refuses_from(beacon_smollm2.FOLDER) if own and system is None else None,
         note=beacon_smollm2.SUMMARY_NOTE if own else "",
         kept=read_kept(adapter).get(condense, {}),
     )

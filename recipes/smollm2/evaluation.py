@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2.conversations import Ask, shuffled
 from recipes.smollm2.rows import Layout
 from recipes.smollm2.sources import Passage, Question
@@ -62,24 +64,52 @@ def _document(passage: Passage, passages: Sequence[Passage], others: int, seed: 
 
 
 @torch.inference_mode()
-def answers(model: Any, layout: Layout, cases: Sequence[Case], most: int = 32) -> list[str]:
-    """What a model answers to each, in at most `most` tokens."""
+def answers(
+    model: Any, layout: Layout, cases: Sequence[Case], most: int = 32, refuses_from: float | None = None
+) -> list[str]:
+    """What a model answers to each, in at most `most` tokens.
+
+    Args:
+        refuses_from: the probability of the refusal from which on it is given; None: only where it is the likeliest.
+    """
     prompts = [layout.prompt(case.document, Ask(case.question).text()) for case in cases]
     order = sorted(range(len(cases)), key=lambda index: len(prompts[index]))
     given = [""] * len(cases)
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
-        length = max(len(prompts[index]) for index in batch)
-        padded = [[layout.end] * (length - len(prompts[index])) + prompts[index] for index in batch]
-        seen = [[0] * (length - len(prompts[index])) + [1] * len(prompts[index]) for index in batch]
+        asked = [prompts[index] for index in batch]
+        ids, seen = _padded(asked, layout.end)
         made = model.generate(
-            torch.tensor(padded),
-            attention_mask=torch.tensor(seen),
+            ids,
+            attention_mask=seen,
             max_new_tokens=most,
             do_sample=False,
             eos_token_id=layout.end,
             pad_token_id=layout.end,
         )
-        for index, ids in zip(batch, made[:, length:].tolist(), strict=True):
-            given[index] = layout.decode(ids)
+        told = [layout.decode(answer) for answer in made[:, ids.shape[1] :].tolist()]
+        if refuses_from is not None:
+            likely = (doubts(model, layout, asked).exp() >= refuses_from).tolist()
+            told = [REFUSAL if refused else answer for refused, answer in zip(likely, told, strict=True)]
+        for index, answer in zip(batch, told, strict=True):
+            given[index] = answer
     return given
+
+
+@torch.inference_mode()
+def doubts(model: Any, layout: Layout, prompts: Sequence[Sequence[int]]) -> Tensor:
+    """(prompts), in float64, the logarithm of the refusal's probability after each, its end not counted."""
+    refusal = layout.ids(REFUSAL)
+    ids, seen = _padded([[*prompt, *refusal] for prompt in prompts], layout.end)
+    positions = (seen.cumsum(-1) - 1).clamp(min=0)  # as `generate` has them, so that padding does not round otherwise
+    logits = model(ids, attention_mask=seen, position_ids=positions, logits_to_keep=len(refusal) + 1).logits[:, :-1]
+    likely = logits.float().log_softmax(-1).gather(-1, ids[:, -len(refusal) :, None])
+    found: Tensor = likely.double().sum((1, 2))
+    return found
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """(rows, longest) ids, padded on the left, and 1 where there is one."""
+    length = max(map(len, rows))
+    ids = torch.tensor([[padding] * (length - len(row)) + list(row) for row in rows])
+    return ids, torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])

@@ -26,8 +26,8 @@ class Told:
     """Of each question:
 
     Attributes:
-        doubt: the logarithm of the probability of the refusal.
-        refused: whether it is what is said.
+        doubt: the logarithm of the probability of the refusal, its end not counted, as the tool reckons it.
+        refused: whether it is what is said, being the likeliest.
         right: whether the answer would be given word for word; False where there is none.
         answerable: whether there is one.
     """
@@ -37,18 +37,35 @@ class Told:
     right: Tensor
     answerable: Tensor
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, limit: float | None = None) -> dict[str, float]:
         """In per cent: answers given word for word, questions refused that have an answer, and that have none; and how
         often a question without an answer is doubted more than one with an answer.
+
+        Args:
+            limit: see `refused_at`.
         """
         without, having = self.doubt[~self.answerable], self.doubt[self.answerable]
-        said = self.right & ~self.refused
+        refused = self.refused_at(limit)
+        said = self.right & ~refused
         return {
             "exact": 100 * said[self.answerable].float().mean().item(),
-            "refused_wrongly": 100 * self.refused[self.answerable].float().mean().item(),
-            "refused": 100 * self.refused[~self.answerable].float().mean().item(),
+            "refused_wrongly": 100 * refused[self.answerable].float().mean().item(),
+            "refused": 100 * refused[~self.answerable].float().mean().item(),
             "told_apart": 100 * (without[:, None] > having).float().mean().item(),
         }
+
+    def refused_at(self, limit: float | None) -> Tensor:
+        """(questions) whether each is refused if the refusal is given from a probability of `limit` on; None: only
+        where it is what is said.
+        """
+        return self.refused if limit is None else self.refused | (self.doubt.exp() >= limit)
+
+    def limit_for(self, share: float) -> float:
+        """The highest limit at which this share of the questions without an answer is refused: 1 if it is without."""
+        for limit in (1.0, *self.doubt.exp().sort(descending=True).values.tolist()):
+            if self.refused_at(limit)[~self.answerable].float().mean().item() >= share:
+                return limit
+        return 0.0
 
 
 Row = list[tuple[Piece, list[Question]]]
@@ -78,7 +95,8 @@ class HeldOut:
             logits = decoder.logits(learned_hidden(decoder(sheets, lora), sheets)).log_softmax(-1)
             likely = logits.gather(1, sheets.targets[:, None])[:, 0]
             whole = right_answers(logits.argmax(-1), sheets).bool()
-            total = torch.zeros(len(whole), device=device).index_add_(0, sheets.answer, likely)
+            said = likely.masked_fill(sheets.targets == layout.end, 0.0)
+            total = torch.zeros(len(whole), device=device).index_add_(0, sheets.answer, said)
             tried = zip(total.tolist(), whole.tolist(), strict=True)
             for question in (question for row in rows for _, questions in row for question in questions):
                 doubt, is_refused = next(tried)

@@ -8,9 +8,11 @@ import pytest
 
 import beacon_cli as beacon
 from beacon_cli.answering.prompts import REFUSAL
+from beacon_cli.checkpoints.local.model_folder import REFUSING
 from benchmarks import reading, reading_scores
 from benchmarks.reading_card import RUNS, SHIPPED, TITLES, card
 from benchmarks.reading_sets import NATURAL, Asked
+from recipes.smollm2 import base, evaluation
 from tests.scripted import Script
 from tests.stories import WHO_KEEPS
 
@@ -69,6 +71,29 @@ def test_what_the_tool_cannot_read_is_no_right_answer(
     assert read["cited"]
     assert unread["answer"] == ""
     assert "no.txt" in unread["error"]
+
+
+def test_a_reader_refuses_from_its_limit_on_and_a_model_without_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def answering(*asked: Any) -> list[str]:
+        limits.append(asked[-1])
+        return [""]
+
+    monkeypatch.setattr(base, "load_base", lambda *_: (None, base.tiny_base()[1]))
+    monkeypatch.setattr(evaluation, "answers", answering)
+    for name in ("reader.safetensors", "model.gguf"):
+        (tmp_path / name).write_bytes(b"weights")
+    gguf, asked = tmp_path / "model.gguf", [Asked("single", "1", "A text.", WHO_KEEPS, ())]
+    noted = []
+    for folder, limit in ((None, None), (tmp_path, None), (tmp_path, 0.5)):
+        if limit:
+            (tmp_path / REFUSING).write_text(json.dumps({"refuses_from": limit}))
+        list(reading.ask_alone(gguf, folder, 5, asked))
+        noted.append(reading._alone(gguf, folder, 5).get("refuses_from"))
+    assert limits == noted == [None, None, 0.5]
 
 
 def test_answers_of_two_models_do_not_come_into_one_folder(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from beacon_cli.checkpoints.arithmetic import Arithmetic
 from beacon_cli.checkpoints.catalogue import DEFAULT_MODEL
 from beacon_cli.checkpoints.engine import load_base, load_engine
 from beacon_cli.checkpoints.inventory import known_model
-from beacon_cli.checkpoints.local.model_folder import MEASURED
+from beacon_cli.checkpoints.local.model_folder import MEASURED, REFUSING
 from beacon_cli.checkpoints.model_source import BaseSource, locate_base, locate_model
 from beacon_cli.errors import ModelError
 from beacon_cli.events import Event, Stage, Transfer
@@ -163,6 +163,36 @@ def test_it_is_converted_once_and_again_with_another_reader(reader: Weights, bas
     del first, again  # they hold a lease of what is to be replaced
     assert locate_base(DEFAULT_MODEL, cache_dir, progress=events.append).base_fingerprint
     assert events
+
+
+@pytest.mark.usefixtures("reader")
+def test_from_which_probability_on_it_refuses_stands_beside_its_reader(
+    base: Path, scripted_model: Path, cache_dir: Path
+) -> None:
+    make_beacon(cache_dir)
+
+    def limit(model: str = DEFAULT_MODEL, **how: Any) -> float | None:
+        return locate_model(model, None, cache_dir, **how).refuses_from
+
+    stamp, fingerprint = default_model.stamp(), located(cache_dir).base_fingerprint
+    assert limit() is None
+    file = beacon_smollm2.FOLDER / REFUSING
+    base.unlink()  # without which nothing could be converted again
+    for value in (0.25, 1, 0):
+        file.write_text(json.dumps({"refuses_from": value}))
+        assert limit() == value
+    assert limit(system="You are a pirate.") is limit(str(scripted_model)) is None
+    assert (default_model.stamp(), located(cache_dir).base_fingerprint) == (stamp, fingerprint)
+    for damaged in ({"refuses_from": 1.5}, {"refuses_from": "often"}, {"refuses_from": True}, {}, []):
+        file.write_text(json.dumps(damaged))
+        with pytest.raises(ModelError, match=r"refusing\.json is damaged"):
+            limit()
+
+
+def test_what_ships_says_from_which_probability_on_it_refuses() -> None:
+    limit = default_model.refuses_from(beacon_smollm2.FOLDER)
+    assert limit is not None
+    assert limit > 0
 
 
 def test_the_same_weights_whatever_order_is_summed_in(reader: Weights, cache_dir: Path, base: Path) -> None:

@@ -22,6 +22,8 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Of a LoRA that is put into the weights.
 READER, READER_CONFIG = "reader.safetensors", "reader.json"
+# From which probability on it refuses. (Not in `reader.json`, with which the model would be converted again.)
+REFUSING = "refusing.json"
 # What an adapter was measured to keep, see `checkpoints.condensers`.
 MEASURED = "measured.json"
 _NEEDED: dict[Kind, tuple[str, ...]] = {
