@@ -68,10 +68,14 @@ class Engine(Base):
     attached: Attached
 
     def reader(self, ratio: int) -> SequenceReader:
-        """A reader with an empty memory that condenses every interval at `ratio`."""
+        """A reader with an empty memory that condenses every interval at `ratio`.
+
+        On a CUDA device, one with a beacon decodes from a graph (`benchmarks/gpu.py`), if frequencies stay as they are.
+        """
         if self.source.info is None:
             return self.attached.selecting_reader(ratio, self.source.selection)
-        return self.attached.reader(ratio)
+        static = self.device.type == "cuda" and not self.attached.rotary.grows
+        return self.attached.reader(ratio, static=static)
 
 
 def load_engine(source: ModelSource, device: Device = "auto", threads: int | None = None) -> Engine:

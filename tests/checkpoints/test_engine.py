@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,22 @@ def test_it_says_what_it_computes_in(source: ModelSource, monkeypatch: pytest.Mo
     monkeypatch.setattr(engine, "fast_arithmetic", lambda: Arithmetic("bfloat16", "int8"))
     loaded = engine.load_engine(source, "cpu")
     assert (loaded.computing, loaded.dtype) == ("bfloat16+int8", torch.float32)
+
+
+def test_tokens_are_read_with_static_shapes_on_a_gpu_alone(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, asked = engine.load_engine(source, "cpu"), list[bool]()
+    run = loaded.attached.run
+    # A token that is read with static shapes sees all of its layers' buffers, filled or not.
+    monkeypatch.setattr(loaded.attached, "run", lambda *given: asked.append(given[3] is not None) or run(*given))
+    said = []
+    for device in ("cpu", "cuda"):
+        reader = replace(loaded, device=torch.device(device)).reader(8)
+        reader.read([5, 6, 7])
+        said.append(reader.read([8]))
+    assert asked == [False, False, False, True]
+    torch.testing.assert_close(said[1], said[0], atol=1e-4, rtol=1e-4)
 
 
 def test_where_they_do_not_fit_it_computes_in_4_bit_and_says_so(
