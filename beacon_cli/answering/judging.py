@@ -17,9 +17,9 @@ from beacon_cli.answering.refusing import log_probability, refusal
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.checkpoints.engine import Engine
 
-# So many passages are read at most, best first as search has them: `SOME`, and more as long as the model would refuse
-# to answer from each with a probability of more than `UNSURE`.
-MOST, SOME, UNSURE = 12, 3, 0.05
+# So many passages are read at most, best first as search has them: until the model would refuse to answer from one with
+# a probability of less than `SURE`, or, after `SOME`, than `UNSURE`. (What that costs is in benchmarks/README.md.)
+MOST, SOME, UNSURE, SURE = 12, 3, 0.05, 0.02
 # What search counts for.
 SEARCH_WEIGHT = 0.2
 
@@ -44,7 +44,7 @@ def judged(engine: Engine, index: SearchIndex, question: str) -> Judgement:
     scores: dict[int, float] = {}
     surest, best, kept = 0.0, -math.inf, None
     for number in found[:MOST]:
-        if len(scores) >= SOME and surest < math.log(UNSURE):
+        if surest < math.log(UNSURE if len(scores) >= SOME else SURE):
             break
         doubt, reader = _doubt(engine, index.passages[number], question)
         surest = min(surest, doubt)

@@ -77,12 +77,12 @@ def test_what_says_something_comes_first_and_the_rest_as_search_has_it(memory: M
 
 def test_no_more_is_read_than_it_takes(memory: Memory, doubts: Doubts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "MOST", 8)  # the book has ten passages to find
-    sure = doubts(lambda _passage: log(judging.UNSURE) - 1)
-    judging.judged(memory._engine, memory.texts.index, ASKED)
-    assert len(sure) == judging.SOME
-    unsure = doubts(lambda _passage: log(judging.UNSURE) + 1)
-    judging.judged(memory._engine, memory.texts.index, ASKED)
-    assert len(unsure) == judging.MOST
+    sure, unsure = log(judging.SURE), log(judging.UNSURE)
+    limits = (sure - 0.1, 1), (sure + 0.1, judging.SOME), (unsure - 0.1, judging.SOME), (unsure + 0.1, judging.MOST)
+    for doubt, read in limits:
+        asked = doubts(lambda _passage, doubt=doubt: doubt)
+        judging.judged(memory._engine, memory.texts.index, ASKED)
+        assert len(asked) == read
 
 
 def test_an_answer_is_made_of_what_was_judged(memory: Memory, says: Script, doubts: Doubts) -> None:
