@@ -7,7 +7,8 @@ DATA is a folder of question sets as JSON lines (`squad`, `factbook`, `fairytale
 of them together, ten countries of the factbook together, each fairy tale and each book is one document; a passage
 counts if it holds an answer literally and, where the set says where that stands, lies there. What was chosen by hand
 (weights, sizes) was chosen on the articles and countries of odd number, `chosen on` below. With `--judged`, the default
-model judges what is found, as `beacon ask` has it do; it was trained on most of SQuAD's articles and countries.
+model judges what is found, as `beacon ask` has it do; it was trained on most of SQuAD's articles and countries, but not
+on those of `dev`, by which it was chosen how much it judges.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from beacon_cli.answering.passages import Passage, split_passages
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.cache.pages import PageText
 from beacon_cli.documents import open_document
+from recipes.smollm2.sources import DEV_ARTICLES, DEV_COUNTRIES
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Asked:
 
 
 Documents = Iterator[tuple[str, list[Asked]]]
+Which = slice | frozenset[str]
+ODD, EVEN = slice(1, None, 2), slice(0, None, 2)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -49,10 +53,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text]
 
 
-def squad(data: Path, odd: bool, together: int) -> Documents:
+def of(names: list[str], which: Which) -> list[str]:
+    """Those of the articles or countries."""
+    return names[which] if isinstance(which, slice) else [name for name in names if name in which]
+
+
+def squad(data: Path, which: Which, together: int) -> Documents:
     """Articles with their answerable questions, so many in one document."""
     contexts = rows(data / "squad" / "contexts.jsonl.zst")
-    articles = sorted({row["doc_id"] for row in contexts})[int(odd) :: 2]
+    articles = of(sorted({row["doc_id"] for row in contexts}), which)
     asked = [row for row in rows(data / "squad" / "qa.jsonl.zst") if row["answers"]]
     for first in range(0, len(articles), together):
         chosen = articles[first : first + together]
@@ -65,9 +74,10 @@ def squad(data: Path, odd: bool, together: int) -> Documents:
         yield "\n\n".join(texts.values()), questions
 
 
-def factbook(data: Path, odd: bool) -> Documents:
+def factbook(data: Path, which: Which) -> Documents:
     """Ten countries in one document."""
-    countries = rows(data / "factbook" / "countries.jsonl.zst")[int(odd) :: 2]
+    every = {row["doc_id"]: row for row in rows(data / "factbook" / "countries.jsonl.zst")}
+    countries = [every[name] for name in of(list(every), which)]
     asked = rows(data / "factbook" / "qa.jsonl.zst")
     for first in range(0, len(countries), 10):
         texts = {row["doc_id"]: row["document"] for row in countries[first : first + 10]}
@@ -100,11 +110,13 @@ def books(data: Path) -> Documents:
 
 
 SETS = {
-    "SQuAD articles, chosen on": lambda data: squad(data, True, 1),
-    "factbook, chosen on": lambda data: factbook(data, True),
-    "SQuAD articles": lambda data: squad(data, False, 1),
-    "SQuAD, five articles together": lambda data: squad(data, False, 5),
-    "factbook, ten countries together": lambda data: factbook(data, False),
+    "SQuAD articles, chosen on": lambda data: squad(data, ODD, 1),
+    "factbook, chosen on": lambda data: factbook(data, ODD),
+    "SQuAD articles": lambda data: squad(data, EVEN, 1),
+    "SQuAD, five articles together": lambda data: squad(data, EVEN, 5),
+    "factbook, ten countries together": lambda data: factbook(data, EVEN),
+    "SQuAD, dev": lambda data: squad(data, DEV_ARTICLES, 1),
+    "factbook, dev": lambda data: factbook(data, DEV_COUNTRIES),
     "fairy tales": fairytales,
     "books": books,
 }
