@@ -161,8 +161,10 @@ class _Asking:
         reader.condense_at(self.ratio)
         decoder = engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
-        said: Iterable[int | End] = (*refusal(engine), End("stop"))
-        if not refused:
+        said: Iterable[int | End]
+        if refused:
+            said = (*refusal(engine), End("stop"))
+        else:
             said = generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature)
         for token in said:
             if isinstance(token, End):

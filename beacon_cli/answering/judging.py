@@ -2,7 +2,7 @@
 
 A model that was taught to refuse where a text does not say shows, by how likely it would, what search by words cannot
 see. A passage's score is the logarithm of the probability that the model does not refuse, and a part of what search
-makes of the passage. (`benchmarks/search.py --model` has figures.)
+makes of the passage. (`benchmarks/search.py --judged` has figures.)
 """
 
 import math
