@@ -27,7 +27,7 @@ from activation_beacon import SequenceReader
 from activation_beacon.checkpoint import save_beacon
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.answering import decoding, judging
+from beacon_cli.answering import asking, decoding, judging
 from beacon_cli.answering.passages import Passage
 from beacon_cli.answering.prompts import RULE
 from beacon_cli.checkpoints.engine import Engine
@@ -174,6 +174,7 @@ class Script:
     def followed(self) -> Iterator["Script"]:
         """Within this, the model follows the script."""
         read, pick, belief, doubt = SequenceReader.read, decoding.pick, decoding.belief, judging._doubt
+        generate = decoding.generate
         judged = WeakKeyDictionary[SequenceReader, list[int]]()
 
         def reading(reader: SequenceReader, ids: Sequence[int]) -> Tensor:
@@ -193,6 +194,10 @@ class Script:
             self._speaking.logits.append(logits.clone())
             return pick(logits, temperature) if self._words is None else next(self._words)
 
+        def searching(engine: Engine, reader: SequenceReader, logits: Tensor, _texts: Any, **how: Any) -> Iterator[Any]:
+            """Of what it is told to say, there is nothing likelier."""
+            return generate(engine, reader, logits, temperature=0, **how)
+
         def believing(logits: Tensor) -> float:
             """What it is told to say it says with conviction."""
             return belief(logits) if self._words is None else 0.0
@@ -201,6 +206,7 @@ class Script:
             mock.patch.object(SequenceReader, "read", reading),
             mock.patch.object(decoding, "pick", picking),
             mock.patch.object(decoding, "belief", believing),
+            mock.patch.object(asking, "generate_likeliest", searching),
             mock.patch.object(judging, "_doubt", doubting),
         ):
             yield self

@@ -5,11 +5,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import Tensor
+
 from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
 from beacon_cli.answering.decoding import End, generate
 from beacon_cli.answering.judging import Judgement, judged
+from beacon_cli.answering.likeliest import generate_likeliest
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
@@ -91,7 +94,7 @@ class _Asking:
     def _from_passages(self, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
         """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
         outcome, held, told = Outcome(passages=tuple(again)), "", False
-        for piece in self._spoken(*self._after_passages(again), outcome, self._refuses_from):
+        for piece in self._spoken(*self._after_passages(again), outcome, again):
             held += piece
             if told or not begins_refusal(held):
                 yield held
@@ -146,27 +149,15 @@ class _Asking:
         return [*source.frame.opening, *encode(first)], [*rest, *source.frame.closing]
 
     def _spoken(
-        self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome, refuses_from: float | None = None
+        self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome, alone: Sequence[Passage] = ()
     ) -> Iterator[str]:
-        """Read a prompt and yield what the model says then; `outcome` is told of it.
-
-        Args:
-            refuses_from: the probability from which on the refusal is said, whatever is likelier.
-        """
+        """Read a prompt and yield what the model says then; `outcome` is told of it. For `alone`, see `_tokens`."""
         # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
         reader.condense_at(0)
         logits = reader.read(prompt)
-        engine, how = self.engine, self.how
-        refused = refuses_from is not None and refuses(engine, reader, logits, refuses_from)
-        reader.condense_at(self.ratio)
-        decoder = engine.source.tokenizer.stream_decoder()
+        decoder = self.engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
-        said: Iterable[int | End]
-        if refused:
-            said = (*refusal(engine), End("stop"))
-        else:
-            said = generate(engine, reader, logits, max_new_tokens=how.max_new_tokens, temperature=how.temperature)
-        for token in said:
+        for token in self._tokens(reader, logits, alone):
             if isinstance(token, End):
                 outcome.finished = token.finished
                 break
@@ -181,13 +172,24 @@ class _Asking:
             yield piece
         outcome.text = "".join(pieces).strip()
 
-    @property
-    def _refuses_from(self) -> float | None:
-        """The limit of the refusal's probability; None where it was not measured (the question is put in the user's
-        words), or where there is no room for the sentence and its end.
+    def _tokens(self, reader: SequenceReader, logits: Tensor, alone: Sequence[Passage]) -> Iterable[int | End]:
+        """What the model says after a prompt.
+
+        Args:
+            alone: the passages, if there is nothing else before it. If the question is put in the tool's own words, the
+                refusal is said wherever its probability reaches the model's limit, and else the likeliest answer.
         """
-        fits = len(refusal(self.engine)) < self.how.max_new_tokens
-        return self.engine.source.refuses_from if fits and self.how.template is None else None
+        engine, how, most = self.engine, self.how, self.how.max_new_tokens
+        # There must be room for the refusal and its end.
+        own = alone and how.template is None and len(refusal(engine)) < most
+        limit = engine.source.refuses_from if own else None
+        refused = limit is not None and refuses(engine, reader, logits, limit)
+        reader.condense_at(self.ratio)
+        if refused:
+            return (*refusal(engine), End("stop"))
+        if limit is None or how.temperature > 0:
+            return generate(engine, reader, logits, max_new_tokens=most, temperature=how.temperature)
+        return generate_likeliest(engine, reader, logits, [each.headed for each in alone], max_new_tokens=most)
 
     @property
     def _template(self) -> str:

@@ -26,7 +26,7 @@ def cite(index: SearchIndex, places: Sequence[int], answer: str) -> list[Citatio
     Args:
         places: numbers of the passages that hold it, the best first, see `support`.
     """
-    pattern = _literally(answer)
+    pattern = literally(answer)
     literal = [number for number in places if pattern.search(index.passages[number].text)]
     citations, told = list[Citation](), set[tuple[str, int | str]]()
     for number in (*literal, *(number for number in places if number not in set(literal))):
@@ -52,7 +52,7 @@ def cited(index: SearchIndex, passage: Passage, words: str) -> Citation:
 def quote(index: SearchIndex, text: str, answer: str) -> str:
     """The sentence of `text` that holds the answer, or most of its words (all of `text` if the answer crosses
     sentences), shortened around that."""
-    pattern = _literally(answer)
+    pattern = literally(answer)
     parts = [" ".join(part.split()) for part in sentences(text)]
     whole = " ".join(text.split())
     if (found := pattern.search(whole)) is None:
@@ -64,8 +64,8 @@ def quote(index: SearchIndex, text: str, answer: str) -> str:
     return _around(sentence, found.start())
 
 
-def _literally(answer: str) -> re.Pattern[str]:
-    """The words of an answer as they are, but for case, white space and a final full stop."""
+def literally(answer: str) -> re.Pattern[str]:
+    """Finds the words of an answer as they are, but for case, white space and a final full stop."""
     words = answer.strip(" .\n\t\r").split()
     return re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""Questions on what was held out, and what a model answers to them, decoded greedily."""
+"""Questions on what was held out, and what a model answers to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
+from beacon_cli.answering.likeliest import TOKENS, likeliest, worth
 from beacon_cli.answering.prompts import REFUSAL
 from recipes.smollm2.conversations import Ask, shuffled
 from recipes.smollm2.rows import Layout
@@ -67,10 +69,11 @@ def _document(passage: Passage, passages: Sequence[Passage], others: int, seed: 
 def answers(
     model: Any, layout: Layout, cases: Sequence[Case], most: int = 32, refuses_from: float | None = None
 ) -> list[str]:
-    """What a model answers to each, in at most `most` tokens.
+    """What a model answers to each, in at most `most` tokens, of which each is the likeliest.
 
     Args:
-        refuses_from: the probability of the refusal from which on it is given; None: only where it is the likeliest.
+        refuses_from: the probability of the refusal from which on it is given, as the tool does; the other answers are
+            then the likeliest, as the tool's are. None: the refusal, too, only where its tokens are the likeliest.
     """
     prompts = [layout.prompt(case.document, Ask(case.question).text()) for case in cases]
     order = sorted(range(len(cases)), key=lambda index: len(prompts[index]))
@@ -78,22 +81,55 @@ def answers(
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
         asked = [prompts[index] for index in batch]
-        ids, seen = _padded(asked, layout.end)
-        made = model.generate(
-            ids,
-            attention_mask=seen,
-            max_new_tokens=most,
-            do_sample=False,
-            eos_token_id=layout.end,
-            pad_token_id=layout.end,
-        )
-        told = [layout.decode(answer) for answer in made[:, ids.shape[1] :].tolist()]
-        if refuses_from is not None:
+        if refuses_from is None:
+            told = _greedy(model, layout, asked, most)
+        else:
             likely = (doubts(model, layout, asked).exp() >= refuses_from).tolist()
-            told = [REFUSAL if refused else answer for refused, answer in zip(likely, told, strict=True)]
+            told = [
+                REFUSAL if refused else _likeliest(model, layout, prompts[index], cases[index].document, most)
+                for index, refused in zip(batch, likely, strict=True)
+            ]
         for index, answer in zip(batch, told, strict=True):
             given[index] = answer
     return given
+
+
+def _greedy(model: Any, layout: Layout, prompts: Sequence[Sequence[int]], most: int) -> list[str]:
+    """What follows each prompt, the likeliest token every time."""
+    ids, seen = _padded(prompts, layout.end)
+    made = model.generate(
+        ids,
+        attention_mask=seen,
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=layout.end,
+        pad_token_id=layout.end,
+    )
+    return [layout.decode(answer) for answer in made[:, ids.shape[1] :].tolist()]
+
+
+def _likeliest(model: Any, layout: Layout, prompt: list[int], document: str, most: int) -> str:
+    """The likeliest answer; one that is not found is decoded greedily."""
+    cache = DynamicCache()
+    first: Tensor = model(torch.tensor([prompt]), past_key_values=cache, logits_to_keep=1).logits[0, -1].float()
+
+    def following(ids: tuple[int, ...]) -> Tensor:
+        if not ids:
+            return first
+        if more := cache.get_seq_length() - len(prompt):
+            cache.crop(-more)
+        logits: Tensor = model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1).logits[0, -1]
+        return logits.float()
+
+    said, found = list[int](), False
+    search = likeliest(following, {layout.end}, min(TOKENS, most), lambda ids: worth(layout.decode(ids), [document]))
+    while True:
+        try:
+            said.append(next(search))
+        except StopIteration as end:
+            found = end.value
+            break
+    return layout.decode(said) if found else _greedy(model, layout, [prompt], most)[0]
 
 
 @torch.inference_mode()

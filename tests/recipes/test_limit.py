@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from beacon_cli.answering.likeliest import worth
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.checkpoints.default_model import refuses_from
 from recipes.smollm2 import base, limit, sources
 from recipes.smollm2.conversations import Ask
-from recipes.smollm2.evaluation import answers, doubts, sets
+from recipes.smollm2.evaluation import Case, answers, doubts, sets
 from recipes.smollm2.held_out import Told
 from recipes.smollm2.rows import Layout
 
@@ -71,7 +72,24 @@ def test_questions_whose_refusal_is_likely_enough_are_refused(made: Path, layout
     before, likely = answers(model, layout, cases, 5), found.exp().tolist()
     middle = sorted(likely)[1]
     assert REFUSAL not in before
-    assert answers(model, layout, cases, 5, 1.0) == before
+    searched = answers(model, layout, cases, 5, 1.0)
+    assert REFUSAL not in searched
     assert answers(model, layout, cases, 5, middle) == [
-        REFUSAL if each >= middle else answer for each, answer in zip(likely, before, strict=True)
+        REFUSAL if each >= middle else answer for each, answer in zip(likely, searched, strict=True)
     ]
+
+
+def test_with_a_limit_the_likeliest_answer_is_given(made: Path, layout: Layout) -> None:
+    model: Any = base.tiny_base()[0].float()
+    base.merge_reader(model, made)
+    cases = sets(sources.made_up(2), 8)["single"]
+
+    def counts(case: Case, answer: str) -> float:
+        prompt, ids = layout.prompt(case.document, Ask(case.question).text()), [*layout.encode(answer), layout.end]
+        logits = model(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        return logits.gather(1, torch.tensor(ids)[:, None]).sum().exp().item() * worth(answer, [case.document])
+
+    likeliest, greedy = answers(model, layout, cases, 5, 1.0), answers(model, layout, cases, 5)
+    assert likeliest != greedy
+    for case, found, likely_tokens in zip(cases, likeliest, greedy, strict=True):
+        assert counts(case, found) >= counts(case, likely_tokens) * (1 - 1e-4)

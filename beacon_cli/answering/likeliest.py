@@ -1,0 +1,126 @@
+"""The likeliest answer, in place of the likeliest token every time: that may begin no likely answer.
+
+A model that answers in few words is sure of most answers, and of the rest spreads what it believes over a few. These
+are looked for best first, so that the likeliest is found; one that does not stand in the text counts less.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from activation_beacon import SequenceReader
+from beacon_cli.answering.citations import literally
+from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.support import is_refusal
+from beacon_cli.checkpoints.engine import Engine
+
+# Logits (vocabulary) of what follows these tokens.
+Following = Callable[[tuple[int, ...]], Tensor]
+# So many tokens an answer has at most, and so many times the search asks what follows; so many tokens are tried there.
+TOKENS, PASSES, TRIED = 16, 16, 8
+# What an answer that does not stand in the text counts for, of its probability.
+ABSENT = 0.3
+# A token of this probability is said at once, if all before it were.
+CERTAIN = 0.95
+
+
+@torch.inference_mode()
+def generate_likeliest(
+    engine: Engine, reader: SequenceReader, logits: Tensor, texts: Sequence[str], *, max_new_tokens: int
+) -> Iterator[int | End]:
+    """Yield the tokens of the likeliest answer, and why it ended, as `generate` does; of one that is too long to be
+    searched for, of all tokens the likeliest.
+
+    Args:
+        reader: has read the prompt. What it has read afterwards is not to be built on.
+        logits: (vocabulary) of the first token.
+        texts: what the answer is to be taken from.
+    """
+    tokenizer, after, said = engine.source.tokenizer, _After(reader, logits), list[int]()
+    search = likeliest(
+        after.following, tokenizer.eos_ids, min(TOKENS, max_new_tokens), lambda ids: worth(tokenizer.decode(ids), texts)
+    )
+    while True:
+        try:
+            said.append(next(search))
+        except StopIteration as end:
+            if end.value:
+                yield End("stop")
+                return
+            break
+        yield said[-1]
+    logits = after.following(tuple(said))
+    yield from generate(engine, reader, logits, max_new_tokens=max_new_tokens - len(said), temperature=0)
+
+
+def worth(answer: str, texts: Sequence[str]) -> float:
+    """What an answer counts for, of its probability: the refusal, which a limit of its own decides on, for nothing."""
+    if not answer.strip() or is_refusal(answer):
+        return 0.0
+    return 1.0 if any(map(literally(answer).search, texts)) else ABSENT
+
+
+def likeliest(
+    following: Following, ends: Collection[int], most: int, counts: Callable[[list[int]], float]
+) -> Generator[int, None, bool]:
+    """Yield the tokens of the answer of the highest probability times what it counts for; return whether it was found.
+
+    What is certain of it is yielded first. Then the likeliest beginning is gone on with, until none is left that could
+    be better than the best answer (best-first search), or what follows was asked `PASSES` times.
+
+    Args:
+        ends: tokens that end an answer; their probability is part of its own.
+        most: tokens of an answer.
+        counts: from 0 to 1.
+    """
+    said: tuple[int, ...] = ()
+    while len(said) < most:
+        sureness, token = (each.item() for each in following(said).softmax(-1).max(-1))
+        if sureness < CERTAIN or int(token) in ends:
+            break
+        said = (*said, int(token))
+        yield said[-1]
+    # What it costs to say, in nats; then what is said, and whether it is whole.
+    waiting: list[tuple[float, tuple[int, ...], bool]] = [(0.0, said, False)]
+    best: tuple[int, ...] | None = None
+    least, passes = math.inf, 0
+    while waiting and waiting[0][0] < least:
+        cost, ids, whole = heapq.heappop(waiting)
+        if whole:
+            share = counts(list(ids))
+            if share > 0 and cost - math.log(share) < least:
+                best, least = ids, cost - math.log(share)
+        elif passes < PASSES:
+            passes += 1
+            logits = following(ids)
+            log_probabilities, tokens = (each.tolist() for each in logits.log_softmax(-1).topk(min(TRIED, len(logits))))
+            for log_probability, next_token in zip(log_probabilities, tokens, strict=True):
+                if next_token in ends:
+                    heapq.heappush(waiting, (cost - log_probability, ids, True))
+                elif len(ids) < most:
+                    heapq.heappush(waiting, (cost - log_probability, (*ids, next_token), False))
+    yield from (best or ())[len(said) :]
+    return best is not None
+
+
+class _After:
+    """A reader that goes on after a prompt in this way and that."""
+
+    def __init__(self, reader: SequenceReader, logits: Tensor) -> None:
+        self._reader, self._prompt = reader, reader.mark()
+        self._read: tuple[int, ...] = ()
+        self._first = self._last = logits
+
+    def following(self, ids: tuple[int, ...]) -> Tensor:
+        """Logits (vocabulary) of what follows the prompt and these tokens."""
+        known = len(self._read)
+        if ids != self._read:
+            if ids[:known] != self._read:
+                self._reader.rewind(self._prompt)
+                known = 0
+            self._last = self._reader.read(ids[known:]) if ids else self._first
+            self._read = ids
+        return self._last
