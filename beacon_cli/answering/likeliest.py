@@ -21,6 +21,8 @@ from beacon_cli.checkpoints.engine import Engine
 Following = Callable[[tuple[int, ...]], Tensor]
 # So many tokens an answer has at most, and so many times the search asks what follows; so many tokens are tried there.
 TOKENS, PASSES, TRIED = 16, 16, 8
+# How much likelier than an answer a beginning may be that was left: that of a long answer is.
+MUCH = 10
 # What an answer that does not stand in the text counts for, of its probability.
 ABSENT = 0.3
 # A token of this probability is said at once, if all before it were.
@@ -69,7 +71,8 @@ def likeliest(
     """Yield the tokens of the answer of the highest probability times what it counts for; return whether it was found.
 
     What is certain of it is yielded first. Then the likeliest beginning is gone on with, until none is left that could
-    be better than the best answer (best-first search), or what follows was asked `PASSES` times.
+    be better than the best answer (best-first search), or what follows was asked `PASSES` times. It is not found if a
+    beginning that was left then, or was of `most` tokens, is `MUCH` times as likely as that.
 
     Args:
         ends: tokens that end an answer; their probability is part of its own.
@@ -86,24 +89,27 @@ def likeliest(
     # What it costs to say, in nats; then what is said, and whether it is whole.
     waiting: list[tuple[float, tuple[int, ...], bool]] = [(0.0, said, False)]
     best: tuple[int, ...] | None = None
-    least, passes = math.inf, 0
+    least = left = math.inf
+    passes = 0
     while waiting and waiting[0][0] < least:
         cost, ids, whole = heapq.heappop(waiting)
         if whole:
             share = counts(list(ids))
             if share > 0 and cost - math.log(share) < least:
                 best, least = ids, cost - math.log(share)
-        elif passes < PASSES:
+        elif passes == PASSES or len(ids) == most:
+            left = min(left, cost)
+        else:
             passes += 1
             logits = following(ids)
             log_probabilities, tokens = (each.tolist() for each in logits.log_softmax(-1).topk(min(TRIED, len(logits))))
-            for log_probability, next_token in zip(log_probabilities, tokens, strict=True):
-                if next_token in ends:
-                    heapq.heappush(waiting, (cost - log_probability, ids, True))
-                elif len(ids) < most:
-                    heapq.heappush(waiting, (cost - log_probability, (*ids, next_token), False))
-    yield from (best or ())[len(said) :]
-    return best is not None
+            for log_probability, token in zip(log_probabilities, tokens, strict=True):
+                ended = token in ends
+                heapq.heappush(waiting, (cost - log_probability, ids if ended else (*ids, token), ended))
+    if best is None or least > left + math.log(MUCH):
+        return False
+    yield from best[len(said) :]
+    return True
 
 
 class _After:
