@@ -72,7 +72,7 @@ def likeliest(
 
     What is certain of it is yielded first. Then the likeliest beginning is gone on with, until none is left that could
     be better than the best answer (best-first search), or what follows was asked `PASSES` times. It is not found if a
-    beginning that was left then, or was of `most` tokens, is `MUCH` times as likely as that.
+    beginning that was left then, or has more than `most` tokens, is `MUCH` times as likely as that.
 
     Args:
         ends: tokens that end an answer; their probability is part of its own.
@@ -97,7 +97,7 @@ def likeliest(
             share = counts(list(ids))
             if share > 0 and cost - math.log(share) < least:
                 best, least = ids, cost - math.log(share)
-        elif passes == PASSES or len(ids) == most:
+        elif passes == PASSES or len(ids) > most:
             left = min(left, cost)
         else:
             passes += 1
