@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -55,17 +56,19 @@ class Told:
         }
 
     def refused_at(self, limit: float | None) -> Tensor:
-        """(questions) whether each is refused if the refusal is given from a probability of `limit` on; None: only
-        where it is what is said.
+        """(questions) whether each is refused: if the refusal has a probability of `limit` or more; with None, if it is
+        what is said. (With a limit the likeliest other answer is said of the rest, as the tool says it.)
         """
-        return self.refused if limit is None else self.refused | (self.doubt.exp() >= limit)
+        return self.refused if limit is None else self.doubt.exp() >= limit
 
     def limit_for(self, share: float) -> float:
-        """The highest limit at which this share of the questions without an answer is refused: 1 if it is without."""
-        for limit in (1.0, *self.doubt.exp().sort(descending=True).values.tolist()):
-            if self.refused_at(limit)[~self.answerable].float().mean().item() >= share:
-                return limit
-        return 0.0
+        """The highest limit at which this share of the questions without an answer is refused.
+
+        Args:
+            share: above 0.
+        """
+        without = self.doubt[~self.answerable].exp().sort(descending=True).values
+        return without[math.ceil(share * len(without)) - 1].item()
 
 
 Row = list[tuple[Piece, list[Question]]]
