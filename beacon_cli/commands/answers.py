@@ -11,6 +11,7 @@ from beacon_cli.documents.finding import find_documents
 from beacon_cli.errors import CacheError
 from beacon_cli.events import Condensed
 from beacon_cli.logs import record
+from beacon_cli.quantities import counted
 from beacon_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
 
 def finish(console: Console, model: "Model", memory: "Memory", answer: "Answer", *, log: bool) -> None:
-    """Say it if there is no answer, and keep what was asked if that is wanted."""
-    if not answer.answered:
-        console.note(no_answer(model, answer))
+    """Say it if there is no answer or not all of it, and keep what was asked if that is wanted."""
+    say_what_lacks(console, model, answer)
     if log:
         try:
             record(answer, [document.name for document in memory.texts.documents], model.name)
@@ -65,6 +65,17 @@ def show(console: Console, memory: "Memory", answer: "Answer", *, show_passages:
     if show_passages:
         console.print_line("")
         console.print_passages(answer.passages[::-1] or answer.found, memory.texts, answer.question or "")
+
+
+def say_what_lacks(console: Console, model: "Model", answer: "Answer") -> None:
+    """Say it if there is no answer, or not all of it."""
+    if not answer.answered:
+        console.note(no_answer(model, answer))
+    elif answer.finished == "length":
+        console.note(
+            f"the answer was cut off after {counted(answer.generated, 'token')}: --max-new-tokens allows no more, or "
+            "the model's context is full"
+        )
 
 
 def no_answer(model: "Model", answer: "Answer") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beacon_cli.commands import options
-from beacon_cli.commands.answers import as_object, load_model, no_answer
+from beacon_cli.commands.answers import as_object, load_model, no_answer, say_what_lacks
 from beacon_cli.console.console import Console
 from beacon_cli.documents.opening import opening_ahead
 from beacon_cli.settings import Settings, load_settings
@@ -69,8 +69,7 @@ def _by_model(documents: list[str], settings: Settings, how: options.HowToRead, 
         console.print_json(as_object(model, memory, answer) | {"method": "model"})
     else:
         console.print_answer(answer, memory.documents)
-    if not answer.answered:
-        console.note(no_answer(model, answer))
+    say_what_lacks(console, model, answer)
 
 
 def _by_sentences(texts: "Texts", settings: Settings, console: Console, by_section: bool, why: str) -> None:

@@ -184,10 +184,12 @@ def test_the_passages_that_were_read_again_can_be_shown(book: Path, says: Script
 
 def test_max_new_tokens_ends_an_answer(book: Path, says: Script) -> None:
     says("The keeper of the lighthouse is called Edda Voss.")
-    cut = ask(book, "--json", "--max-new-tokens", "3").json
-    whole = ask(book, "--json").json
+    short, long = ask(book, "--json", "--max-new-tokens", "3"), ask(book, "--json")
+    cut, whole = short.json, long.json
     assert (cut["tokens_generated"], cut["finished"], whole["finished"]) == (3, "length", "stop")
     assert whole["answer"].startswith(cut["answer"])
+    assert "the answer was cut off after 3 tokens: --max-new-tokens allows no more" in short.err
+    assert "cut off" not in long.err
 
 
 def test_settings_come_from_flags_then_environment_then_file(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
