@@ -27,8 +27,9 @@ from activation_beacon import SequenceReader
 from activation_beacon.checkpoint import save_beacon
 from activation_beacon.config import BeaconConfig
 from activation_beacon.plugin import Beacon
-from beacon_cli.answering import asking, decoding, judging
+from beacon_cli.answering import decoding, judging, saying
 from beacon_cli.answering.passages import Passage
+from beacon_cli.answering.prompt_lookup import PromptLookup
 from beacon_cli.answering.prompts import RULE
 from beacon_cli.checkpoints.engine import Engine
 from beacon_cli.checkpoints.local.fingerprint import model_fingerprint
@@ -194,9 +195,9 @@ class Script:
             self._speaking.logits.append(logits.clone())
             return pick(logits, temperature) if self._words is None else next(self._words)
 
-        def searching(engine: Engine, reader: SequenceReader, logits: Tensor, _texts: Any, **how: Any) -> Iterator[Any]:
+        def searching(engine: Engine, after: PromptLookup, _texts: Any, **how: Any) -> Iterator[Any]:
             """Of what it is told to say, there is nothing likelier."""
-            return generate(engine, reader, logits, temperature=0, **how)
+            return generate(engine, after, temperature=0, **how)
 
         def believing(logits: Tensor) -> float:
             """What it is told to say it says with conviction."""
@@ -206,7 +207,7 @@ class Script:
             mock.patch.object(SequenceReader, "read", reading),
             mock.patch.object(decoding, "pick", picking),
             mock.patch.object(decoding, "belief", believing),
-            mock.patch.object(asking, "generate_likeliest", searching),
+            mock.patch.object(saying, "generate_likeliest", searching),
             mock.patch.object(judging, "_doubt", doubting),
         ):
             yield self

@@ -1,23 +1,20 @@
 """Answering a question from a memory: what is read again, the prompt, decoding, and where the answer stands."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-from torch import Tensor
 
 from activation_beacon import SequenceReader
 from beacon_cli.answering.answer import Outcome
 from beacon_cli.answering.citations import MOST_CITATIONS, cite, cited
-from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.decoding import End
 from beacon_cli.answering.judging import Judgement, judged
-from beacon_cli.answering.likeliest import generate_likeliest
 from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
-from beacon_cli.answering.refusing import refusal, refuses
 from beacon_cli.answering.request import Decoding, Turn
+from beacon_cli.answering.saying import said
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -94,7 +91,7 @@ class _Asking:
     def _from_passages(self, again: Sequence[Passage]) -> Generator[str, None, Outcome]:
         """Ask with the passages alone. A refusal is held back, for then the memory is asked."""
         outcome, held, told = Outcome(passages=tuple(again)), "", False
-        for piece in self._spoken(*self._after_passages(again), outcome, again):
+        for piece in self._spoken(*self._after_passages(again), outcome, alone=True):
             held += piece
             if told or not begins_refusal(held):
                 yield held
@@ -149,15 +146,20 @@ class _Asking:
         return [*source.frame.opening, *encode(first)], [*rest, *source.frame.closing]
 
     def _spoken(
-        self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome, alone: Sequence[Passage] = ()
+        self, reader: SequenceReader, prompt: Sequence[int], outcome: Outcome, *, alone: bool = False
     ) -> Iterator[str]:
-        """Read a prompt and yield what the model says then; `outcome` is told of it. For `alone`, see `_tokens`."""
+        """Read a prompt with the passages of `outcome`, which is told of it, and yield what the model says then.
+
+        Args:
+            alone: whether nothing else stands before the question.
+        """
         # The question, and what is read again, is seen as it is: in training, too, a text's last interval stays raw.
         reader.condense_at(0)
         logits = reader.read(prompt)
+        texts = [passage.headed for passage in outcome.passages]
         decoder = self.engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
-        for token in self._tokens(reader, logits, alone):
+        for token in said(self.engine, reader, logits, texts, self.how, self.ratio, alone=alone):
             if isinstance(token, End):
                 outcome.finished = token.finished
                 break
@@ -171,25 +173,6 @@ class _Asking:
             pieces.append(piece)
             yield piece
         outcome.text = "".join(pieces).strip()
-
-    def _tokens(self, reader: SequenceReader, logits: Tensor, alone: Sequence[Passage]) -> Iterable[int | End]:
-        """What the model says after a prompt.
-
-        Args:
-            alone: the passages, if there is nothing else before it. If the question is put in the tool's own words, the
-                refusal is said wherever its probability reaches the model's limit, and else the likeliest answer.
-        """
-        engine, how, most = self.engine, self.how, self.how.max_new_tokens
-        # There must be room for the refusal and its end.
-        own = alone and how.template is None and len(refusal(engine)) < most
-        limit = engine.source.refuses_from if own else None
-        refused = limit is not None and refuses(engine, reader, logits, limit)
-        reader.condense_at(self.ratio)
-        if refused:
-            return (*refusal(engine), End("stop"))
-        if limit is None or how.temperature > 0:
-            return generate(engine, reader, logits, max_new_tokens=most, temperature=how.temperature)
-        return generate_likeliest(engine, reader, logits, [each.headed for each in alone], max_new_tokens=most)
 
     @property
     def _template(self) -> str:

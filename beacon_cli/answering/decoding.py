@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from activation_beacon import SequenceReader
+from beacon_cli.answering.prompt_lookup import PromptLookup
 from beacon_cli.checkpoints.engine import Engine
 
 # "loop": it repeats itself; "babble": it does not know what to say.
@@ -27,19 +27,29 @@ class End:
 
 
 def generate(
-    engine: Engine, reader: SequenceReader, logits: torch.Tensor, *, max_new_tokens: int, temperature: float
+    engine: Engine,
+    asked: PromptLookup,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    said: Sequence[int] = (),
 ) -> Iterator[int | End]:
-    """Yield the tokens that follow what the reader has read, up to and without an end token; at last, why it ended.
+    """Yield the tokens that follow a prompt, up to and without an end token; at last, why it ended.
 
     What is generated is condensed like anything that is read.
 
     Args:
-        logits: (vocabulary) of the first token.
         temperature: 0 takes the likeliest token, always.
+        said: tokens that were said already, which are not yielded, but count.
     """
-    ids: list[int] = []
+    ids = [*said]
     believed: list[float] = []
-    for index in range(max_new_tokens):
+    while True:
+        lost: Finished | None = "loop" if loops(ids) else "babble" if babbles(believed) else None
+        if lost or len(ids) == max_new_tokens or not asked.has_room(tuple(ids)):
+            yield End(lost or "length")
+            return
+        logits = asked.following(tuple(ids))
         token = pick(logits, temperature)
         if token in engine.source.tokenizer.eos_ids:
             yield End("stop")
@@ -47,12 +57,6 @@ def generate(
         ids.append(token)
         believed.append(belief(logits))
         yield token
-        lost: Finished | None = "loop" if loops(ids) else "babble" if babbles(believed) else None
-        # The next pass may bring the token and a beacon.
-        if lost or index + 1 == max_new_tokens or reader.memory.size + 2 > engine.source.context:
-            yield End(lost or "length")
-            return
-        logits = reader.read([token])
 
 
 def pick(logits: torch.Tensor, temperature: float) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from activation_beacon import SequenceReader
 from beacon_cli.answering.citations import literally
 from beacon_cli.answering.decoding import End, generate
+from beacon_cli.answering.prompt_lookup import PromptLookup
 from beacon_cli.answering.support import is_refusal
 from beacon_cli.checkpoints.engine import Engine
 
@@ -31,19 +31,18 @@ CERTAIN = 0.95
 
 @torch.inference_mode()
 def generate_likeliest(
-    engine: Engine, reader: SequenceReader, logits: Tensor, texts: Sequence[str], *, max_new_tokens: int
+    engine: Engine, asked: PromptLookup, texts: Sequence[str], *, max_new_tokens: int
 ) -> Iterator[int | End]:
     """Yield the tokens of the likeliest answer, and why it ended, as `generate` does; of one that is too long to be
     searched for, of all tokens the likeliest.
 
     Args:
-        reader: has read the prompt. What it has read afterwards is not to be built on.
-        logits: (vocabulary) of the first token.
+        asked: lets go back by `TOKENS`.
         texts: what the answer is to be taken from.
     """
-    tokenizer, after, said = engine.source.tokenizer, _After(reader, logits), list[int]()
+    tokenizer, said = engine.source.tokenizer, list[int]()
     search = likeliest(
-        after.following, tokenizer.eos_ids, min(TOKENS, max_new_tokens), lambda ids: worth(tokenizer.decode(ids), texts)
+        asked.following, tokenizer.eos_ids, min(TOKENS, max_new_tokens), lambda ids: worth(tokenizer.decode(ids), texts)
     )
     while True:
         try:
@@ -54,8 +53,7 @@ def generate_likeliest(
                 return
             break
         yield said[-1]
-    logits = after.following(tuple(said))
-    yield from generate(engine, reader, logits, max_new_tokens=max_new_tokens - len(said), temperature=0)
+    yield from generate(engine, asked, max_new_tokens=max_new_tokens, temperature=0, said=said)
 
 
 def worth(answer: str, texts: Sequence[str]) -> float:
@@ -110,23 +108,3 @@ def likeliest(
         return False
     yield from best[len(said) :]
     return True
-
-
-class _After:
-    """A reader that goes on after a prompt in this way and that."""
-
-    def __init__(self, reader: SequenceReader, logits: Tensor) -> None:
-        self._reader, self._prompt = reader, reader.mark()
-        self._read: tuple[int, ...] = ()
-        self._first = self._last = logits
-
-    def following(self, ids: tuple[int, ...]) -> Tensor:
-        """Logits (vocabulary) of what follows the prompt and these tokens."""
-        known = len(self._read)
-        if ids != self._read:
-            if ids[:known] != self._read:
-                self._reader.rewind(self._prompt)
-                known = 0
-            self._last = self._reader.read(ids[known:]) if ids else self._first
-            self._read = ids
-        return self._last

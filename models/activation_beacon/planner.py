@@ -137,6 +137,11 @@ class Planner:
         """Whether no token of a next interval has come yet."""
         return not self.window and not self._raw
 
+    @property
+    def room(self) -> int:
+        """Tokens that the interval in progress has room for."""
+        return self.config.window - self._raw
+
     def copy(self) -> "Planner":
         """One that plans on from here by itself, its chooser too."""
         twin = copy.copy(self)

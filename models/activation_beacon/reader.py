@@ -88,6 +88,10 @@ class Reader(SequenceReader):
     def consumed(self) -> int:
         return self.planner.consumed
 
+    @property
+    def room(self) -> int:
+        return self.planner.room
+
     @torch.inference_mode()
     def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[Step]:
         taken = 0

@@ -7,13 +7,11 @@ and heads of an interval, so each keeps its own number of rows. A row stands at 
 stay before it. Where the model's positions do not last, an interval is read after the sink and as much of the memory
 as stands last, so that no place is shrunk and all intervals take as long (`benchmarks/README.md`, memory.py). What is
 kept as it is, like a question, is read after all of the memory, its places shrunk by what that takes, or after what
-`SelectingReader.recall` took of it. Unlike in the published method, nothing of a text but its memory and one interval
-is ever held, and no attention matrix but a few rows of one head's. With a scorer, which predicts the scores, the
-interval is not said again (`activation_beacon.scorer`).
+`SelectingReader.recall` took of it. Of a text, nothing but its memory and one interval is ever held. With a scorer,
+which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
 
-With all rows kept, this is full attention in the same passes, in our decoder to the bit: keys are kept as they are
-before they are turned, and turned again by the same arithmetic. Only rounding differs in transformers' models, and
-where several threads share the product of a head.
+With all rows kept, this is full attention in the same passes, in our decoder to the bit, for keys are kept as they are
+before they are turned; only rounding differs in transformers' models, and where threads share the product of a head.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,6 +136,10 @@ class SelectingReader(SequenceReader):
     @property
     def consumed(self) -> int:
         return self._consumed
+
+    @property
+    def room(self) -> int:
+        return self.window - len(self._ids)
 
     @torch.inference_mode()
     def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[SelectionStep]:

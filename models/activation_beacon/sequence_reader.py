@@ -77,6 +77,11 @@ class SequenceReader(ABC):
     def consumed(self) -> int:
         """Tokens read so far."""
 
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """Tokens that can be read before the interval in progress ends."""
+
     @abstractmethod
     def feed(self, ids: Sequence[int], hidden: Hidden = "all") -> Iterator[Step]:
         """Read further tokens, yielding after every pass. Exhaust it: what is not iterated is not read.

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 import beacon_cli as beacon
-from activation_beacon import SequenceReader
-from beacon_cli.answering import asking
+from beacon_cli.answering import saying
 from beacon_cli.answering.decoding import End, generate
-from beacon_cli.answering.likeliest import ABSENT, CERTAIN, MUCH, PASSES, _After, generate_likeliest, likeliest, worth
+from beacon_cli.answering.likeliest import ABSENT, CERTAIN, MUCH, PASSES, TOKENS, generate_likeliest, likeliest, worth
+from beacon_cli.answering.prompt_lookup import PromptLookup
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.checkpoints.engine import Engine
-from tests.stories import WHO_KEEPS, story
+from tests.stories import WHO_KEEPS
 
 # Of a vocabulary of four.
 END = 3
@@ -114,33 +114,16 @@ def engine(scripted_model: Path, tmp_path: Path) -> Engine:
     return beacon.load(str(scripted_model), cache_dir=tmp_path / "cache", device="cpu").engine
 
 
-@pytest.mark.parametrize("length", [60, 125, 128])
-def test_what_follows_is_the_same_whatever_was_tried_before(engine: Engine, length: int) -> None:
-    """Where what is tried ends an interval, too."""
-    ids = engine.source.tokenizer.encode(story(40))[:length]
-
-    def read(more: Sequence[int]) -> Tensor:
-        reader = engine.reader(4)
-        logits = reader.read(ids)
-        return reader.read(more) if more else logits
-
-    reader = engine.reader(4)
-    after = _After(reader, reader.read(ids))
-    tried = [(), (5,), (5, 6), (5, 6, 7, 8), (9,), (9, 6), (5, 6), (5, 6), (), (5,), (9, 6, 7)]
-    for more in tried:
-        torch.testing.assert_close(after.following(more), read(more), atol=0.05, rtol=0)
-
-
 def test_an_answer_that_is_not_found_is_generated_as_ever(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt, ends = engine.source.tokenizer.encode("Who keeps it? "), engine.source.tokenizer.eos_ids
     found = []
     for search in (False, True):
         reader = engine.reader(4)
-        logits = reader.read(prompt)
+        asked = PromptLookup(engine, reader, reader.read(prompt), back=TOKENS)
         if search:
-            found.append(list(generate_likeliest(engine, reader, logits, [], max_new_tokens=30)))
+            found.append(list(generate_likeliest(engine, asked, [], max_new_tokens=30)))
         else:
-            found.append(list(generate(engine, reader, logits, max_new_tokens=30, temperature=0)))
+            found.append(list(generate(engine, asked, max_new_tokens=30, temperature=0)))
         # Without this, the model's random weights end some answer that may be found.
         monkeypatch.setattr("beacon_cli.answering.likeliest.worth", lambda *_: 0.0)
         if not search:
@@ -155,30 +138,22 @@ def test_of_what_may_be_said_that_is_which_stands_in_the_text(engine: Engine) ->
     words = {name: tokenizer.encode(name) for name in ("Edda Voss", "Carl Pike")}
     (end,) = tokenizer.eos_ids
 
-    class Reading:
+    class OfTwo(PromptLookup):
         """Says one name or the other, the first with less probability."""
 
         def __init__(self) -> None:
-            self.ids: tuple[int, ...] = ()
+            """There is nothing to read."""
 
-        def mark(self) -> tuple[int, ...]:
-            return self.ids
-
-        def rewind(self, mark: tuple[int, ...]) -> None:
-            self.ids = mark
-
-        def read(self, ids: Sequence[int]) -> Tensor:
-            self.ids = (*self.ids, *ids)
+        def following(self, ids: tuple[int, ...]) -> Tensor:
             logits = torch.full((end + 1,), -30.0)
             for strength, name in enumerate(words):
                 said = (*words[name], end)
-                if said[: len(self.ids)] == self.ids:
-                    logits[said[len(self.ids)]] = float(strength)
+                if said[: len(ids)] == ids:
+                    logits[said[len(ids)]] = float(strength)
             return logits
 
     for text, expected in (("Edda Voss keeps it.", "Edda Voss"), ("Nobody does.", "Carl Pike")):
-        reader: SequenceReader = Reading()  # type: ignore[assignment]  # has what is used of one
-        said = list(generate_likeliest(engine, reader, reader.read([]), [text], max_new_tokens=20))
+        said = list(generate_likeliest(engine, OfTwo(), [text], max_new_tokens=20))
         assert said[-1] == End("stop")
         assert tokenizer.decode([token for token in said if isinstance(token, int)]) == expected
 
@@ -188,13 +163,11 @@ def test_it_is_looked_for_after_passages_alone_and_only_where_nothing_is_left_to
 ) -> None:
     asked = list[list[str]]()
 
-    def searching(
-        engine: Engine, reader: SequenceReader, logits: Tensor, texts: list[str], *, max_new_tokens: int
-    ) -> Iterator[int | End]:
+    def searching(engine: Engine, after: PromptLookup, texts: list[str], *, max_new_tokens: int) -> Iterator[int | End]:
         asked.append(texts)
-        return generate(engine, reader, logits, max_new_tokens=max_new_tokens, temperature=0)
+        return generate(engine, after, max_new_tokens=max_new_tokens, temperature=0)
 
-    monkeypatch.setattr(asking, "generate_likeliest", searching)
+    monkeypatch.setattr(saying, "generate_likeliest", searching)
     model = beacon.load(str(scripted_model), cache_dir=tmp_path / "cache", device="cpu")
     model.source = replace(model.source, passages_first=True, refuses_from=1.1)
     memory = model.read(book, ratio=4)
