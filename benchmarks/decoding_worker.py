@@ -1,35 +1,38 @@
 """Reads and decodes as it is told on stdin, for `decoding.py`: `python decoding_worker.py ours|llama THREADS GGUF`.
 
-Every line is a list of token ids; the answer is a line of JSON.
+Every line is an object: token ids of a `prompt`, those that are `said` after it, and `texts` that these may be taken
+from. The answer is a line of JSON: the seconds that reading the prompt takes, and each token after it.
 """
 
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-DECODED = 24
 Ids = list[int]
-# Reads tokens after what was read before, or, if told so, anew.
-Read = Callable[[Ids, bool], Any]
+# Reads a prompt, anew, with texts that its answer may be taken from; returns what reads one more token.
+Read = Callable[[Ids, list[str]], Callable[[int], Any]]
 
 
 def ours(threads: int) -> Read:
     """The default model, as it ships."""
     import beacon_cli as beacon  # noqa: PLC0415  # not in llama.cpp's process
+    from beacon_cli.answering.prompt_lookup import PromptLookup  # noqa: PLC0415  # not in llama.cpp's process
     from beacon_cli.checkpoints.threads import wait_briefly  # noqa: PLC0415  # not in llama.cpp's process
 
     wait_briefly()
-    model = beacon.load(threads=threads)
-    reader = model.engine.reader(2)
+    engine = beacon.load(threads=threads).engine
 
-    def read(ids: Ids, anew: bool) -> Any:
-        nonlocal reader
-        if anew:
-            reader = model.engine.reader(2)
-        return reader.read(ids)
+    def read(prompt: Ids, texts: list[str]) -> Callable[[int], Any]:
+        reader, said = engine.reader(2), list[int]()
+        asked = PromptLookup(engine, reader, reader.read(prompt), texts)
+
+        def more(token: int) -> Any:
+            said.append(token)
+            return asked.following(tuple(said))
+
+        return more
 
     return read
 
@@ -40,26 +43,26 @@ def llama(threads: int, file: str) -> Read:
 
     model = Llama(file, n_ctx=8192, n_threads=threads, n_threads_batch=threads, n_batch=1024, verbose=False)
 
-    def read(ids: Ids, anew: bool) -> Any:
-        if anew:
-            model.reset()
-        return model.eval(ids)
+    def read(prompt: Ids, texts: list[str]) -> Callable[[int], Any]:
+        model.reset()
+        model.eval(prompt)
+        return lambda token: model.eval([token])
 
     return read
 
 
 def work(read: Read, lines: Iterable[str], clock: Callable[[], float]) -> None:
-    """Of each line, a list of ids: the seconds that reading them takes, and one token after them."""
+    """Of each line, the seconds that its prompt takes, and each token after it."""
     for line in lines:
-        ids = json.loads(line)
+        given = json.loads(line)
         began = clock()
-        read(ids, True)
+        more = read(given["prompt"], given["texts"])
         taken, each = clock() - began, []
-        for token in ids[:DECODED]:
+        for token in given["said"]:
             began = clock()
-            read([token], False)
+            more(token)
             each.append(clock() - began)
-        print(json.dumps([taken, statistics.median(each)]), flush=True)
+        print(json.dumps([taken, each]), flush=True)
 
 
 if __name__ == "__main__":

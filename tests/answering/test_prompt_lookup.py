@@ -1,6 +1,7 @@
 """Prompt lookup: what is said, and what follows, does not depend on what was guessed; only fewer passes are made."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,8 +124,9 @@ def test_an_answer_ends_where_the_context_does_with_guesses_too(engine: Engine) 
     assert room - 2 <= ends[0] <= room
 
 
-def test_on_a_cuda_device_nothing_is_guessed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cuda_device_nothing_is_guessed(engine: Engine) -> None:
     reader: SequenceReader = engine.reader(4)
     logits = reader.read(engine.source.tokenizer.encode(TEXT)[:60])
-    monkeypatch.setattr(Engine, "device", torch.device("cuda"))
-    assert PromptLookup(engine, reader, logits, [TEXT])._after == {}
+    with_cuda = replace(engine, device=torch.device("cuda"))
+    assert PromptLookup(with_cuda, reader, logits, [TEXT])._after == {}
+    assert PromptLookup(engine, reader, logits, [TEXT])._after

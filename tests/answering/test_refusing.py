@@ -12,7 +12,7 @@ import torch
 import beacon_cli as beacon
 from activation_beacon import SequenceReader
 from beacon_cli import Answer, Memory
-from beacon_cli.answering import asking
+from beacon_cli.answering import saying
 from beacon_cli.answering.prompts import REFUSAL
 from beacon_cli.answering.refusing import refusal, refuses
 from beacon_cli.checkpoints.engine import Engine
@@ -63,7 +63,7 @@ def probability(memory: Memory, says: Script, monkeypatch: pytest.MonkeyPatch) -
         return False
 
     with monkeypatch.context() as patched:
-        patched.setattr(asking, "refuses", looking)
+        patched.setattr(saying, "refuses", looking)
         memory.ask(WHO_KEEPS, passages=2).complete()
     return found[0]
 
