@@ -45,7 +45,8 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tens
     keys, values = (_longer(each.to(query.dtype), missing) for each in (keys, values))
     hidden = float("-inf")
     if mask is None:
-        later = query.new_full((BLOCK, BLOCK + of_keys), hidden).triu_(1)
+        together = min(BLOCK, new)
+        later = query.new_full((together, together + of_keys), hidden).triu_(1)
     else:
         mask = _longer(pad(mask, (0, missing), value=hidden), more)
     seen = torch.empty_like(query)
