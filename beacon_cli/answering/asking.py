@@ -14,7 +14,7 @@ from beacon_cli.answering.passages import PASSAGE_WORDS, Passage
 from beacon_cli.answering.prompts import question_text, summary_text, template_for
 from beacon_cli.answering.recall import recalled
 from beacon_cli.answering.request import Decoding, Turn
-from beacon_cli.answering.saying import said
+from beacon_cli.answering.saying import say
 from beacon_cli.answering.search import SearchIndex
 from beacon_cli.answering.support import begins_refusal, is_refusal, support
 from beacon_cli.checkpoints.engine import Engine
@@ -159,7 +159,7 @@ class _Asking:
         texts = [passage.headed for passage in outcome.passages]
         decoder = self.engine.source.tokenizer.stream_decoder()
         pieces: list[str] = []
-        for token in said(self.engine, reader, logits, texts, self.how, self.ratio, alone=alone):
+        for token in say(self.engine, reader, logits, texts, self.how, self.ratio, alone=alone):
             if isinstance(token, End):
                 outcome.finished = token.finished
                 break

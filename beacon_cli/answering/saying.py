@@ -13,7 +13,7 @@ from beacon_cli.answering.request import Decoding
 from beacon_cli.checkpoints.engine import Engine
 
 
-def said(
+def say(
     engine: Engine,
     reader: SequenceReader,
     logits: Tensor,
