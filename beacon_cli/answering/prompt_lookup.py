@@ -32,8 +32,8 @@ class PromptLookup:
         self, engine: Engine, reader: SequenceReader, logits: Tensor, texts: Sequence[str] = (), *, back: int = 0
     ) -> None:
         self._engine, self._reader = engine, reader
-        # A CUDA device replays a graph, whose rows are one.
-        guesses = FEW_ROWS - 1 if engine.device.type == "cpu" else 0
+        # A CUDA device replays a graph, of a single row; and frequencies that grow would do so by what was guessed.
+        guesses = 0 if engine.device.type != "cpu" or engine.attached.rotary.grows else FEW_ROWS - 1
         self._after = _followers([engine.source.tokenizer.encode(text) for text in texts] if guesses else [], guesses)
         # The last tokens can be forgotten, unless they end an interval.
         self._mark = reader.mark() if back > 0 and reader.room <= back + guesses else None

@@ -124,9 +124,13 @@ def test_an_answer_ends_where_the_context_does_with_guesses_too(engine: Engine) 
     assert room - 2 <= ends[0] <= room
 
 
-def test_on_a_cuda_device_nothing_is_guessed(engine: Engine) -> None:
+def test_on_a_cuda_device_and_with_frequencies_that_grow_nothing_is_guessed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader: SequenceReader = engine.reader(4)
     logits = reader.read(engine.source.tokenizer.encode(TEXT)[:60])
     with_cuda = replace(engine, device=torch.device("cuda"))
     assert PromptLookup(with_cuda, reader, logits, [TEXT])._after == {}
     assert PromptLookup(engine, reader, logits, [TEXT])._after
+    monkeypatch.setattr(type(engine.attached.rotary), "grows", True)
+    assert PromptLookup(engine, reader, logits, [TEXT])._after == {}
