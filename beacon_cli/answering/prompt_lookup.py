@@ -1,8 +1,8 @@
 """Prompt lookup: what an answer takes from a text is guessed there, and read in the same pass as its last token.
 
 A pass of few rows takes little longer than one of a single row: both wait for the weights to be read. So where the last
-tokens of an answer stand in the text, what follows them there is read with them. Nothing but time depends on it: a
-guess counts only if it is what is said then.
+tokens of an answer stand in the text, what follows them there is read with them. Nothing but time depends on it, and
+how products round: a guess counts only if it is what is said then.
 """
 
 from collections.abc import Sequence
