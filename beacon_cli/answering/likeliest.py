@@ -6,7 +6,7 @@ are looked for best first, so that the likeliest is found; one that does not sta
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -41,18 +41,13 @@ def generate_likeliest(
         texts: what the answer is to be taken from.
     """
     tokenizer, said = engine.source.tokenizer, list[int]()
-    search = likeliest(
-        asked.following, tokenizer.eos_ids, min(TOKENS, max_new_tokens), lambda ids: worth(tokenizer.decode(ids), texts)
-    )
-    while True:
-        try:
-            said.append(next(search))
-        except StopIteration as end:
-            if end.value:
-                yield End("stop")
-                return
-            break
-        yield said[-1]
+    ends, most = tokenizer.eos_ids, min(TOKENS, max_new_tokens)
+    for token in likeliest(asked.following, ends, most, lambda ids: worth(tokenizer.decode(ids), texts)):
+        if token in ends:
+            yield End("stop")
+            return
+        said.append(token)
+        yield token
     yield from generate(engine, asked, max_new_tokens=max_new_tokens, temperature=0, said=said)
 
 
@@ -65,8 +60,8 @@ def worth(answer: str, texts: Sequence[str]) -> float:
 
 def likeliest(
     following: Following, ends: Collection[int], most: int, counts: Callable[[list[int]], float]
-) -> Generator[int, None, bool]:
-    """Yield the tokens of the answer of the highest probability times what it counts for; return whether it was found.
+) -> Iterator[int]:
+    """Yield the tokens of the answer of the highest probability times what it counts for, and its end if it was found.
 
     What is certain of it is yielded first. Then the likeliest beginning is gone on with, until none is left that could
     be better than the best answer (best-first search), or what follows was asked `PASSES` times. It is not found if a
@@ -74,7 +69,7 @@ def likeliest(
 
     Args:
         ends: tokens that end an answer; their probability is part of its own.
-        most: tokens of an answer.
+        most: tokens of an answer, without its end.
         counts: from 0 to 1.
     """
     said: tuple[int, ...] = ()
@@ -84,15 +79,15 @@ def likeliest(
             break
         said = (*said, int(token))
         yield said[-1]
-    # What it costs to say, in nats; then what is said, and whether it is whole.
-    waiting: list[tuple[float, tuple[int, ...], bool]] = [(0.0, said, False)]
-    best: tuple[int, ...] | None = None
+    # What it costs to say, in nats; then what is said.
+    waiting: list[tuple[float, tuple[int, ...]]] = [(0.0, said)]
+    best: tuple[int, ...] = ()
     least = left = math.inf
     passes = 0
     while waiting and waiting[0][0] < least:
-        cost, ids, whole = heapq.heappop(waiting)
-        if whole:
-            share = counts(list(ids))
+        cost, ids = heapq.heappop(waiting)
+        if ids and ids[-1] in ends:
+            share = counts(list(ids[:-1]))
             if share > 0 and cost - math.log(share) < least:
                 best, least = ids, cost - math.log(share)
         elif passes == PASSES or len(ids) > most:
@@ -102,9 +97,6 @@ def likeliest(
             logits = following(ids)
             log_probabilities, tokens = (each.tolist() for each in logits.log_softmax(-1).topk(min(TRIED, len(logits))))
             for log_probability, token in zip(log_probabilities, tokens, strict=True):
-                ended = token in ends
-                heapq.heappush(waiting, (cost - log_probability, ids if ended else (*ids, token), ended))
-    if best is None or least > left + math.log(MUCH):
-        return False
-    yield from best[len(said) :]
-    return True
+                heapq.heappush(waiting, (cost - log_probability, (*ids, token)))
+    if least <= left + math.log(MUCH):
+        yield from best[len(said) :]

@@ -10,7 +10,7 @@ kept as it is, like a question, is read after all of the memory, its places shru
 `SelectingReader.recall` took of it. Of a text, nothing but its memory and one interval is ever held. With a scorer,
 which predicts the scores, the interval is not said again (`activation_beacon.scorer`).
 
-With all rows kept, this is full attention in the same passes, in our decoder to the bit (keys are kept unturned).
+With all rows kept, this is full attention in the same passes, in our decoder to the bit unless threads share a product.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

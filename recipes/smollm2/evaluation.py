@@ -121,15 +121,8 @@ def _likeliest(model: Any, layout: Layout, prompt: list[int], document: str, mos
         logits: Tensor = model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1).logits[0, -1]
         return logits.float()
 
-    said, found = list[int](), False
-    search = likeliest(following, {layout.end}, min(TOKENS, most), lambda ids: worth(layout.decode(ids), [document]))
-    while True:
-        try:
-            said.append(next(search))
-        except StopIteration as end:
-            found = end.value
-            break
-    return layout.decode(said) if found else _greedy(model, layout, [prompt], most)[0]
+    said = [*likeliest(following, {layout.end}, min(TOKENS, most), lambda ids: worth(layout.decode(ids), [document]))]
+    return layout.decode(said[:-1]) if layout.end in said else _greedy(model, layout, [prompt], most)[0]
 
 
 @torch.inference_mode()

@@ -45,12 +45,9 @@ class Told:
 
 
 def all_of(search: Iterator[int]) -> tuple[list[int], bool]:
-    said = []
-    while True:
-        try:
-            said.append(next(search))
-        except StopIteration as end:
-            return said, end.value
+    """What is said, and whether it was found."""
+    said = [*search]
+    return (said[:-1], True) if END in said else (said, False)
 
 
 def counts(ids: Sequence[int]) -> float:
